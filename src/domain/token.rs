@@ -1,0 +1,28 @@
+//! Tokens: what a model counts, and what the bill is made of.
+
+/// What one exchange used, in tokens, in our one accounting: `input` includes cached and cache-written tokens, `output` includes
+/// reasoning tokens. Where a provider counts otherwise, its adapter converts before it fills this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens in all.
+    pub input: u64,
+    /// Generated tokens in all.
+    pub output: u64,
+    /// The part of `input` read from the provider's prompt cache.
+    pub cached_input: u64,
+    /// The part of `input` written to the provider's prompt cache.
+    pub cache_write: u64,
+    /// The part of `output` spent on reasoning.
+    pub reasoning: u64,
+}
+
+/// How a usage figure was obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The provider stated it.
+    Provider,
+    /// Counted from what was relayed, because the provider's figure never came.
+    Estimated,
+    /// Neither was possible (opaque or compressed answer).
+    Unknown,
+}

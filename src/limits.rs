@@ -1,0 +1,261 @@
+//! Every bound in the house: queues, buffers, timeouts, counts, each with its unit and its reason.
+//!
+//! Defaults follow the limits table of the security rules (section 7); a `*_CEILING` is what configuration may raise one to.
+//! Relations between bounds are checked at compile time at the end of this file.
+
+use std::time::Duration;
+
+// ---- HTTP heads -------------------------------------------------------------------------------------------------------------
+
+/// Bytes of a request line; longer is 414.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of one header field line; longer is 431.
+pub const FIELD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a whole request head; longer is 431.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Fields in a request head; more is 431.
+pub const FIELDS_MAX: usize = 100;
+/// Options in all `Connection` fields of a head; each is compared with every field name (rule H10).
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
+/// Empty lines skipped before a request line (RFC 9112 §2.2).
+pub const EMPTY_LINES_MAX: usize = 4;
+/// Bytes of an upstream response head; longer is a bad gateway.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Fields in an upstream response head.
+pub const UPSTREAM_FIELDS_MAX: usize = 128;
+/// Interim (1xx) responses accepted before the final one (rule H16).
+pub const INTERIM_RESPONSES_MAX: u32 = 8;
+
+// ---- HTTP bodies ------------------------------------------------------------------------------------------------------------
+
+/// Bytes of a JSON request body; longer is 413 before reading.
+pub const BODY_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// What configuration may raise the body limit to.
+pub const BODY_BYTES_CEILING: u64 = 256 * 1024 * 1024;
+/// Bytes of one chunk-size line with its extensions (rule H8).
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of chunk extensions in a whole body (rule H8).
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a trailer section (rule H8).
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Unread request body drained after an early answer before the connection is closed (rule H14).
+pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of later requests read while one is in flight (rule H15).
+pub const PIPELINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one server-sent event that the usage tap will look at (rule H18).
+pub const SSE_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Nesting of JSON accepted in a request (rule H20).
+pub const JSON_DEPTH_MAX: usize = 64;
+/// A unary answer up to this size is collected, so that it leaves in one write with its exact length and can still be had from another
+/// provider if it breaks off; larger ones stream.
+pub const UNARY_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a provider's error answer that are read to classify it.
+pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+// ---- Buffers ----------------------------------------------------------------------------------------------------------------
+
+/// What one read asks the kernel for, per direction.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Relay buffer per direction: above this the reader waits for the writer.
+pub const RELAY_BUFFER_BYTES: usize = 32 * 1024;
+/// Least that one read asks for: what a connection that waits for something small holds (an armed read needs a buffer).
+pub const READ_BUFFER_BYTES_MIN: usize = 1024;
+/// Free buffer memory that one core keeps per block size (1, 4, 16, 64 KiB); more is given back to the system.
+pub const POOLED_BYTES_PER_SIZE_MAX: usize = 1024 * 1024;
+/// Reads and writes that one task may finish without waiting before it must let its siblings run.
+pub const OPERATIONS_PER_TURN_MAX: u32 = 64;
+/// Entries of a core's submission ring; the completion ring has four times as many.
+pub const RING_ENTRIES: u32 = 4096;
+
+// ---- Deadlines --------------------------------------------------------------------------------------------------------------
+
+/// A request head must be complete this long after we began to wait for its first byte.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A request body must be complete by then.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(120);
+/// A request body slower than [`BODY_RATE_MIN`] after this grace is given up.
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(10);
+/// Bytes a second a request body must keep, measured over [`BODY_RATE_GRACE`].
+pub const BODY_RATE_MIN: u64 = 1024;
+/// TLS handshakes must end by then.
+pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// Idle time of a downstream connection between exchanges.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
+/// Exchanges on one downstream connection.
+pub const EXCHANGES_PER_CONNECTION_MAX: u32 = 10_000;
+/// A TCP connection to a provider must stand by then.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Head start of one address over the next (RFC 8305 §5).
+pub const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);
+/// First response byte of a streaming exchange.
+pub const FIRST_BYTE_STREAMING_DEADLINE: Duration = Duration::from_secs(60);
+/// First response byte of a unary exchange.
+pub const FIRST_BYTE_UNARY_DEADLINE: Duration = Duration::from_secs(300);
+/// Silence inside a stream.
+pub const STREAM_SILENCE_DEADLINE: Duration = Duration::from_secs(60);
+/// A whole exchange.
+pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(900);
+/// A client that does not read.
+pub const CLIENT_STALL_DEADLINE: Duration = Duration::from_secs(30);
+/// Pause after the process ran out of file descriptors (rule O4).
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// Granularity of deadlines: they fire up to this much late, never early.
+pub const DEADLINE_TICK: Duration = Duration::from_millis(4);
+/// Pause before a worker thread that panicked is started again.
+pub const WORKER_RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Time to drain an unread request body after an early answer (rule H14).
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
+/// On SIGTERM, exchanges in flight may finish for this long (rule S1).
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+/// Streams in flight on SIGTERM may finish for this long (rule S1).
+pub const SHUTDOWN_STREAM_GRACE: Duration = Duration::from_secs(120);
+
+// ---- What configuration may raise a default to (security rules, section 7) ----------------------------------------------------
+
+/// Ceiling of the request head in bytes.
+pub const HEAD_BYTES_CEILING: usize = 64 * 1024;
+/// Ceiling of the fields in a request head.
+pub const FIELDS_CEILING: usize = 256;
+/// Ceiling of the head deadline.
+pub const HEAD_DEADLINE_CEILING: Duration = Duration::from_secs(60);
+/// Ceiling of the body deadline.
+pub const BODY_DEADLINE_CEILING: Duration = Duration::from_secs(600);
+/// Ceiling of a TLS handshake and of a connection to a provider.
+pub const CONNECT_DEADLINE_CEILING: Duration = Duration::from_secs(30);
+/// Ceiling of the idle time of a downstream connection.
+pub const KEEP_ALIVE_IDLE_CEILING: Duration = Duration::from_secs(600);
+/// Ceiling of both first-byte deadlines.
+pub const FIRST_BYTE_DEADLINE_CEILING: Duration = Duration::from_secs(900);
+/// Ceiling of the silence inside a stream and of a whole exchange.
+pub const EXCHANGE_DEADLINE_CEILING: Duration = Duration::from_secs(3_600);
+/// Ceiling of the time that a client may not read.
+pub const CLIENT_STALL_DEADLINE_CEILING: Duration = Duration::from_secs(300);
+/// Ceiling of the relay buffer in bytes, per direction.
+pub const RELAY_BUFFER_BYTES_CEILING: usize = 256 * 1024;
+/// Ceiling of the time to finish what is in flight on SIGTERM.
+pub const SHUTDOWN_GRACE_CEILING: Duration = Duration::from_secs(3_600);
+
+/// How often a worker looks at the phase of the process.
+pub const WORKER_TICK: Duration = Duration::from_millis(20);
+/// After the cut, sessions have this long to send their last bytes.
+pub const CUT_GRACE: Duration = Duration::from_secs(1);
+
+// ---- Upstream ---------------------------------------------------------------------------------------------------------------
+
+/// An unused upstream connection is closed after this long: shorter than what providers' front ends keep.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
+/// Unused connections kept per core and origin.
+pub const UPSTREAM_IDLE_MAX: usize = 128;
+/// Attempts of one exchange over all layers (rule Q2).
+pub const ATTEMPTS_MAX: u32 = 3;
+/// What we tell a client to wait when providers said 429 and no figure.
+pub const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
+/// Request body kept for another attempt; above this there is none (rule Q6).
+pub const REPLAY_BYTES_MAX: usize = 1024 * 1024;
+
+// ---- Provider faults --------------------------------------------------------------------------------------------------------
+
+/// Bytes of a failed answer that the fault reader looks at; error bodies are a few hundred.
+pub const FAULT_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes kept of a provider's sentence about a failure.
+pub const FAULT_MESSAGE_BYTES_MAX: usize = 1024;
+/// Bytes kept of a provider's error code.
+pub const FAULT_CODE_BYTES_MAX: usize = 64;
+/// The longest wait that a provider can ask of us: what the official OpenAI client honours before it gives up.
+pub const RETRY_HINT_MAX: Duration = Duration::from_secs(120);
+/// Bytes of a model name that is looked up; a longer one is not found, without a search.
+pub const MODEL_NAME_BYTES_MAX: usize = 256;
+/// Similar names shown to somebody who asked for a model that is not there.
+pub const NEAREST_NAMES_MAX: usize = 3;
+
+// ---- Name resolution --------------------------------------------------------------------------------------------------------
+
+/// Shortest time an address is believed.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
+/// Longest time an address is believed.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(300);
+/// The last good address serves this long while resolution fails.
+pub const DNS_STALE_MAX: Duration = Duration::from_secs(3_600);
+
+// ---- Counts -----------------------------------------------------------------------------------------------------------------
+
+/// TLS sessions that a client configuration remembers to take up again.
+pub const TLS_SESSIONS_MAX: usize = 256;
+/// Restarts of one worker thread within [`WORKER_RESTART_WINDOW`]; one more and it stays down.
+pub const WORKER_RESTARTS_MAX: usize = 5;
+/// See [`WORKER_RESTARTS_MAX`].
+pub const WORKER_RESTART_WINDOW: Duration = Duration::from_secs(60);
+/// Connections of one core unless the file-descriptor limit is lower.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 100_000;
+/// Connections of one client address on one core; loopback is exempt.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
+/// Usage reports a core may have waiting for the control plane; admission stops at the end (rule L4).
+pub const REPORTS_WAITING_MAX: usize = 65_536;
+/// Bytes of a configuration file (rule C2).
+pub const CONFIG_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Parts of one dotted key in a configuration file; the deepest real setting has three.
+pub const CONFIG_KEY_DEPTH_MAX: usize = 8;
+/// A configuration up to this size is searched for all its syntax errors; in a larger one the first is reported.
+pub const CONFIG_RECOVERY_BYTES_MAX: usize = 1024 * 1024;
+/// Problems of one configuration that are kept and shown; the rest is counted.
+pub const PROBLEMS_MAX: usize = 200;
+/// Bytes of a file that holds one secret.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// Extra headers that one provider may be given.
+pub const EXTRA_HEADERS_MAX: usize = 16;
+/// Bytes of the value of one extra header.
+pub const EXTRA_HEADER_BYTES_MAX: usize = 1024;
+/// Characters of a name that an operator chooses: provider, tenant, access key, model.
+pub const NAME_CHARS_MAX: usize = 128;
+/// Public keys that a signed configuration may trust (rule C5).
+pub const TRUST_KEYS_MAX: usize = 5;
+/// Bytes of one admin request (rule A3).
+pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Admin connections at a time (rule A3).
+pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+/// An answer of the control plane must come by then.
+pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
+/// Characters of an access key that the owner supplies, at least.
+pub const ACCESS_KEY_CHARS_MIN: usize = 20;
+/// Bytes of client-chosen text in one log line (rule R5).
+pub const LOG_TEXT_BYTES_MAX: usize = 256;
+
+// ---- Keys and store ---------------------------------------------------------------------------------------------------------
+
+/// Bytes of a provider key: far above any real one, below a header field.
+pub const PROVIDER_KEY_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of an access key that the owner supplies, at most.
+pub const ACCESS_KEY_BYTES_MAX: usize = 512;
+/// Bytes of an access key's name.
+pub const ACCESS_KEY_NAME_BYTES_MAX: usize = 256;
+/// Milliseconds of a credential's timeout unless it says otherwise.
+pub const CREDENTIAL_TIMEOUT_MS: u32 = 30_000;
+/// Milliseconds of a credential's timeout, at most: a whole exchange may not take longer.
+pub const CREDENTIAL_TIMEOUT_MS_MAX: u32 = 900_000;
+/// Retries of a credential unless it says otherwise.
+pub const CREDENTIAL_RETRIES: u32 = 3;
+/// Retries of a credential, at most; [`ATTEMPTS_MAX`] still bounds the exchange.
+pub const CREDENTIAL_RETRIES_MAX: u32 = 10;
+/// A statement waits this long for a reader of the store, such as a backup, before it gives up.
+pub const STORE_BUSY_DEADLINE: Duration = Duration::from_secs(5);
+/// Data keys rewrapped in one transaction: short enough that other writes get their turn.
+pub const REWRAP_BATCH: u32 = 256;
+/// How far a configuration's version may be ahead of the last one (rule C4).
+pub const CONFIG_VERSION_LEAP_MAX: u64 = 1 << 32;
+
+// ---- Relations --------------------------------------------------------------------------------------------------------------
+
+const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && FIELD_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(CHUNK_LINE_BYTES_MAX < READ_BUFFER_BYTES, "a chunk line must fit one read");
+const _: () = assert!(READ_BUFFER_BYTES <= RELAY_BUFFER_BYTES);
+const _: () = assert!(READ_BUFFER_BYTES_MIN <= READ_BUFFER_BYTES && READ_BUFFER_BYTES <= POOLED_BYTES_PER_SIZE_MAX);
+const _: () = assert!(BODY_BYTES_MAX <= BODY_BYTES_CEILING);
+const _: () = assert!(CONNECT_DEADLINE.as_secs() < FIRST_BYTE_STREAMING_DEADLINE.as_secs());
+const _: () = assert!(KEEP_ALIVE_IDLE.as_secs() > UPSTREAM_IDLE.as_secs());
+const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && FIELDS_MAX <= FIELDS_CEILING);
+const _: () = assert!(HEAD_DEADLINE.as_secs() <= HEAD_DEADLINE_CEILING.as_secs());
+const _: () = assert!(FIRST_BYTE_UNARY_DEADLINE.as_secs() <= FIRST_BYTE_DEADLINE_CEILING.as_secs());
+const _: () = assert!(EXCHANGE_DEADLINE.as_secs() <= EXCHANGE_DEADLINE_CEILING.as_secs());
+const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_BUFFER_BYTES_CEILING);
+const _: () = assert!(PROVIDER_KEY_BYTES_MAX < FIELD_BYTES_MAX, "a provider key must fit a header field");
+const _: () = assert!(CREDENTIAL_TIMEOUT_MS_MAX as u64 <= EXCHANGE_DEADLINE.as_secs() * 1_000);
