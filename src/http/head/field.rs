@@ -1,0 +1,215 @@
+//! The fields of one head and what they say about its framing (rules H4 to H7, H10).
+//!
+//! Fields whose name holds an underscore are kept only as a mark and never shown: a CGI-style reader behind us could not
+//! tell `content_length` from `content-length` (rule H11).
+
+use super::{HeadFault, KnownField, Span, Version};
+use crate::http::syntax::{is_field_text, is_token, leading_token, list, trim_whitespace};
+use crate::limits;
+use std::ops::Range;
+
+/// One header field, lent from the bytes of its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as it was sent.
+    pub name: &'a str,
+    /// The value without surrounding whitespace; no control characters but tab, not necessarily UTF-8.
+    pub value: &'a [u8],
+    /// Its meaning.
+    pub known: KnownField,
+    named_by_connection: bool,
+}
+
+impl Field<'_> {
+    /// Whether the field ends at this hop: by its meaning, or because a `Connection` field names it (rule H10).
+    pub fn is_hop_by_hop(&self) -> bool {
+        self.named_by_connection || self.known.is_hop_by_hop()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FieldSpan {
+    name: Span,
+    value: Span,
+    known: KnownField,
+    underscore: bool,
+    named_by_connection: bool,
+}
+
+/// All fields of a head, as spans.
+#[derive(Debug, Default)]
+pub(super) struct FieldTable {
+    spans: Vec<FieldSpan>,
+}
+
+/// What the fields say about the message as a whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MessageFacts {
+    pub length: Option<u64>,
+    pub chunked: bool,
+    pub persist: bool,
+}
+
+impl FieldTable {
+    pub fn clear(&mut self) {
+        self.spans.clear();
+    }
+
+    /// Takes one field line, given without its CR LF (RFC 9112 §5).
+    pub fn push(&mut self, bytes: &[u8], line: Range<usize>, fields_max: usize) -> Result<(), HeadFault> {
+        let text = bytes.get(line.clone()).unwrap_or_default();
+        if matches!(text.first(), Some(b' ' | b'\t')) {
+            return Err(HeadFault::FoldedField);
+        }
+        if self.spans.len() >= fields_max {
+            return Err(HeadFault::TooManyFields);
+        }
+        let (colon, underscore) = leading_token(text);
+        if colon == 0 || text.get(colon) != Some(&b':') {
+            return Err(HeadFault::FieldName);
+        }
+        let (name, rest) = text.split_at_checked(colon).unwrap_or_default();
+        let padded = rest.get(1..).unwrap_or_default();
+        if !is_field_text(padded) {
+            return Err(HeadFault::ControlByte);
+        }
+        let value = trim_whitespace(padded);
+        let leading = padded.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let name_end = line.start.saturating_add(colon);
+        // An all-blank value has no start of its own; one past the colon, with no length, will do.
+        let value_start = name_end.saturating_add(1).saturating_add(if value.is_empty() { 0 } else { leading });
+        self.spans.push(FieldSpan {
+            name: Span::new(line.start, name_end),
+            value: Span::new(value_start, value_start.saturating_add(value.len())),
+            known: KnownField::of(name),
+            underscore,
+            named_by_connection: false,
+        });
+        Ok(())
+    }
+
+    /// The fields in the order they came, without those dropped for an underscore.
+    pub fn iter<'a>(&'a self, bytes: &'a [u8]) -> Fields<'a> {
+        Fields { spans: self.spans.iter(), bytes }
+    }
+
+    /// Where the values of all fields of one meaning lie, in order.
+    pub fn spans_of(&self, known: KnownField) -> impl Iterator<Item = Span> {
+        self.spans.iter().filter(move |span| span.known == known && !span.underscore).map(|span| span.value)
+    }
+
+    /// The values of all fields of one meaning, in order.
+    pub fn values<'a>(&'a self, bytes: &'a [u8], known: KnownField) -> impl Iterator<Item = &'a [u8]> {
+        self.spans_of(known).map(|value| value.of(bytes))
+    }
+
+    /// The fields that show a credential, in order.
+    pub fn credentials<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (KnownField, &'a [u8])> {
+        let shows = |span: &&FieldSpan| span.known.is_credential() && !span.underscore;
+        self.spans.iter().filter(shows).map(|span| (span.known, span.value.of(bytes)))
+    }
+
+    /// Framing and persistence (RFC 9112 §6.3 and §9.3); marks what `Connection` names.
+    pub fn message(&mut self, bytes: &[u8], version: Version) -> Result<MessageFacts, HeadFault> {
+        let persist = self.connection(bytes, version)?;
+        let length = self.content_length(bytes)?;
+        let chunked = self.transfer_encoding(bytes, version)?;
+        if chunked && length.is_some() {
+            return Err(HeadFault::LengthAndChunked);
+        }
+        Ok(MessageFacts { length, chunked, persist })
+    }
+
+    /// Rule H5: once, digits only, at most 63 bits.
+    fn content_length(&self, bytes: &[u8]) -> Result<Option<u64>, HeadFault> {
+        let mut values = self.values(bytes, KnownField::ContentLength);
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(HeadFault::ContentLengthRepeated);
+        }
+        decimal(value).map(Some).ok_or(HeadFault::ContentLength)
+    }
+
+    /// Rule H6: once, `chunked` alone, on HTTP/1.1 only.
+    fn transfer_encoding(&self, bytes: &[u8], version: Version) -> Result<bool, HeadFault> {
+        let mut values = self.values(bytes, KnownField::TransferEncoding);
+        let Some(value) = values.next() else { return Ok(false) };
+        if values.next().is_some() || version == Version::Http10 {
+            return Err(HeadFault::TransferEncoding);
+        }
+        if value.eq_ignore_ascii_case(b"chunked") {
+            return Ok(true);
+        }
+        Err(if is_coding_list(value) { HeadFault::TransferCoding } else { HeadFault::TransferEncoding })
+    }
+
+    /// Rules H7 and H10 over all `Connection` fields; answers whether the connection may persist (RFC 9112 §9.3).
+    fn connection(&mut self, bytes: &[u8], version: Version) -> Result<bool, HeadFault> {
+        let (mut close, mut keep_alive, mut options) = (false, false, 0_usize);
+        for at in 0..self.spans.len() {
+            let Some(span) = self.spans.get(at).filter(|span| span.known == KnownField::Connection) else { continue };
+            for option in list(span.value.of(bytes)) {
+                options = options.saturating_add(1);
+                let known = KnownField::of(option);
+                // The bound keeps the marking below linear in the head.
+                if options > limits::CONNECTION_OPTIONS_MAX || !is_token(option) || known.is_end_to_end_always() {
+                    return Err(HeadFault::ConnectionOption);
+                }
+                let closes = option.eq_ignore_ascii_case(b"close");
+                close |= closes;
+                keep_alive |= known == KnownField::KeepAlive;
+                if !closes && !known.is_hop_by_hop() {
+                    self.mark_named(bytes, option);
+                }
+            }
+        }
+        Ok(!close && (version == Version::Http11 || keep_alive))
+    }
+
+    fn mark_named(&mut self, bytes: &[u8], option: &[u8]) {
+        for span in &mut self.spans {
+            span.named_by_connection |= span.name.of(bytes).eq_ignore_ascii_case(option);
+        }
+    }
+}
+
+/// `1*DIGIT` below 2^63. Unlike `str::parse` it takes no sign.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let mut value: u64 = 0;
+    for byte in text {
+        let digit = byte.is_ascii_digit().then(|| byte.wrapping_sub(b'0'))?;
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (!text.is_empty() && i64::try_from(value).is_ok()).then_some(value)
+}
+
+/// A list of codings with optional parameters (RFC 9112 §7), as far as it takes to tell 501 from 400.
+fn is_coding_list(value: &[u8]) -> bool {
+    let name = |coding: &[u8]| -> bool {
+        coding.split(|byte| *byte == b';').next().map(trim_whitespace).is_some_and(is_token)
+    };
+    list(value).next().is_some() && list(value).all(name)
+}
+
+// === Fields ===
+
+/// The visible fields of a head, in the order they came.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    spans: std::slice::Iter<'a, FieldSpan>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let span = self.spans.by_ref().find(|span| !span.underscore)?;
+        Some(Field {
+            name: span.name.text(self.bytes),
+            value: span.value.of(self.bytes),
+            known: span.known,
+            named_by_connection: span.named_by_connection,
+        })
+    }
+}

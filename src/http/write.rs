@@ -1,0 +1,333 @@
+//! Writers: heads and chunk framing into a `Vec<u8>`, with the guarantee that no value can end its line (rule H1).
+//!
+//! A writer appends whole lines or nothing, so a refused value leaves no half line behind. The framing of the body is
+//! written by the call that ends the head: a head cannot carry both `Content-Length` and `Transfer-Encoding`, or none by
+//! accident.
+
+use super::head::Method;
+use super::syntax::{is_field_text, is_token};
+use std::num::NonZeroUsize;
+use thiserror::Error;
+
+/// The interim response that lets a client send its body (RFC 9110 §15.2.1, rule H13).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The chunk that ends a chunked body, without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// What follows the payload of a chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// Room that the longest chunk-size line takes: 16 digits and CR LF.
+pub const CHUNK_PREFIX_BYTES_MAX: usize = 18;
+
+/// Something that may not go on the wire. Ours or a client's value, never sent in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WriteFault {
+    /// Request target empty, or with a space, a control character or a non-ASCII byte.
+    #[error("the request target cannot be written")]
+    Target,
+    /// Status outside 100 to 599.
+    #[error("the status cannot be written")]
+    Status,
+    /// Field name that is no token, or one that frames the body.
+    #[error("the field name cannot be written")]
+    FieldName,
+    /// Field value with CR, LF, NUL or another control character but tab.
+    #[error("the field value cannot be written")]
+    FieldValue,
+}
+
+macro_rules! head_writer {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        #[must_use = "a head without its end is not a message"]
+        pub struct $name<'a> {
+            out: &'a mut Vec<u8>,
+        }
+
+        impl $name<'_> {
+            /// Adds a field line.
+            ///
+            /// # Errors
+            /// [`WriteFault::FieldName`] and [`WriteFault::FieldValue`]; nothing is written then.
+            pub fn field(self, name: &str, value: &[u8]) -> Result<Self, WriteFault> {
+                field(self.out, name, &[value])?;
+                Ok(self)
+            }
+
+            /// Adds a field line whose value is given in parts, such as a scheme and a secret.
+            ///
+            /// # Errors
+            /// As [`Self::field`].
+            pub fn field_of_parts(self, name: &str, parts: &[&[u8]]) -> Result<Self, WriteFault> {
+                field(self.out, name, parts)?;
+                Ok(self)
+            }
+
+            /// Adds a field line with a decimal value.
+            ///
+            /// # Errors
+            /// [`WriteFault::FieldName`]; nothing is written then.
+            pub fn number(self, name: &str, value: u64) -> Result<Self, WriteFault> {
+                let mut digits = itoa::Buffer::new();
+                field(self.out, name, &[digits.format(value).as_bytes()])?;
+                Ok(self)
+            }
+
+            /// Ends the head of a message with a body of known length.
+            pub fn end_with_length(self, length: u64) {
+                let mut digits = itoa::Buffer::new();
+                self.out.extend_from_slice(b"content-length: ");
+                self.out.extend_from_slice(digits.format(length).as_bytes());
+                self.out.extend_from_slice(b"\r\n\r\n");
+            }
+
+            /// Ends the head of a message with a chunked body.
+            pub fn end_chunked(self) {
+                self.out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+            }
+
+            /// Ends the head of a message whose body, if any, nothing announces: GET requests; 204, 304 and close-delimited
+            /// responses.
+            pub fn end_unframed(self) {
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+    };
+}
+
+head_writer!(
+    /// Writes a request head: first line, fields, end.
+    RequestWriter
+);
+head_writer!(
+    /// Writes a response head: status line, fields, end.
+    ResponseWriter
+);
+
+impl<'a> RequestWriter<'a> {
+    /// Begins a request on HTTP/1.1.
+    ///
+    /// # Errors
+    /// [`WriteFault::Target`]; nothing is written then.
+    pub fn new(out: &'a mut Vec<u8>, method: Method, target: &str) -> Result<Self, WriteFault> {
+        if target.is_empty() || !target.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) {
+            return Err(WriteFault::Target);
+        }
+        for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        Ok(Self { out })
+    }
+}
+
+impl<'a> ResponseWriter<'a> {
+    /// Begins a response on HTTP/1.1 with the registered reason phrase.
+    ///
+    /// # Errors
+    /// [`WriteFault::Status`]; nothing is written then.
+    pub fn new(out: &'a mut Vec<u8>, status: u16) -> Result<Self, WriteFault> {
+        if !matches!(status, 100..=599) {
+            return Err(WriteFault::Status);
+        }
+        let mut digits = itoa::Buffer::new();
+        for part in ["HTTP/1.1 ", digits.format(status), " ", reason(status), "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        Ok(Self { out })
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) -> Result<(), WriteFault> {
+    let frames = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
+    if frames || !is_token(name.as_bytes()) {
+        return Err(WriteFault::FieldName);
+    }
+    if !parts.iter().all(|part| is_field_text(part)) {
+        return Err(WriteFault::FieldValue);
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+// === Chunks ===
+
+/// The size line of a chunk: its bytes and how many of them count. There is none for an empty chunk, which would end the body.
+pub fn chunk_prefix(length: NonZeroUsize) -> ([u8; CHUNK_PREFIX_BYTES_MAX], usize) {
+    let mut line = [0; CHUNK_PREFIX_BYTES_MAX];
+    let digits = hex_digits(length);
+    for (place, slot) in line.iter_mut().take(digits).enumerate() {
+        *slot = hex_digit(length, digits.saturating_sub(place).saturating_sub(1));
+    }
+    if let Some(end) = line.get_mut(digits..digits.saturating_add(2)) {
+        end.copy_from_slice(b"\r\n");
+    }
+    (line, digits.saturating_add(2))
+}
+
+/// Writes the size line of a chunk so that it ends at `payload`, where the payload of `length` bytes already lies in `buffer`.
+/// Answers where the line starts; `None`, with nothing written, if there is not enough room in front.
+pub fn write_chunk_prefix(buffer: &mut [u8], payload: usize, length: NonZeroUsize) -> Option<usize> {
+    let (line, line_bytes) = chunk_prefix(length);
+    let start = payload.checked_sub(line_bytes)?;
+    buffer.get_mut(start..payload)?.copy_from_slice(line.get(..line_bytes)?);
+    Some(start)
+}
+
+/// Appends a whole chunk; nothing for an empty payload, which would end the body.
+pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
+    let Some(length) = NonZeroUsize::new(payload.len()) else { return };
+    let (line, line_bytes) = chunk_prefix(length);
+    out.extend_from_slice(line.get(..line_bytes).unwrap_or_default());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(CHUNK_END);
+}
+
+fn hex_digits(length: NonZeroUsize) -> usize {
+    (length.ilog2() as usize / 4).saturating_add(1)
+}
+
+fn hex_digit(length: NonZeroUsize, place: usize) -> u8 {
+    let digit = length.get().checked_shr(u32::try_from(place).unwrap_or(u32::MAX).saturating_mul(4)).unwrap_or(0) & 15;
+    b"0123456789abcdef".get(digit).copied().unwrap_or(b'0')
+}
+
+// === Reasons ===
+
+/// The reason phrase of a status (IANA registry of HTTP status codes, and 529 as Anthropic uses it); empty if unknown.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        529 => "Overloaded",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length(value: usize) -> NonZeroUsize {
+        NonZeroUsize::new(value).unwrap()
+    }
+
+    #[test]
+    fn a_request_head_is_exactly_its_lines() {
+        let mut out = Vec::new();
+        let head = RequestWriter::new(&mut out, Method::Post, "/v1/chat/completions?a=b").unwrap();
+        let head = head.field("host", b"api.openai.com").unwrap();
+        let head = head.field_of_parts("authorization", &[b"Bearer ", b"sk-1"]).unwrap();
+        head.end_with_length(12);
+        let wanted = "POST /v1/chat/completions?a=b HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer sk-1\r\n\
+                      content-length: 12\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_response_head_is_exactly_its_lines() {
+        let mut out = Vec::new();
+        let head = ResponseWriter::new(&mut out, 529).unwrap().number("retry-after", 7).unwrap();
+        head.end_chunked();
+        assert_eq!(out, b"HTTP/1.1 529 Overloaded\r\nretry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n");
+        out.clear();
+        ResponseWriter::new(&mut out, 204).unwrap().end_unframed();
+        assert_eq!(out, b"HTTP/1.1 204 No Content\r\n\r\n");
+    }
+
+    /// Rule H1: nothing given to a writer can end a line, start another, or frame the body a second time.
+    #[test]
+    fn injection_is_refused_and_leaves_nothing_behind() {
+        let mut out = Vec::new();
+        for value in [&b"a\r\nx: y"[..], b"a\nb", b"a\rb", b"a\0b", b"\x1b[0m", b"\x7f"] {
+            let head = ResponseWriter::new(&mut out, 200).unwrap();
+            assert_eq!(head.field("x-igris-model", value).err(), Some(WriteFault::FieldValue), "{value:?}");
+            assert_eq!(out, b"HTTP/1.1 200 OK\r\n");
+            out.clear();
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "é", "Content-Length", "TRANSFER-ENCODING"] {
+            let head = ResponseWriter::new(&mut out, 200).unwrap();
+            assert_eq!(head.field(name, b"1").err(), Some(WriteFault::FieldName), "{name:?}");
+            out.clear();
+        }
+        for target in ["", "/a b", "/a\r\nhost: x", "/é", "/\0"] {
+            assert_eq!(RequestWriter::new(&mut out, Method::Get, target).err(), Some(WriteFault::Target), "{target:?}");
+        }
+        for status in [0, 99, 600, 1000] {
+            assert_eq!(ResponseWriter::new(&mut out, status).err(), Some(WriteFault::Status));
+        }
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn chunk_prefixes_are_what_the_formatter_says() {
+        let powers = (0..usize::BITS).map(|bit| 1_usize << bit);
+        for value in powers.flat_map(|power| [power.saturating_sub(1).max(1), power, power + 1]).chain([usize::MAX]) {
+            let (line, line_bytes) = chunk_prefix(length(value));
+            assert_eq!(line[..line_bytes], *format!("{value:x}\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_written_in_front_of_its_payload() {
+        let mut buffer = *b"........hello";
+        assert_eq!(write_chunk_prefix(&mut buffer, 8, length(5)), Some(5));
+        assert_eq!(&buffer, b".....5\r\nhello");
+        let mut tight = *b"..hello";
+        assert_eq!(write_chunk_prefix(&mut tight, 2, length(5)), None, "three bytes do not fit in two");
+        assert_eq!(&tight, b"..hello");
+        assert_eq!(write_chunk_prefix(&mut tight, 99, length(5)), None);
+    }
+
+    #[test]
+    fn an_empty_chunk_never_ends_the_body() {
+        let mut out = Vec::new();
+        chunk(&mut out, b"");
+        assert!(out.is_empty());
+        chunk(&mut out, b"data: {}\n\n");
+        assert_eq!(out, b"a\r\ndata: {}\n\n\r\n");
+    }
+}
