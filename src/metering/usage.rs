@@ -1,0 +1,324 @@
+//! What an OpenAI-shaped answer says it used, in our accounting.
+//!
+//! One reader serves every vendor of that shape: the places and names where they put the same figure are all looked at, and only
+//! what contradicts is told apart by [`Accounting`]. Nothing here allocates. An answer that says nothing readable, or is not JSON,
+//! gives nothing; the caller then estimates.
+//!
+//! Sources, read 2026-11: the chat completion object of OpenAI, xAI, Mistral, DeepSeek, Kimi, Qwen, Groq and OpenRouter.
+
+use crate::domain::token::Usage;
+use crate::json::scan::{self, Names};
+use crate::json::{Kind, Member, Span, text};
+
+/// How a vendor adds up its figures, where the names alone do not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accounting {
+    /// `completion_tokens` includes reasoning: OpenAI and nearly all others.
+    #[default]
+    OpenAi,
+    /// `completion_tokens` leaves reasoning out while `total_tokens` counts it (xAI). Folded in only if the total says so.
+    Xai,
+}
+
+/// What a complete chat, completion, embedding or Responses answer says it used.
+///
+/// Looked for in `usage`, then `x_groq.usage`, then `choices[0].usage`. Blank lines before the object are fine (DeepSeek sends them
+/// while it thinks).
+#[must_use]
+pub fn usage_from_body(bytes: &[u8], accounting: Accounting) -> Option<Usage> {
+    static NAMES: Names = Names::new(&["usage", "x_groq", "choices"]);
+    let mut found = [None; 3];
+    scan::members(bytes, &NAMES, &mut found).ok()?;
+    let [usage, x_groq, choices] = found;
+    stated(bytes, usage, accounting).or_else(|| nested_usage(bytes, object(x_groq)?, accounting)).or_else(|| {
+        let first = scan::elements(bytes, choices?.value).next()?.ok()?;
+        nested_usage(bytes, first.value, accounting)
+    })
+}
+
+/// What the `usage` object at `span` says.
+///
+/// Nothing if it is not an object or holds no count we know. Parts larger than their whole are cut to it.
+#[must_use]
+pub fn usage_from_object(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
+    let mut found = [None; 12];
+    scan::members_at(bytes, span, &COUNTS, &mut found).ok()?;
+    let [
+        prompt,
+        input,
+        completion,
+        output,
+        total,
+        prompt_details,
+        input_details,
+        completion_details,
+        output_details,
+        flat @ ..,
+    ] = found;
+    let prompt = count(bytes, prompt).or_else(|| count(bytes, input));
+    let completion = count(bytes, completion).or_else(|| count(bytes, output));
+    let total = count(bytes, total);
+    if prompt.is_none() && completion.is_none() && total.is_none() {
+        return None;
+    }
+    let details = object(prompt_details).or_else(|| object(input_details)).map(|span| input_parts(bytes, span));
+    let (cached, cache_write) = details.unwrap_or_default();
+    // Kimi, DeepSeek and Mistral also, or only, say it beside the other counts.
+    let cached = cached.or_else(|| flat.into_iter().find_map(|member| count(bytes, member)));
+    let reasoning =
+        object(completion_details).or_else(|| object(output_details)).and_then(|span| reasoning(bytes, span));
+    Some(balanced(Stated { prompt, completion, total, cached, cache_write, reasoning }, accounting))
+}
+
+/// As [`usage_from_object`], if the member is there and is an object.
+pub(super) fn stated(bytes: &[u8], usage: Option<Member>, accounting: Accounting) -> Option<Usage> {
+    usage_from_object(bytes, object(usage)?, accounting)
+}
+
+/// The `usage` member of the object at `span`: of `x_groq`, of a choice, of a Responses event's `response`.
+pub(super) fn nested_usage(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
+    static NAMES: Names = Names::new(&["usage"]);
+    let mut found = [None; 1];
+    scan::members_at(bytes, span, &NAMES, &mut found).ok()?;
+    stated(bytes, found[0], accounting)
+}
+
+/// Where the member's value is, if it is an object.
+pub(super) fn object(member: Option<Member>) -> Option<Span> {
+    member.filter(|member| member.kind == Kind::Object).map(|member| member.value)
+}
+
+/// The figures as the vendor gave them.
+struct Stated {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+/// Our accounting of what was stated.
+fn balanced(stated: Stated, accounting: Accounting) -> Usage {
+    let completion = stated.completion.unwrap_or(0);
+    // Some embedding and rerank servers state the total alone, and all of it is input.
+    let input = stated.prompt.unwrap_or_else(|| stated.total.unwrap_or(0).saturating_sub(completion));
+    let reasoning = stated.reasoning.unwrap_or(0);
+    let left_out = accounting == Accounting::Xai
+        && stated.total.is_some_and(|total| {
+            Some(total) == input.checked_add(completion).and_then(|sum| sum.checked_add(reasoning))
+        });
+    let output = if left_out { completion.saturating_add(reasoning) } else { completion };
+    let cached_input = stated.cached.unwrap_or(0).min(input);
+    Usage {
+        input,
+        output,
+        cached_input,
+        cache_write: stated.cache_write.unwrap_or(0).min(input - cached_input),
+        reasoning: reasoning.min(output),
+    }
+}
+
+/// Tokens read from and written to the cache.
+fn input_parts(bytes: &[u8], span: Span) -> (Option<u64>, Option<u64>) {
+    // `cache_creation_input_tokens`: Qwen, for its explicit cache.
+    static NAMES: Names = Names::new(&["cached_tokens", "cache_write_tokens", "cache_creation_input_tokens"]);
+    let mut found = [None; 3];
+    if scan::members_at(bytes, span, &NAMES, &mut found).is_err() {
+        return (None, None);
+    }
+    let [cached, written, created] = found;
+    (count(bytes, cached), count(bytes, written).or_else(|| count(bytes, created)))
+}
+
+fn reasoning(bytes: &[u8], span: Span) -> Option<u64> {
+    static NAMES: Names = Names::new(&["reasoning_tokens"]);
+    let mut found = [None; 1];
+    scan::members_at(bytes, span, &NAMES, &mut found).ok()?;
+    count(bytes, found[0])
+}
+
+/// The member as a count; `null`, negative and fractional figures are none.
+fn count(bytes: &[u8], member: Option<Member>) -> Option<u64> {
+    text::as_u64(bytes, member?.value)
+}
+
+static COUNTS: Names = Names::new(&[
+    "prompt_tokens",
+    "input_tokens",
+    "completion_tokens",
+    "output_tokens",
+    "total_tokens",
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "completion_tokens_details",
+    "output_tokens_details",
+    // From here on: the flat names of cached tokens, Kimi's, DeepSeek's and Mistral's.
+    "cached_tokens",
+    "prompt_cache_hit_tokens",
+    "num_cached_tokens",
+]);
+
+#[cfg(test)]
+mod tests {
+    use super::Accounting::{OpenAi, Xai};
+    use super::*;
+
+    /// Input, output, cached, cache write, reasoning.
+    type Row = [u64; 5];
+
+    fn read(body: &str, accounting: Accounting) -> Option<Row> {
+        let usage = usage_from_body(body.as_bytes(), accounting)?;
+        Some([usage.input, usage.output, usage.cached_input, usage.cache_write, usage.reasoning])
+    }
+
+    /// A chat answer around a `usage` value.
+    fn chat(usage: &str) -> String {
+        format!(
+            "{{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"choices\":[{{\"index\":0,\"message\":{{\"role\":\
+             \"assistant\",\"content\":\"say \\\"usage\\\": {{}}\"}},\"finish_reason\":\"stop\"}}],\"usage\":{usage}}}"
+        )
+    }
+
+    #[test]
+    fn usage_of_every_vendor() {
+        let rows: &[(&str, Accounting, &str, Row)] = &[
+            (
+                "openai",
+                OpenAi,
+                r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,"prompt_tokens_details":{"cached_tokens":1920,"cache_write_tokens":64,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":192,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
+                [2006, 300, 1920, 64, 192],
+            ),
+            (
+                "openai null details",
+                OpenAi,
+                r#"{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10,"prompt_tokens_details":null,"completion_tokens_details":null}"#,
+                [9, 1, 0, 0, 0],
+            ),
+            (
+                "openai responses",
+                OpenAi,
+                r#"{"input_tokens":328,"input_tokens_details":{"cached_tokens":128,"cache_write_tokens":0},"output_tokens":52,"output_tokens_details":{"reasoning_tokens":20},"total_tokens":380}"#,
+                [328, 52, 128, 0, 20],
+            ),
+            ("embeddings", OpenAi, r#"{"prompt_tokens":8,"total_tokens":8}"#, [8, 0, 0, 0, 0]),
+            ("total alone", OpenAi, r#"{"total_tokens":11}"#, [11, 0, 0, 0, 0]),
+            (
+                "xai",
+                Xai,
+                r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"prompt_tokens_details":{"text_tokens":32,"audio_tokens":0,"image_tokens":0,"cached_tokens":6},"completion_tokens_details":{"reasoning_tokens":94,"audio_tokens":0},"num_sources_used":0,"cost_in_usd_ticks":512000}"#,
+                [32, 103, 6, 0, 94],
+            ),
+            (
+                "xai included after all",
+                Xai,
+                r#"{"prompt_tokens":32,"completion_tokens":103,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}"#,
+                [32, 103, 0, 0, 94],
+            ),
+            (
+                "same figures, not xai",
+                OpenAi,
+                r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}"#,
+                [32, 9, 0, 0, 9],
+            ),
+            (
+                "mistral",
+                OpenAi,
+                r#"{"prompt_audio_seconds":null,"prompt_tokens":40,"total_tokens":52,"completion_tokens":12,"num_cached_tokens":16}"#,
+                [40, 12, 16, 0, 0],
+            ),
+            (
+                "deepseek",
+                OpenAi,
+                r#"{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":{"cached_tokens":64},"completion_tokens_details":{"reasoning_tokens":30},"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#,
+                [100, 50, 64, 0, 30],
+            ),
+            (
+                "deepseek, flat only",
+                OpenAi,
+                r#"{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}"#,
+                [100, 50, 64, 0, 0],
+            ),
+            (
+                "kimi",
+                OpenAi,
+                r#"{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40,"cached_tokens":10}"#,
+                [19, 21, 10, 0, 0],
+            ),
+            (
+                "qwen",
+                OpenAi,
+                r#"{"prompt_tokens":1200,"completion_tokens":14,"total_tokens":1214,"prompt_tokens_details":{"cached_tokens":0,"cache_creation_input_tokens":1024}}"#,
+                [1200, 14, 0, 1024, 0],
+            ),
+            (
+                "openrouter",
+                OpenAi,
+                r#"{"prompt_tokens":14,"completion_tokens":163,"total_tokens":177,"cost":0.00014,"is_byok":false,"prompt_tokens_details":{"cached_tokens":0},"cost_details":{"upstream_inference_cost":null},"completion_tokens_details":{"reasoning_tokens":100,"image_tokens":0}}"#,
+                [14, 163, 0, 0, 100],
+            ),
+            (
+                "groq",
+                OpenAi,
+                r#"{"queue_time":0.018,"prompt_tokens":18,"prompt_time":0.0007,"completion_tokens":556,"completion_time":0.463,"total_tokens":574,"total_time":0.464}"#,
+                [18, 556, 0, 0, 0],
+            ),
+            (
+                "parts cut to the whole",
+                OpenAi,
+                r#"{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":99,"cache_write_tokens":99},"completion_tokens_details":{"reasoning_tokens":99}}"#,
+                [10, 5, 10, 0, 5],
+            ),
+            (
+                "no overflow",
+                Xai,
+                r#"{"prompt_tokens":18446744073709551615,"completion_tokens":18446744073709551615,"completion_tokens_details":{"reasoning_tokens":18446744073709551615}}"#,
+                [u64::MAX, u64::MAX, 0, 0, u64::MAX],
+            ),
+        ];
+        for (vendor, accounting, usage, expected) in rows {
+            assert_eq!(read(&chat(usage), *accounting), Some(*expected), "{vendor}");
+            assert_eq!(
+                read(&format!("\n\n\n{}", chat(usage)), *accounting),
+                Some(*expected),
+                "{vendor} after blank lines"
+            );
+        }
+    }
+
+    #[test]
+    fn usage_in_other_places() {
+        let groq = r#"{"id":"c","choices":[{"delta":{}}],"x_groq":{"id":"req_1","usage":{"prompt_tokens":18,"completion_tokens":5}}}"#;
+        assert_eq!(read(groq, OpenAi), Some([18, 5, 0, 0, 0]));
+        let kimi = r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":19,"completion_tokens":21,"cached_tokens":3}}]}"#;
+        assert_eq!(read(kimi, OpenAi), Some([19, 21, 3, 0, 0]));
+        let both = r#"{"usage":{"prompt_tokens":1},"x_groq":{"usage":{"prompt_tokens":2}},"choices":[{"usage":{"prompt_tokens":3}}]}"#;
+        assert_eq!(read(both, OpenAi), Some([1, 0, 0, 0, 0]), "the official place first");
+        let null = r#"{"usage":null,"x_groq":{"usage":{"prompt_tokens":2}}}"#;
+        assert_eq!(read(null, OpenAi), Some([2, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn nothing_readable_is_nothing() {
+        let bodies = [
+            "",
+            "[]",
+            "{}",
+            "{\"usage\":null}",
+            "{\"usage\":[]}",
+            "{\"usage\":{}}",
+            "{\"usage\":{\"prompt_tokens\":null}}",
+            "{\"usage\":{\"prompt_tokens\":-1}}",
+            "{\"usage\":{\"prompt_tokens\":1.5}}",
+            "{\"usage\":{\"prompt_tokens\":\"7\"}}",
+            "{\"usage\":{\"prompt_tokens\":7}",
+            "{\"usage\":{\"prompt_tokens\":7},\"usage\":{\"prompt_tokens\":8}}",
+            "{\"message\":{\"usage\":{\"prompt_tokens\":7}}}",
+            "{\"choices\":[]}",
+            "{\"x_groq\":{\"id\":\"r\"}}",
+        ];
+        for body in bodies {
+            assert_eq!(read(body, OpenAi), None, "{body}");
+        }
+    }
+}
