@@ -1,0 +1,6 @@
+//! Facts in, ordered candidates out.
+//!
+//! Pure: no runtime, no clock, no configuration files. `resolve` says which providers can serve a model name at all.
+
+pub mod glob;
+pub mod resolve;
