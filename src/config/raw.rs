@@ -1,0 +1,118 @@
+//! The configuration as typed: every table and key that may be written, each value with its position.
+//!
+//! One place names the keys, so that the reader, the suggestions for unknown keys and the test of the commented example cannot differ.
+//! Nothing has a default here and nothing is interpreted; that is the parent's part.
+
+use super::problem::Findings;
+use super::read::{Leaf, Pairs, Read, TABLE, table_of, tree, unknown_key};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Declares tables: the struct, its keys, and how it is read.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident like $example:literal { $($field:ident: $shape:ty),* $(,)? })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Default)]
+            pub struct $name {
+                /// Where the table stands, as a byte offset.
+                pub at: usize,
+                $(#[doc = concat!("`", stringify!($field), "`, if typed.")] pub $field: Option<$shape>,)*
+            }
+
+            impl $name {
+                /// Every key of this table.
+                pub const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+                fn fill(at: usize, table: DeTable<'_>, findings: &mut Findings) -> Self {
+                    let mut filled = Self { at, ..Self::default() };
+                    for (key, value) in table {
+                        match key.get_ref().as_ref() {
+                            $(stringify!($field) => filled.$field = Read::read(stringify!($field), value, findings),)*
+                            other => unknown_key(other, key.span().start, Self::KEYS, findings),
+                        }
+                    }
+                    filled
+                }
+            }
+
+            impl Read for $name {
+                const NOUN: &'static str = TABLE;
+                const EXAMPLE: &'static str = $example;
+
+                fn read(key: &str, value: Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+                    let (at, table) = table_of::<Self>(key, value, findings)?;
+                    Some(Self::fill(at, table, findings))
+                }
+            }
+        )*
+
+        /// Every table with its keys, for documentation and the test of the commented example.
+        pub const TABLES: &[(&str, &[&str])] = &[$((stringify!($name), $name::KEYS)),*];
+    };
+}
+
+tables! {
+    /// The whole file.
+    Document like "{ … }" {
+        version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
+        server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
+        providers: Vec<Provider>, models: Vec<Model>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
+    }
+    /// `[server]`.
+    Server like "{ listen = [\"127.0.0.1:8081\"] }" {
+        listen: Vec<Leaf>, workers: Leaf, io: Leaf, tls: Tls, drain_timeout: Leaf, trusted_proxies: Vec<Leaf>,
+        metadata: Leaf, limits: ServerLimits,
+    }
+    /// `[server] tls`.
+    Tls like "{ cert = \"cert.pem\", key = \"key.pem\" }" { cert: Leaf, key: Leaf, client_ca: Leaf }
+    /// `[server.limits]`.
+    ServerLimits like "{ body_bytes = \"32MiB\" }" {
+        head_bytes: Leaf, fields: Leaf, body_bytes: Leaf, head_deadline: Leaf, body_deadline: Leaf,
+        tls_handshake_deadline: Leaf, keep_alive_idle: Leaf, exchanges_per_connection: Leaf, connections_per_core: Leaf,
+        first_byte_streaming_deadline: Leaf, first_byte_unary_deadline: Leaf, stream_silence_deadline: Leaf,
+        exchange_deadline: Leaf, client_stall_deadline: Leaf, relay_buffer_bytes: Leaf,
+    }
+    /// `[admin]`.
+    Admin like "{ socket = \"igris-data/admin.sock\" }" {
+        socket: Leaf, dashboard: Leaf, metrics: Leaf, allowed_uids: Vec<Leaf>,
+    }
+    /// `[store]`.
+    Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf }
+    /// `[vault]`.
+    Vault like "{ root_key = { file = \"igris-data/root.key\" } }" { root_key: KeyReference }
+    /// `[ledger]`.
+    Ledger like "{ durability = \"process\" }" { durability: Leaf }
+    /// `[log]`.
+    Log like "{ format = \"json\" }" { format: Leaf, level: Leaf }
+    /// `[trust]`.
+    Trust like "{ keys = [\"RW…\"], threshold = 1 }" { keys: Vec<Leaf>, threshold: Leaf }
+    /// `{ env = … }`, `{ file = … }` or `{ fd = … }`: where a secret is, never the secret.
+    KeyReference like "{ env = \"NAME\" }` or `{ file = \"PATH\" }" { env: Leaf, file: Leaf, fd: Leaf }
+    /// `[[providers]]`.
+    Provider like "[ { name = \"openai\" } ]" {
+        name: Leaf, dialect: Leaf, base_url: Leaf, api_key: KeyReference, timeout: Leaf, connect_timeout: Leaf,
+        first_byte_timeout: Leaf, max_retries: Leaf, allow_private_address: Leaf, headers: Pairs, models: Vec<Leaf>, ca: Leaf,
+    }
+    /// `[[models]]`.
+    Model like "[ { name = \"gpt-4\" } ]" { name: Leaf, policy: Leaf, targets: Vec<Target> }
+    /// One of `targets`.
+    Target like "{ provider = \"openai\", model = \"gpt-4o\" }" { provider: Leaf, model: Leaf, weight: Leaf }
+    /// `[[tenants]]`.
+    Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf }
+    /// `[[access_keys]]`.
+    AccessKey like "[ { name = \"app\" } ]" {
+        name: Leaf, tenant: Leaf, key: KeyReference, scopes: Vec<Leaf>, limits: KeyLimits, expires_at: Leaf,
+    }
+    /// `limits` of an access key.
+    KeyLimits like "{ requests_per_minute = 600 }" {
+        requests_per_minute: Leaf, tokens_per_minute: Leaf, concurrent: Leaf, budget: Leaf, models: Vec<Leaf>, providers: Vec<Leaf>,
+    }
+}
+
+impl Document {
+    /// Reads the shape of the whole text; `None` when it is not TOML at all.
+    pub(super) fn read_text(text: &str, findings: &mut Findings) -> Option<Self> {
+        tree(text, findings).map(|table| Self::fill(0, table, findings))
+    }
+}

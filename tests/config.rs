@@ -1,0 +1,494 @@
+//! The promise of the configuration: what is wrong is refused with its place and a remedy, all of it at once, and nothing panics.
+
+use igris::config::{
+    Budget, Config, Durability, Io, KeySource, Known, KnownProvider, Metadata, Policy, Store, check, raw,
+};
+use igris::domain::money::Money;
+use igris::domain::scope::{Scope, Scopes};
+use igris::limits;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const fn known(name: &'static str, url: Option<&'static str>) -> KnownProvider<'static> {
+    KnownProvider { name, aliases: &[], key_envs: &[], dialect: "openai", base_url: url }
+}
+
+const PROVIDERS: &[KnownProvider<'static>] = &[
+    KnownProvider { key_envs: &["OPENAI_API_KEY"], ..known("openai", Some("https://api.openai.com/v1")) },
+    KnownProvider {
+        dialect: "anthropic",
+        aliases: &["claude"],
+        key_envs: &["ANTHROPIC_API_KEY"],
+        ..known("anthropic", Some("https://api.anthropic.com"))
+    },
+    KnownProvider {
+        dialect: "gemini",
+        aliases: &["gemini"],
+        key_envs: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
+        ..known("google", Some("https://generativelanguage.googleapis.com"))
+    },
+    known("ollama", Some("http://127.0.0.1:11434/v1")),
+    KnownProvider { key_envs: &["AZURE_OPENAI_API_KEY"], ..known("azure", None) },
+    KnownProvider { dialect: "bedrock", key_envs: &["AWS_BEARER"], ..known("bedrock", Some("https://b.example")) },
+];
+const KNOWN: Known<'static> = Known { providers: PROVIDERS, dialects: &["openai", "anthropic", "gemini"] };
+const EXAMPLE: &str = include_str!("../config/igris.toml");
+
+fn parsed(text: &str) -> Config {
+    Config::parse("igris.toml", text, &KNOWN).unwrap_or_else(|problems| panic!("{text}\n{problems}"))
+}
+
+fn refused(text: &str) -> String {
+    match Config::parse("f", text, &KNOWN) {
+        Ok(_) => panic!("this should have been refused:\n{text}"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+/// `(text, line:col, phrase)`: the only problem of the text stands there and says that.
+const BAD: &[(&str, &str, &str)] = &[
+    // Syntax and shape.
+    ("[server]\nlisen = []", "2:1", "unknown key `lisen`; did you mean `listen`?"),
+    ("[sever]", "1:2", "unknown key `sever`; did you mean `server`?"),
+    ("zebra = 1", "1:1", "unknown key `zebra`; known are `version`"),
+    ("version = ", "1:", "not valid TOML"),
+    ("version = 1\nversion = 2", "2:1", "not valid TOML: duplicate key"),
+    ("server = 5", "1:10", "`server` must be a table, not a number"),
+    ("[providers]\nname = \"openai\"", "1:1", "write `[[providers]]` above each entry"),
+    ("[server]\nlisten = \"127.0.0.1:1\"", "2:10", "`listen` must be a list, not text"),
+    ("[log]\nlevel = [\"info\"]", "2:9", "`level` must be a single value, not a list"),
+    ("a.b.c.d.e.f.g.h.i = 1", "1:16", "a key of more than 8 dotted parts"),
+    // Units.
+    ("[server]\ndrain_timeout = 30", "2:17", "`drain_timeout` is `30`, a number without a unit; write \"30s\""),
+    ("[server]\ndrain_timeout = \"30\"", "2:17", "a number without a unit; write \"30s\""),
+    ("[server]\ndrain_timeout = \"soon\"", "2:17", "`soon`, not a duration"),
+    ("[server.limits]\nbody_bytes = 1048576", "2:14", "a number without a unit"),
+    ("[server.limits]\nbody_bytes = \"257MiB\"", "2:14", "`257MiB`, above the ceiling, 256MiB; write at most 256MiB"),
+    ("[server.limits]\nhead_deadline = \"61s\"", "2:17", "above the ceiling, 60s; write at most 60s"),
+    ("[server.limits]\nexchange_deadline = \"100s\"", "2:21", "longer than `exchange_deadline`"),
+    ("version = -1", "1:11", "below zero"),
+    ("version = 1.5", "1:11", "not a whole number"),
+    ("version = 99999999999999999999", "1:11", "a number beyond 64 bits"),
+    ("format = 2", "1:10", "`format` is `2`"),
+    ("expires_at = 2020-01-01", "1:14", "not an instant"),
+    ("issued_at = 2026-01-02T00:00:00Z\nexpires_at = 2026-01-01T00:00:00Z", "2:14", "not after `issued_at`"),
+    // Server and operation.
+    ("[server]\nlisten = [\"localhost\"]", "2:11", "not an address and port"),
+    ("[server]\nlisten = []", "1:1", "`listen` is empty"),
+    ("[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "2:26", "the address `127.0.0.1:1` stands twice"),
+    ("[server]\nlisten=[\"127.0.0.1:1\"]\n[admin]\nmetrics = \"127.0.0.1:1\"", "4:11", "stands twice"),
+    ("[server]\nio = \"iouring\"", "2:6", "did you mean `io_uring`?"),
+    ("[server]\nworkers = 2000", "2:11", "above the ceiling, 1024"),
+    ("[server]\ntls = { cert = \"c\" }", "2:7", "`tls` has no `key`"),
+    ("[server]\ntrusted_proxies = [\"10.0.0.1/8\"]", "2:20", "did you mean \"10.0.0.0/8\"?"),
+    ("[server]\nmetadata = true", "2:12", "is a truth value, not text"),
+    ("[store]\nurl = \"postgres://u:marker@h/db\"", "2:7", "names PostgreSQL, which this version does not speak"),
+    ("[store]\nurl = \"mysql:marker\"", "2:7", "names no store that is known"),
+    ("[vault]\nroot_key = { env = \"A\", fd = 3 }", "2:12", "`root_key` names several places"),
+    ("[vault]\nroot_key = { fd = 2 }", "2:19", "below the least, 3"),
+    ("[ledger]\ndurability = \"disk\"", "2:14", "known are `process`, `power`"),
+    ("[trust]\nkeys = []", "1:1", "list 1 to 5 public keys"),
+    // Providers.
+    ("[[providers]]", "1:1", "`[[providers]]` has no `name`"),
+    ("[[providers]]\nname = \"opnai\"", "2:8", "did you mean `openai`?"),
+    (
+        "[[providers]]\nname = \"mine\"\ndialect = \"openai\"",
+        "2:8",
+        "not built in and has no `base_url`; add `base_url`",
+    ),
+    ("[[providers]]\nname = \"a/b\"", "2:8", "which is not a name"),
+    ("[[providers]]\nname=\"google\"\n[[providers]]\nname=\"gemini\"", "4:6", "provider `google` stands twice"),
+    ("[[providers]]\nname = \"azure\"", "2:8", "provider `azure` has no address of its own"),
+    ("[[providers]]\nname = \"bedrock\"", "2:8", "speaks `bedrock`, which this version does not"),
+    ("[[providers]]\nname = \"openai\"\ndialect = \"antropic\"", "3:11", "did you mean `anthropic`?"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"http://a.example\"", "3:12", "is plain http"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://127.0.0.1/v1\"", "3:12", "add `allow_private_address"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://0x7f.1/v1\"", "3:12", "a number form of an address"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://2130706433/v1\"", "3:12", "a number form of an address"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://u:marker@a.example\"", "3:12", "holds a user name"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://a.example?k=marker\"", "3:12", "holds a query"),
+    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://a.example#marker\"", "3:12", "holds a fragment"),
+    ("[[providers]]\nname = \"openai\"\napi_key = \"sk-marker\"", "3:11", "`api_key` must be a table, not text"),
+    (
+        "[[providers]]\nname = \"openai\"\napi_key = { env = \"sk-marker\" }",
+        "3:19",
+        "not the name of an environment var",
+    ),
+    (
+        "[[providers]]\nname = \"openai\"\napi_key = { value = \"sk-marker\", env = \"A\" }",
+        "3:13",
+        "unknown key `value`",
+    ),
+    ("[[providers]]\nname = \"openai\"\napi_key = { fd = 3 }", "3:18", "cannot come from a file descriptor"),
+    ("[[providers]]\nname = \"openai\"\napi_key = {}", "3:11", "`api_key` names no places"),
+    (
+        "[[providers]]\nname = \"openai\"\nheaders = { Authorization = \"marker\" }",
+        "3:13",
+        "one that Igris sets itself",
+    ),
+    (
+        "[[providers]]\nname = \"openai\"\nheaders = { X-Forwarded-For = \"marker\" }",
+        "3:13",
+        "one that Igris sets itself",
+    ),
+    ("[[providers]]\nname = \"openai\"\nheaders = { x_a = \"marker\" }", "3:13", "is no header name"),
+    (
+        "[[providers]]\nname = \"openai\"\nheaders = { a = \"marker\\r\\nb: c\" }",
+        "3:17",
+        "`a` holds a control character",
+    ),
+    ("[[providers]]\nname = \"openai\"\nheaders = { a = \"x\", A = \"y\" }", "3:", "the header `a` stands twice"),
+    ("[[providers]]\nname = \"openai\"\nallow_private_address = \"yes\"", "3:25", "not a truth value"),
+    ("[[providers]]\nname = \"openai\"\nmax_retries = 11", "3:15", "above the ceiling, 10"),
+    // Models.
+    ("[[models]]\nname = \"m\"", "1:1", "`[[models]]` has no `targets`"),
+    (
+        "[[models]]\nname = \"m\"\npolicy = \"thomson\"\ntargets = [{ provider = \"openai\" }]",
+        "3:10",
+        "did you mean `thompson`?",
+    ),
+    (
+        "[[models]]\nname = \"m\"\ntargets = [{ provider = \"opena\" }]",
+        "3:25",
+        "unknown provider `opena`; did you mean `openai`?",
+    ),
+    ("[[models]]\nname = \"m\"\ntargets = [{ provider = \"openai\", weight = 0 }]", "3:44", "below the least, 1"),
+    (
+        "[[models]]\nname = \"m\"\ntargets = [{ provider = \"openai\", model = \"g*\" }]",
+        "3:43",
+        "a pattern where one model belongs",
+    ),
+    (
+        "[[models]]\nname=\"m\"\ntargets=[{provider=\"openai\"},{provider=\"openai\"}]",
+        "3:30",
+        "the target `openai/*` stands twice",
+    ),
+    // Tenants and access keys.
+    ("[[tenants]]\nid = \"a\"\n[[tenants]]\nid = \"a\"", "4:6", "tenant `a` stands twice"),
+    ("[[access_keys]]\nname = \"a\"", "1:1", "`[[access_keys]]` has no `key`"),
+    (
+        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\ntenant=\"defualt\"",
+        "4:8",
+        "unknown tenant `defualt`; add a `[[tenants]]` entry; did you mean `default`?",
+    ),
+    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nscopes=[\"inferrence\"]", "4:9", "did you mean `inference`?"),
+    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nscopes=[]", "1:1", "`scopes` is empty"),
+    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={budget=50}", "4:16", "write \"$50/month\""),
+    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={budget=\"$50/year\"}", "4:16", "an unknown period"),
+    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={concurrent=0}", "4:20", "below the least, 1"),
+    (
+        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\n[[access_keys]]\nname=\"b\"\nkey={env=\"K\"}",
+        "6:5",
+        "the secret in `environment variable K` stands twice",
+    ),
+    (
+        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\n[[access_keys]]\nname=\"a\"\nkey={env=\"L\"}",
+        "5:6",
+        "access key `a` stands twice",
+    ),
+];
+
+#[test]
+fn every_bad_file_is_refused_at_its_place_with_a_remedy() {
+    for (text, place, phrase) in BAD {
+        let shown = refused(text);
+        let errors: Vec<&str> = shown.lines().filter(|line| line.contains(": error: ")).collect();
+        let expected = format!("f:{place}");
+        assert!(
+            errors.len() == 1 && errors[0].starts_with(&expected),
+            "expected one error at {expected}:\n{text}\n{shown}"
+        );
+        let exact = place.ends_with(':') || errors[0].starts_with(&format!("{expected}: error: "));
+        assert!(exact && errors[0].contains(phrase), "expected {expected} and {phrase:?}:\n{text}\n{shown}");
+        assert!(errors[0].contains("; "), "a remedy: {shown}");
+        // Rules R1 and R4: what may be a secret is never repeated.
+        assert!(!shown.contains("marker"), "{shown}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_text() {
+    let text = "[server]\nworkers = -1\nlisen = []\n\n[[providers]]\nname = \"openai\"\ntimeout = 30\n[log]\nlevel = \"loud\"\n";
+    let problems = Config::parse("dir/igris.toml", text, &KNOWN).expect_err("four problems");
+    assert_eq!(problems.count(), 4);
+    let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
+    let places = ["2:11", "3:1", "7:11", "9:9"].map(|place| format!("dir/igris.toml:{place}: error: "));
+    assert!(lines.iter().zip(&places).all(|(line, place)| line.starts_with(place)) && lines.len() == 4, "{lines:#?}");
+}
+
+#[test]
+fn all_syntax_errors_come_at_once() {
+    let shown = refused("version = \n[server\nlisten = [\"127.0.0.1:1\"]\n[log]\nlevel = 'x\n");
+    assert!(shown.contains("f:1:") && shown.contains("f:2:") && shown.contains("f:5:"), "{shown}");
+}
+
+#[test]
+fn columns_count_characters_not_bytes() {
+    assert!(refused("[[tenants]]\nid = \"a\"\nname = \"ä€\"; x = 1").starts_with("f:3:12: "));
+    assert!(refused("tenants = [{ name = \"ä€\", id = \"?\" }]").starts_with("f:1:32: "));
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let config = parsed("");
+    assert_eq!(config.server.listen, ["127.0.0.1:8081".parse().expect("an address")]);
+    assert_eq!((config.server.workers, config.server.io, config.server.metadata), (0, Io::Auto, Metadata::Auto));
+    assert_eq!(config.server.limits.body_bytes, limits::BODY_BYTES_MAX);
+    assert_eq!((config.store, config.durability, config.root_key), (Store::Sqlite(None), Durability::Process, None));
+    assert_eq!(config.tenants.len(), 1);
+    assert_eq!(config.tenants[0].id.as_str(), "default");
+}
+
+#[test]
+fn the_example_means_what_its_comments_say() {
+    let (config, warnings) =
+        Config::parse_with_warnings("igris.toml", EXAMPLE, &KNOWN).unwrap_or_else(|p| panic!("{p}"));
+    assert_eq!(warnings.count(), 0, "{warnings}");
+    assert_eq!(config.version, 7);
+    assert_eq!(config.identity.not_for, ["staging"]);
+    assert_eq!(config.server.limits, igris::config::Limits::default(), "the example shows the defaults");
+    let openai = &config.providers[0];
+    assert_eq!(openai.base_url.as_ref().map(|url| url.as_str()), Some("https://api.openai.com/v1"));
+    assert_eq!((openai.timeout, openai.max_retries), (Some(Duration::from_secs(30)), Some(3)));
+    assert_eq!(openai.api_key, Some(KeySource::Env("OPENAI_API_KEY".to_owned())));
+    assert_eq!(openai.headers[0].name, "openai-project");
+    assert!(config.providers[2].allow_private_address && !config.providers[2].built_in);
+    assert_eq!((config.models[0].policy, config.models[0].targets[1].weight), (Policy::Thompson, 2));
+    assert_eq!(config.models[1].targets[0].model, None);
+    let key = &config.access_keys[0];
+    assert_eq!(key.scopes, Scopes::NONE.with(Scope::Inference));
+    assert_eq!(key.limits.tokens_per_minute, Some(1_000_000));
+    let amount = Money::parse_usd("50").expect("an amount");
+    assert_eq!(key.limits.budget, Some(Budget { amount, period: igris::config::Period::Month }));
+}
+
+/// Where each table of the reader stands in the example.
+const TABLE_PLACES: &[(&str, &str)] = &[
+    ("Document", ""),
+    ("Server", "server"),
+    ("Tls", "server.tls"),
+    ("ServerLimits", "server.limits"),
+    ("Admin", "admin"),
+    ("Store", "store"),
+    ("Vault", "vault"),
+    ("Ledger", "ledger"),
+    ("Log", "log"),
+    ("Trust", "trust"),
+    ("Provider", "providers"),
+    ("Model", "models"),
+    ("Target", "models.targets"),
+    ("Tenant", "tenants"),
+    ("AccessKey", "access_keys"),
+    ("KeyLimits", "access_keys.limits"),
+];
+
+#[test]
+fn every_key_that_can_be_written_is_in_the_example() {
+    let tree: toml::Value = toml::from_str(EXAMPLE).expect("the example is TOML");
+    for (table, keys) in raw::TABLES {
+        if *table == "KeyReference" {
+            assert!(["{ env = ", "{ file = ", "{ fd = "].iter().all(|form| EXAMPLE.contains(form)));
+            continue;
+        }
+        let (_, path) =
+            TABLE_PLACES.iter().find(|(name, _)| name == table).unwrap_or_else(|| panic!("place of {table}"));
+        let mut tables = vec![&tree];
+        for part in path.split('.').filter(|part| !part.is_empty()) {
+            let found = tables.iter().filter_map(|value| value.get(part));
+            tables =
+                found.flat_map(|value| value.as_array().map_or(vec![value], |items| items.iter().collect())).collect();
+        }
+        for key in *keys {
+            assert!(tables.iter().any(|table| table.get(key).is_some()), "`{key}` of `{path}` is not in the example");
+        }
+    }
+}
+
+#[test]
+fn aliases_become_canonical_everywhere() {
+    let config = parsed(
+        "[[providers]]\nname = \"gemini\"\n[[models]]\nname = \"m\"\npolicy = \"cost-optimized\"\n\
+         targets = [{ provider = \"google\" }, { provider = \"claude\", model = \"c\" }]\n\
+         [[access_keys]]\nname = \"a\"\nkey = { file = \"k\" }\nlimits = { providers = [\"gemini\"] }",
+    );
+    assert_eq!(config.providers[0].id.as_str(), "google");
+    let targets: Vec<&str> = config.models[0].targets.iter().map(|target| target.provider.as_str()).collect();
+    assert_eq!((targets, config.models[0].policy), (vec!["google", "anthropic"], Policy::Cost));
+    assert_eq!(config.access_keys[0].limits.providers[0].as_str(), "google");
+}
+
+#[test]
+fn a_built_in_server_of_ones_own_machine_needs_no_word() {
+    assert!(parsed("[[providers]]\nname = \"ollama\"").providers[0].allow_private_address);
+    assert!(!parsed("[[providers]]\nname = \"openai\"").providers[0].allow_private_address);
+    // An address typed beside it is the operator's and needs the word.
+    assert!(refused("[[providers]]\nname = \"ollama\"\nbase_url = \"http://10.0.0.1/v1\"").contains("is plain http"));
+}
+
+#[test]
+fn ceilings_hold_at_the_limit_and_one_beyond() {
+    for (key, at_ceiling, beyond) in [
+        ("head_bytes", "64KiB", "65537B"),
+        ("body_bytes", "256MiB", "268435457B"),
+        ("relay_buffer_bytes", "256KiB", "262145B"),
+        ("head_deadline", "60s", "60001ms"),
+        ("body_deadline", "600s", "600001ms"),
+        ("client_stall_deadline", "300s", "300001ms"),
+        ("first_byte_unary_deadline", "900s", "900001ms"),
+        ("exchange_deadline", "3600s", "3600001ms"),
+        ("fields", "256", "257"),
+    ] {
+        parsed(&format!("[server.limits]\n{key} = \"{at_ceiling}\""));
+        assert!(refused(&format!("[server.limits]\n{key} = \"{beyond}\"")).contains("above the ceiling"), "{key}");
+    }
+}
+
+#[test]
+fn size_and_depth_are_bounded_before_anything_is_built() {
+    let most = limits::CONFIG_BYTES_MAX as usize;
+    parsed(&format!("#{}", "x".repeat(most - 1)));
+    assert!(refused(&format!("#{}", "x".repeat(most))).contains("above the limit"));
+    assert!(refused(&format!("{}=1", "a.".repeat(500_000) + "a")).contains("dotted parts"));
+    assert!(refused(&format!("a = {}", "[".repeat(500_000))).contains("not valid TOML"));
+    // The deepest tree that passes both bounds: dotted keys inside inline tables.
+    assert!(refused(&format!("a = {}1{}", "{a.a.a.a.a.a.a.a=".repeat(79), "}".repeat(79))).contains("unknown key `a`"));
+}
+
+#[test]
+fn a_report_ends_in_a_verdict_and_its_exit_code() {
+    let (text, code) = check::report("c.toml", EXAMPLE, &KNOWN);
+    assert_eq!(text, "c.toml: fine: version 7, 3 providers, 2 models, 1 tenant, 1 access key\n");
+    assert_eq!(code, 0);
+    let (text, code) = check::report("c.toml", "[[tenants]]\nid = \"a\"\n[admin]\ndashboard = \"0.0.0.0:80\"", &KNOWN);
+    assert!(text.contains("c.toml:2:6: warning: no access key names the tenant `a`; "), "{text}");
+    assert!(text.contains("c.toml:4:13: warning: `dashboard` listens beyond this machine"), "{text}");
+    assert!(text.ends_with("c.toml: fine: version 0, 0 providers, 0 models, 1 tenant, 0 access keys\n"), "{text}");
+    assert_eq!(code, 0);
+    let (text, code) = check::report("c.toml", "a = 1\nb = 2", &KNOWN);
+    assert!(text.ends_with("c.toml: refused: 2 problems\n"), "{text}");
+    assert_eq!(code, 2);
+}
+
+// === Without a file ===
+
+fn sidecar(variables: &'static [(&str, &str)]) -> Result<Config, String> {
+    let env = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+    Config::sidecar(&env, &KNOWN).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn without_a_file_the_environment_configures() {
+    let config = sidecar(&[
+        ("OPENAI_API_KEY", "sk-x"),
+        ("ANTHROPIC_API_KEY", " "),
+        ("GEMINI_API_KEY", "g"),
+        ("AZURE_OPENAI_API_KEY", "a"),
+        ("AWS_BEARER", "b"),
+        ("IGRIS_API_KEY", "sk-igris-whatever"),
+        ("IGRIS_OPENAI_BASE_URL", "http://127.0.0.1:9/v1/"),
+    ])
+    .expect("a working sidecar");
+    let names: Vec<&str> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
+    assert_eq!(names, ["openai", "google"], "blank, addressless and unspoken ones are left out");
+    assert_eq!(config.providers[0].base_url.as_ref().map(|url| url.as_str()), Some("http://127.0.0.1:9/v1"));
+    assert!(config.providers[0].allow_private_address && !config.providers[1].allow_private_address);
+    assert_eq!(config.providers[1].api_key, Some(KeySource::Env("GEMINI_API_KEY".to_owned())));
+    assert_eq!(config.access_keys[0].scopes, Scopes::ALL);
+    assert_eq!(config.access_keys[0].key, KeySource::Env("IGRIS_API_KEY".to_owned()));
+    assert_eq!(config.server.listen, parsed("").server.listen);
+}
+
+#[test]
+fn without_anything_there_is_no_provider_and_no_access_key() {
+    let config = sidecar(&[]).expect("an empty sidecar");
+    assert!(config.providers.is_empty() && config.access_keys.is_empty());
+    assert_eq!(config.tenants[0].id.as_str(), "default");
+}
+
+#[test]
+fn a_bad_base_url_names_its_variable_and_shows_no_secret() {
+    let shown = sidecar(&[("OPENAI_API_KEY", "k"), ("IGRIS_OPENAI_BASE_URL", "https://u:marker@a.example")])
+        .expect_err("userinfo");
+    assert!(shown.starts_with("environment:IGRIS_OPENAI_BASE_URL: error: the value holds a user name"), "{shown}");
+    assert!(!shown.contains("marker"));
+    assert!(sidecar(&[("IGRIS_OLLAMA_BASE_URL", "http://169.254.169.254/")]).is_err(), "metadata is never allowed");
+}
+
+// === Whatever the text ===
+
+/// Every line of what is shown has its place, severity and remedy, whatever the text.
+fn shown_well(text: &str) -> Result<(), TestCaseError> {
+    if let Err(problems) = Config::parse("f", text, &KNOWN) {
+        prop_assert!(problems.count() > 0);
+        for line in problems.to_string().lines() {
+            let whole = line.starts_with("f:")
+                && (line.contains(": error: ") || line.contains(": warning: ") || line.contains(" more; "));
+            prop_assert!(whole && line.contains("; ") && !line.contains(char::is_control), "{line:?}");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in any::<String>()) {
+        shown_well(&text)?;
+    }
+
+    #[test]
+    fn text_of_toml_pieces_never_panics(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..40)) {
+        shown_well(&pieces.concat())?;
+    }
+
+    #[test]
+    fn a_damaged_example_never_panics(from in 0..EXAMPLE.len(), length in 0..60_usize, patch in "[\\[\\]{}=.,\"'# a-z0-9\\n\u{202e}ä-]{0,6}") {
+        let mut bytes = EXAMPLE.as_bytes().to_vec();
+        let end = (from + length).min(bytes.len());
+        bytes.splice(from..end, patch.bytes());
+        shown_well(&String::from_utf8_lossy(&bytes))?;
+    }
+}
+
+const PIECES: &[&str] = &[
+    "[server]\n",
+    "[[providers]]\n",
+    "[[models]]\n",
+    "[[access_keys]]\n",
+    "[[tenants]]\n",
+    "[access_keys.limits]\n",
+    "name = ",
+    "id = ",
+    "key = ",
+    "targets = ",
+    "base_url = ",
+    "timeout = ",
+    "headers = ",
+    "listen = ",
+    "budget = ",
+    "\"openai\"",
+    "\"https://[::1\"",
+    "\"ä\"",
+    "\"$5/day\"",
+    "\"30s\"",
+    "30",
+    "-0x1",
+    "1e400",
+    "inf",
+    "2026-02-30T00:00:00Z",
+    "{ env = \"A\" }",
+    "{ provider = \"x\" }",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ".",
+    "=",
+    "\n",
+    "\"",
+    "'''",
+    "#",
+    " ",
+    "\u{2028}",
+    "\r",
+];
