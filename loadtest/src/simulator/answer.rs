@@ -1,0 +1,327 @@
+//! The answer to a checked request, as a pure function of it: the same bytes today, tomorrow and on another machine.
+//!
+//! A stream is not built ahead: event `i` is written when its turn comes, so that ten thousand open streams cost little.
+
+use super::chat::{ChatRequest, Reply};
+use super::text::{alphanumeric, mix, word};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// An answer, ready to be written whole or event by event.
+pub struct Answer<'a> {
+    request: &'a ChatRequest,
+    content: Content,
+    /// `"id":…` up to the value of `choices`, differing between unary answers and chunks in the object's name only.
+    id: String,
+    created: u64,
+    model: String,
+    fingerprint: String,
+    include_usage: bool,
+}
+
+/// What every choice of an answer says.
+enum Content {
+    /// So many words, other ones in each choice; `cut` if the request's limit ended them.
+    Words { count: u32, cut: bool },
+    /// One text in pieces.
+    Pieces(Vec<String>),
+    /// Tool calls.
+    Calls(Vec<Call>),
+}
+
+struct Call {
+    id: String,
+    name: String,
+    pieces: Vec<String>,
+    custom: bool,
+}
+
+/// Characters of one piece of streamed JSON.
+const PIECE_CHARACTERS: usize = 5;
+
+impl<'a> Answer<'a> {
+    /// The answer to `request` by a server that says `tokens` words unless asked otherwise.
+    pub fn new(request: &'a ChatRequest, tokens: u32) -> Self {
+        let mut id = String::from("chatcmpl-");
+        alphanumeric(request.seed, 29, &mut id);
+        Self {
+            request,
+            content: Content::new(request, tokens),
+            id,
+            created: 1_764_000_000 + request.seed % 8_640_000,
+            model: Value::from(request.model.as_str()).to_string(),
+            fingerprint: format!("fp_{:010x}", mix(request.seed, 3) & 0xff_ffff_ffff),
+            include_usage: request.include_usage,
+        }
+    }
+
+    /// The same answer as if `stream_options.include_usage` had been asked for, or not.
+    #[must_use]
+    pub fn with_usage(mut self, include: bool) -> Self {
+        self.include_usage = include;
+        self
+    }
+
+    /// Completion tokens of the whole answer.
+    pub fn completion_tokens(&self) -> u32 {
+        (self.content.tokens() * self.request.choices).saturating_add(self.request.directives.reasoning)
+    }
+
+    /// Completion tokens produced by the time so many events have left.
+    pub fn tokens_after(&self, events: u32) -> u32 {
+        let produced = events.saturating_sub(self.request.choices).min(self.content.steps() * self.request.choices);
+        if produced == self.content.steps() * self.request.choices { self.completion_tokens() } else { produced }
+    }
+
+    /// Appends the body of a unary answer.
+    pub fn unary(&self, out: &mut Vec<u8>) {
+        let (id, created, model) = (&self.id, self.created, &self.model);
+        let _ =
+            write!(out, r#"{{"id":"{id}","object":"chat.completion","created":{created},"model":{model},"choices":["#);
+        for choice in 0..self.request.choices {
+            let comma = if choice == 0 { "" } else { "," };
+            let _ = write!(out, r#"{comma}{{"index":{choice},"message":{{"role":"assistant","content":"#);
+            self.content.message(self.choice_seed(choice), out);
+            let finish = self.content.finish_reason();
+            let _ = write!(out, r#","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{finish}"}}"#);
+        }
+        out.extend_from_slice(br#"],"usage":"#);
+        self.usage(out);
+        let fingerprint = &self.fingerprint;
+        let _ = write!(out, r#","service_tier":"default","system_fingerprint":"{fingerprint}"}}"#);
+        out.push(b'\n');
+    }
+
+    /// Events of the stream, `[DONE]` included.
+    pub fn events(&self) -> u32 {
+        let choices = self.request.choices;
+        choices * (self.content.steps() + 2) + u32::from(self.include_usage) + 1
+    }
+
+    /// Appends event number `index` of the stream, from `data:` to its empty line.
+    pub fn event(&self, index: u32, out: &mut Vec<u8>) {
+        let choices = self.request.choices;
+        let steps = self.content.steps() * choices;
+        if index + 1 >= self.events() {
+            out.extend_from_slice(b"data: [DONE]\n\n");
+            return;
+        }
+        let (id, created, model, fingerprint) = (&self.id, self.created, &self.model, &self.fingerprint);
+        let _ = write!(
+            out,
+            r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"default","system_fingerprint":"{fingerprint}","choices":["#
+        );
+        if index < choices {
+            self.delta(index, r#""role":"assistant","content":"#, out);
+            out.extend_from_slice(if matches!(self.content, Content::Calls(_)) { b"null" } else { b"\"\"" });
+            out.extend_from_slice(br#","refusal":null},"logprobs":null,"finish_reason":null}"#);
+        } else if index - choices < steps {
+            let (step, choice) = ((index - choices) / choices, (index - choices) % choices);
+            self.delta(choice, "", out);
+            self.content.delta(self.choice_seed(choice), step, out);
+            out.extend_from_slice(br#"},"logprobs":null,"finish_reason":null}"#);
+        } else if index - choices - steps < choices {
+            self.delta(index - choices - steps, "", out);
+            let _ = write!(out, r#"}},"logprobs":null,"finish_reason":"{}"}}"#, self.content.finish_reason());
+        } else {
+            out.extend_from_slice(br#"],"usage":"#);
+            self.usage(out);
+            out.extend_from_slice(b"}\n\n");
+            return;
+        }
+        out.extend_from_slice(if self.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" });
+    }
+
+    fn delta(&self, choice: u32, opening: &str, out: &mut Vec<u8>) {
+        let _ = write!(out, r#"{{"index":{choice},"delta":{{{opening}"#);
+    }
+
+    fn choice_seed(&self, choice: u32) -> u64 {
+        mix(self.request.seed, u64::from(choice) + 17)
+    }
+
+    fn usage(&self, out: &mut Vec<u8>) {
+        let (prompt, completion) = (self.request.prompt_tokens, self.completion_tokens());
+        let total = u64::from(prompt) + u64::from(completion);
+        let cached = self.request.directives.cached.min(prompt);
+        let reasoning = self.request.directives.reasoning;
+        let _ = write!(
+            out,
+            concat!(
+                r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"#,
+                r#""prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":0,"audio_tokens":0}},"#,
+                r#""completion_tokens_details":{{"reasoning_tokens":{},"audio_tokens":0,"#,
+                r#""accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
+            ),
+            prompt, completion, total, cached, reasoning
+        );
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn new(request: &ChatRequest, tokens: u32) -> Self {
+        match &request.reply {
+            Reply::Text => {
+                let wanted = request.directives.tokens.unwrap_or(tokens);
+                let count = request.tokens_max.map_or(wanted, |most| most.min(wanted));
+                Self::Words { count, cut: count < wanted }
+            }
+            Reply::Json(text) => Self::Pieces(pieces(text)),
+            Reply::Calls(calls) => {
+                let call = |(position, (name, input, custom)): (usize, &(String, String, bool))| {
+                    let mut id = String::from("call_");
+                    alphanumeric(mix(request.seed, position as u64 + 5), 24, &mut id);
+                    Call { id, name: name.clone(), pieces: pieces(input), custom: *custom }
+                };
+                Self::Calls(calls.iter().enumerate().map(call).collect())
+            }
+        }
+    }
+
+    /// Deltas of one choice between its role and its end.
+    fn steps(&self) -> u32 {
+        match self {
+            Self::Words { count, .. } => *count,
+            Self::Pieces(pieces) => pieces.len() as u32,
+            Self::Calls(calls) => calls.iter().map(|call| 1 + call.pieces.len() as u32).sum(),
+        }
+    }
+
+    /// Tokens of one choice: one to a delta.
+    fn tokens(&self) -> u32 {
+        self.steps()
+    }
+
+    fn finish_reason(&self) -> &'static str {
+        match self {
+            Self::Words { cut: true, .. } => "length",
+            Self::Words { .. } | Self::Pieces(_) => "stop",
+            Self::Calls(_) => "tool_calls",
+        }
+    }
+
+    /// Appends the value of `message.content`, and `tool_calls` where there are any.
+    fn message(&self, seed: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Words { count, .. } => {
+                out.push(b'"');
+                for position in 0..*count {
+                    escape(word(seed, position), out);
+                }
+                out.push(b'"');
+            }
+            Self::Pieces(pieces) => {
+                out.push(b'"');
+                pieces.iter().for_each(|piece| escape(piece, out));
+                out.push(b'"');
+            }
+            Self::Calls(calls) => {
+                out.extend_from_slice(br#"null,"tool_calls":["#);
+                for (position, call) in calls.iter().enumerate() {
+                    if position > 0 {
+                        out.push(b',');
+                    }
+                    let input = call.pieces.concat();
+                    call.write(None, &input, out);
+                }
+                out.push(b']');
+            }
+        }
+    }
+
+    /// Appends the members of one `delta`.
+    fn delta(&self, seed: u64, step: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::Words { .. } => quoted_member("content", word(seed, step), out),
+            Self::Pieces(pieces) => quoted_member("content", &pieces[step as usize], out),
+            Self::Calls(calls) => {
+                let mut left = step as usize;
+                for (position, call) in calls.iter().enumerate() {
+                    if left <= call.pieces.len() {
+                        out.extend_from_slice(br#""tool_calls":["#);
+                        match left {
+                            0 => call.write(Some(position), "", out),
+                            _ => call.write_piece(position, &call.pieces[left - 1], out),
+                        }
+                        out.push(b']');
+                        return;
+                    }
+                    left -= call.pieces.len() + 1;
+                }
+            }
+        }
+    }
+}
+
+impl Call {
+    fn kind(&self) -> (&'static str, &'static str) {
+        if self.custom { ("custom", "input") } else { ("function", "arguments") }
+    }
+
+    /// A whole call, or the first delta of one (`index`).
+    fn write(&self, index: Option<usize>, input: &str, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Some(index) = index {
+            let _ = write!(out, r#""index":{index},"#);
+        }
+        let (kind, member) = self.kind();
+        let _ = write!(out, r#""id":"{}","type":"{kind}","{kind}":{{"name":"{}","#, self.id, self.name);
+        quoted_member(member, input, out);
+        out.extend_from_slice(b"}}");
+    }
+
+    fn write_piece(&self, index: usize, piece: &str, out: &mut Vec<u8>) {
+        let (kind, member) = self.kind();
+        let _ = write!(out, r#"{{"index":{index},"{kind}":{{"#);
+        quoted_member(member, piece, out);
+        out.extend_from_slice(b"}}");
+    }
+}
+
+fn quoted_member(name: &str, text: &str, out: &mut Vec<u8>) {
+    let _ = write!(out, r#""{name}":""#);
+    escape(text, out);
+    out.push(b'"');
+}
+
+/// Appends text as the inside of a JSON string (RFC 8259 §7).
+fn escape(text: &str, out: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
+/// Cuts a text into pieces of a few characters.
+fn pieces(text: &str) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    letters.chunks(PIECE_CHARACTERS).map(|piece| piece.iter().collect()).collect()
+}
+
+/// The body of `GET /models`.
+pub fn models(names: &[String]) -> String {
+    let mut out = String::from(r#"{"object":"list","data":["#);
+    for (position, name) in names.iter().enumerate() {
+        let comma = if position == 0 { "" } else { "," };
+        let _ = write!(out, "{comma}{}", model(name));
+    }
+    out.push_str("]}");
+    out
+}
+
+/// One entry of `GET /models`.
+pub fn model(name: &str) -> String {
+    let name = Value::from(name);
+    format!(r#"{{"id":{name},"object":"model","created":1764000000,"owned_by":"system","shutdown_date":null}}"#)
+}

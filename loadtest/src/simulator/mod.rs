@@ -1,0 +1,319 @@
+//! A simulated OpenAI: a server that is strict where the real one is, fails when told to, and remembers everything.
+//!
+//! Its answer to a request is a pure function of that request, so a tester can check every byte that came through a gateway.
+//! It runs in threads of its own and stops when dropped.
+//!
+//! ```
+//! let provider = igris_load::Simulator::builder().keys(["sk-test-0001"]).start().expect("a loopback port");
+//! assert!(provider.base_url().ends_with("/v1"));
+//! assert_eq!(provider.truth().counts().requests, 0);
+//! ```
+
+mod answer;
+mod chat;
+mod fault;
+mod link;
+mod manners;
+mod messages;
+mod refusal;
+mod reply;
+mod serve;
+mod text;
+mod threads;
+#[cfg(feature = "tls")]
+mod tls;
+mod truth;
+mod wire;
+
+pub use answer::Answer;
+pub use chat::{Body, ChatRequest, GATEWAY_FIELDS, Reply};
+pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
+pub use refusal::Refusal;
+pub use truth::{Counts, Outcome, Record, Truth, Violation, masked};
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// What all connections of one simulator share.
+struct Site {
+    name: String,
+    seed: u64,
+    prefixes: Vec<String>,
+    /// Empty: any model.
+    models: Vec<String>,
+    /// Empty: any key, but a key.
+    keys: RwLock<Vec<String>>,
+    behaviour: RwLock<Arc<Behaviour>>,
+    idle: Duration,
+    truth: Arc<Truth>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl Site {
+    fn behaviour(&self) -> Arc<Behaviour> {
+        Arc::clone(&self.behaviour.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn knows_key(&self, key: &str) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.is_empty() || keys.iter().any(|known| known == key)
+    }
+
+    fn knows_model(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|known| known == model)
+    }
+}
+
+/// A running simulator.
+pub struct Simulator {
+    addr: SocketAddr,
+    encrypted: bool,
+    site: Arc<Site>,
+    threads: threads::Threads,
+}
+
+impl Simulator {
+    /// A simulator named `openai` on a free loopback port that knows a few models and takes any key.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What a client takes for OpenAI's `https://api.openai.com/v1`.
+    pub fn base_url(&self) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        let prefix = self.site.prefixes.first().map_or("", String::as_str);
+        format!("{scheme}://{}{prefix}", self.addr)
+    }
+
+    /// The log of what happened.
+    pub fn truth(&self) -> &Truth {
+        &self.site.truth
+    }
+
+    /// The log, to keep after the simulator has stopped.
+    pub fn truth_shared(&self) -> Arc<Truth> {
+        Arc::clone(&self.site.truth)
+    }
+
+    /// The present behaviour.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour::clone(&self.site.behaviour())
+    }
+
+    /// Replaces the behaviour for all requests that arrive from now on.
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
+        *self.site.behaviour.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);
+    }
+
+    /// Replaces the keys that are accepted, from the next request on; none means any.
+    pub fn set_keys<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) {
+        *self.site.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().map(Into::into).collect();
+    }
+
+    /// Stops listening and closes every connection; returns when all threads have ended. Dropping does the same.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.threads.stop();
+    }
+}
+
+/// What a simulator shall be before it starts.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    name: String,
+    listen: SocketAddr,
+    threads: usize,
+    seed: u64,
+    prefixes: Vec<String>,
+    models: Vec<String>,
+    keys: Vec<String>,
+    behaviour: Behaviour,
+    idle: Duration,
+    keep_records: bool,
+    keep_bodies: bool,
+    tls: Option<(String, String)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            name: "openai".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            threads: 1,
+            seed: 1,
+            prefixes: Vec::new(),
+            models: ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"].map(String::from).into(),
+            keys: Vec::new(),
+            behaviour: Behaviour::default(),
+            idle: Duration::from_secs(600),
+            keep_records: true,
+            keep_bodies: false,
+            tls: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The name, shown as `openai-organization` in every answer.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The address to listen on; port 0 picks a free one.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// Serving threads, each with its own event loop.
+    #[must_use]
+    pub fn threads(mut self, count: usize) -> Self {
+        self.threads = count.clamp(1, 64);
+        self
+    }
+
+    /// The seed of all chance: drawn latencies and faults by probability. Answers do not depend on it.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// One more path prefix to serve; the first replaces `/v1` and names the base URL.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefixes.push(prefix.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// The models it has; none means any.
+    #[must_use]
+    pub fn models<M: Into<String>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.models = models.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The keys it accepts; none means any, but there must be one.
+    #[must_use]
+    pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Wait before the first byte.
+    #[must_use]
+    pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
+        self.behaviour.latency = latency.into();
+        self
+    }
+
+    /// Wait between events of a stream.
+    #[must_use]
+    pub fn event_gap(mut self, gap: Duration) -> Self {
+        self.behaviour.event_gap = gap;
+        self
+    }
+
+    /// Words of an answer whose request does not say otherwise.
+    #[must_use]
+    pub fn tokens(mut self, count: u32) -> Self {
+        self.behaviour.tokens = count;
+        self
+    }
+
+    /// Events that leave in one write when there is no gap between them; 1 unless set.
+    #[must_use]
+    pub fn events_per_write(mut self, count: u32) -> Self {
+        self.behaviour.events_per_write = count;
+        self
+    }
+
+    /// A fault for every request, or for some.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault, when: When) -> Self {
+        self.behaviour = self.behaviour.with_fault(fault, when);
+        self
+    }
+
+    /// The whole behaviour at once.
+    #[must_use]
+    pub fn behaviour(mut self, behaviour: Behaviour) -> Self {
+        self.behaviour = behaviour;
+        self
+    }
+
+    /// How long a connection may stay silent before it is closed; ten minutes unless set.
+    #[must_use]
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Keeps sums only, in constant memory.
+    #[must_use]
+    pub fn counters_only(mut self) -> Self {
+        self.keep_records = false;
+        self
+    }
+
+    /// Keeps the bytes of every request body in its record.
+    #[must_use]
+    pub fn keep_bodies(mut self) -> Self {
+        self.keep_bodies = true;
+        self
+    }
+
+    /// Serves TLS with this certificate chain and key, both PEM.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, cert_pem: impl Into<String>, key_pem: impl Into<String>) -> Self {
+        self.tls = Some((cert_pem.into(), key_pem.into()));
+        self
+    }
+
+    /// Binds and serves.
+    ///
+    /// # Errors
+    /// The address cannot be bound, a thread cannot be started, or certificate and key are not usable.
+    pub fn start(mut self) -> io::Result<Simulator> {
+        if self.prefixes.is_empty() {
+            self.prefixes.push("/v1".into());
+        }
+        let encrypted = self.tls.is_some();
+        #[cfg(feature = "tls")]
+        let tls = self.tls.as_ref().map(|(cert, key)| tls::acceptor(cert, key)).transpose()?;
+        let site = Arc::new(Site {
+            name: self.name,
+            seed: self.seed,
+            prefixes: self.prefixes,
+            models: self.models,
+            keys: RwLock::new(self.keys),
+            behaviour: RwLock::new(Arc::new(self.behaviour)),
+            idle: self.idle,
+            truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies)),
+            #[cfg(feature = "tls")]
+            tls,
+        });
+        let listener = std::net::TcpListener::bind(self.listen)?;
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        let threads = threads::Threads::start(&listener, self.threads, &site)?;
+        Ok(Simulator { addr, encrypted, site, threads })
+    }
+}

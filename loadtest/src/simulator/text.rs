@@ -1,0 +1,126 @@
+//! Seeded words: the same request always gets the same answer, on any machine and in any build.
+//!
+//! Some words carry what careless relays break: quotes, line ends, several bytes to a character.
+
+use serde_json::Value;
+
+/// Mixes two words into one with good avalanche (a folded 64 by 64 bit product).
+pub fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+/// A 64-bit digest of some bytes, equal on every platform. It resists accidents, not adversaries.
+pub fn digest(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut state = mix(bytes.len() as u64, 0x1995);
+    for word in words {
+        state = mix(state, u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(state, u64::from_le_bytes(last))
+}
+
+/// A digest of a JSON value that ignores the order of members and all white space.
+pub fn digest_value(value: &Value) -> u64 {
+    match value {
+        Value::Null => 1,
+        Value::Bool(truth) => 2 + u64::from(*truth),
+        Value::Number(number) => digest(number.to_string().as_bytes()),
+        Value::String(text) => mix(5, digest(text.as_bytes())),
+        Value::Array(items) => items.iter().fold(6, |state, item| mix(state, digest_value(item))),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, item)| mix(digest(name.as_bytes()), digest_value(item)))
+            .fold(7, |sum: u64, member| sum.wrapping_add(member)),
+    }
+}
+
+/// Word number `position` of the text that belongs to `seed`; every word after the first brings its own space.
+pub fn word(seed: u64, position: u32) -> &'static str {
+    let chosen = mix(seed, u64::from(position)) as usize % WORDS.len();
+    if position == 0 { WORDS[chosen].trim_start() } else { WORDS[chosen] }
+}
+
+/// Appends `length` characters of [a-zA-Z0-9] that belong to `seed`.
+pub fn alphanumeric(seed: u64, length: usize, out: &mut String) {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut state = seed;
+    for position in 0..length {
+        state = mix(state, position as u64);
+        out.push(LETTERS[(state % 62) as usize] as char);
+    }
+}
+
+const WORDS: [&str; 48] = [
+    " latency",
+    " the",
+    " of",
+    " a",
+    " river",
+    " stone",
+    " quiet",
+    " engine",
+    " answer",
+    " carries",
+    " between",
+    " two",
+    " cities",
+    " light",
+    " slowly",
+    " and",
+    " then",
+    " again",
+    " measure",
+    " window",
+    " garden",
+    " is",
+    " not",
+    " every",
+    " token",
+    " costs",
+    " something",
+    " naïve",
+    " 日本",
+    " 🚂",
+    " \"quoted\"",
+    " back\\slash",
+    ".\n\n",
+    " first,",
+    " second;",
+    " it's",
+    " <b>bold</b>",
+    " 3.14",
+    " tab\there",
+    " élan",
+    " north",
+    " harbour",
+    " paper",
+    " letter",
+    " bridge",
+    " morning",
+    " data:",
+    " [DONE]",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_ignore_member_order_but_not_values() {
+        let parse = |text| digest_value(&serde_json::from_str(text).expect("JSON"));
+        assert_eq!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{ "b":[2], "a":1 }"#));
+        assert_ne!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{"a":[2],"b":1}"#));
+        assert_ne!(parse(r#"["a","b"]"#), parse(r#"["b","a"]"#));
+    }
+
+    #[test]
+    fn digests_see_every_byte_and_the_length() {
+        assert_ne!(digest(b"abcdefgh"), digest(b"abcdefgi"));
+        assert_ne!(digest(b"abcdefghi"), digest(b"abcdefghj"));
+        assert_ne!(digest(b"a"), digest(b"a\0"));
+        assert!((0..200).all(|seed| !word(seed, 0).starts_with(' ')));
+    }
+}
