@@ -1,0 +1,26 @@
+//! The key vault: what is kept secret, what seals it, and how it comes back.
+//!
+//! Three levels (rule V1): a *root key* wraps versions of the *master key*, a master key wraps one *data key* per tenant, a
+//! data key seals that tenant's credentials. Destroying a tenant's data key shreds the tenant. Everything here is values in,
+//! values out, apart from reading the root key and asking the kernel for locked memory; rows live in `store`.
+//! It refuses anything it does not fully recognise, and none of its errors can hold a secret.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+pub mod access_key;
+pub mod entropy;
+pub mod error;
+pub mod keyring;
+pub mod locked;
+pub mod root_key;
+pub mod scrub;
+pub mod seal;
+
+pub use access_key::{AccessKeyText, Pepper};
+pub use entropy::{Entropy, OsEntropy};
+pub use error::{Again, VaultError, Whose};
+pub use keyring::{DataKey, Keyring};
+pub use locked::harden_process;
+pub use root_key::{RootKey, RootSource};
+pub use scrub::Scrubber;
+pub use seal::{Place, Purpose, open, seal};
