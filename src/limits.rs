@@ -213,6 +213,20 @@ pub const TRUST_KEYS_MAX: usize = 5;
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Admin connections at a time (rule A3).
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+/// Admin connections at a time that the data plane may hold for its clients; more wait their turn.
+pub const CONTROL_CONNECTIONS_MAX: usize = 64;
+/// Dashboard connections at a time.
+pub const DASHBOARD_CONNECTIONS_MAX: usize = 32;
+/// The head of an admin request must be complete by then, and its body again by then (rule A3).
+pub const ADMIN_REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of the head of an admin request.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Members of one JSON object in an admin request.
+pub const ADMIN_MEMBERS_MAX: usize = 64;
+/// How often a live feed looks for new events.
+pub const FEED_TICK: Duration = Duration::from_millis(200);
+/// Silence after which a live feed sends a comment, so that a dead reader is noticed.
+pub const FEED_SILENCE: Duration = Duration::from_secs(15);
 /// An answer of the control plane must come by then.
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
 /// Characters of an access key that the owner supplies, at least.

@@ -1,0 +1,191 @@
+//! What the data plane holds: a connection, plain or encrypted, with one face.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use super::Stream;
+use crate::rt::{Buf, Conn, Duplex};
+
+/// A plain or an encrypted connection.
+pub enum Transport {
+    /// As it is.
+    Plain(Conn),
+    /// Inside of TLS.
+    Tls(Box<Stream<Conn>>),
+}
+
+impl From<Conn> for Transport {
+    fn from(conn: Conn) -> Transport {
+        Transport::Plain(conn)
+    }
+}
+
+impl From<Stream<Conn>> for Transport {
+    fn from(stream: Stream<Conn>) -> Transport {
+        Transport::Tls(Box::new(stream))
+    }
+}
+
+impl Transport {
+    /// As [`Conn::poll_fill`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(conn) => conn.poll_fill(cx),
+            Transport::Tls(stream) => stream.poll_fill(cx),
+        }
+    }
+
+    /// As [`Conn::fill`]: appends to the input; 0 is the end. May be dropped at any time.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// As [`Conn::poll_flush`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(conn) => conn.poll_flush(cx),
+            Transport::Tls(stream) => stream.poll_flush(cx),
+        }
+    }
+
+    /// As [`Conn::flush`]: writes all of the output. May be dropped at any time.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Writes all of the output and says that no more will come, in the manner of the transport.
+    ///
+    /// # Errors
+    /// As for [`poll_flush`](Transport::poll_flush).
+    pub async fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Plain(conn) => conn.shutdown_write().await,
+            Transport::Tls(stream) => {
+                stream.close_notify().await?;
+                stream.io().shutdown_write().await
+            }
+        }
+    }
+
+    /// The bytes read and not consumed yet.
+    pub fn input(&mut self) -> &mut Buf {
+        match self {
+            Transport::Plain(conn) => conn.input(),
+            Transport::Tls(stream) => stream.input(),
+        }
+    }
+
+    /// The input, moved out.
+    pub fn take_input(&mut self) -> Buf {
+        std::mem::take(self.input())
+    }
+
+    /// What the next flush writes.
+    pub fn output(&mut self) -> &mut Buf {
+        match self {
+            Transport::Plain(conn) => conn.output(),
+            Transport::Tls(stream) => stream.output(),
+        }
+    }
+
+    /// As [`Conn::expect_bytes`].
+    pub fn expect_bytes(&mut self, bytes: usize) {
+        match self {
+            Transport::Plain(conn) => conn.expect_bytes(bytes),
+            Transport::Tls(stream) => stream.io().expect_bytes(bytes),
+        }
+    }
+
+    /// Whether a read is pending in the kernel.
+    pub fn is_filling(&mut self) -> bool {
+        self.conn().is_filling()
+    }
+
+    /// Whether there is output that the kernel has not taken yet.
+    pub fn is_flushing(&mut self) -> bool {
+        let plain_waits = matches!(self, Transport::Tls(_)) && !self.output().is_empty();
+        plain_waits || self.conn().is_flushing()
+    }
+
+    /// Whether an unused connection may be taken for another exchange: nothing came, and the peer is there.
+    ///
+    /// Leaves a read armed, which is what makes the next check cheap and a message in between not lost. On io_uring a read armed
+    /// just now has seen nothing yet: ask once when the connection is put away, and again when it is taken.
+    pub fn is_idle(&mut self) -> bool {
+        let nothing_came = self.input().is_empty();
+        nothing_came && self.poll_fill(&mut Context::from_waker(std::task::Waker::noop())).is_pending()
+    }
+
+    /// Whether reading ended as the transport wants it: on TLS the peer said so, on plain TCP there is nothing more to say.
+    pub fn clean_eof(&self) -> bool {
+        match self {
+            Transport::Plain(conn) => conn.clean_eof(),
+            Transport::Tls(stream) => stream.clean_eof(),
+        }
+    }
+
+    /// The address of the other side; none on Unix sockets.
+    pub fn peer_addr(&mut self) -> Option<SocketAddr> {
+        self.conn().peer_addr()
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
+    /// The protocol agreed on in the handshake, if there was one and it did.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.alpn(),
+        }
+    }
+
+    /// The connection underneath. Its buffers hold records when it is encrypted.
+    pub fn conn(&mut self) -> &mut Conn {
+        match self {
+            Transport::Plain(conn) => conn,
+            Transport::Tls(stream) => stream.io(),
+        }
+    }
+}
+
+impl Duplex for Transport {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Transport::poll_fill(self, cx)
+    }
+
+    fn input(&mut self) -> &mut Buf {
+        Transport::input(self)
+    }
+
+    fn output(&mut self) -> &mut Buf {
+        Transport::output(self)
+    }
+
+    fn buffers(&mut self) -> (&mut Buf, &mut Buf) {
+        match self {
+            Transport::Plain(conn) => conn.buffers(),
+            Transport::Tls(stream) => stream.buffers(),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Transport::poll_flush(self, cx)
+    }
+}
