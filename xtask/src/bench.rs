@@ -1,0 +1,348 @@
+//! `bench proxy`: processor time per request of igris, on each I/O driver, and of nginx as a bare proxy.
+//!
+//! All of them stand between the same loader and the same simulated provider. Rounds are interleaved, so that whatever else
+//! the machine does falls on each alike, and the median is what counts. What is measured is utime and stime of the proxy
+//! process alone (`/proc/PID/stat`, all its threads); loader and provider share one processor, the proxies have another.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::place::{Place, on_path};
+use crate::process::{self, Background, ask};
+use crate::{nginx, rust};
+
+const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
+const ROUND_LIMIT: Duration = Duration::from_secs(300);
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+const ACCESS_KEY: &str = "sk-bench-access-key-0123456789";
+const CREDENTIAL: &str = "sk-bench-credential-0123456789";
+const MODEL: &str = "gpt-4o-mini";
+/// Words of an answer, asked for by the loader so that it can check every byte.
+const ANSWER_WORDS: &str = "64";
+
+/// What the command line asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    requests: u64,
+    connections: u64,
+    rounds: usize,
+}
+
+/// One proxy under test.
+struct Proxy {
+    name: String,
+    port: u16,
+    /// What the loader shows it: nginx passes the provider's credential through, igris puts it in.
+    key: &'static str,
+    process: Background,
+    rounds: Vec<Cost>,
+}
+
+/// Processor time per request, microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    user: f64,
+    system: f64,
+}
+
+/// Runs `bench proxy`.
+///
+/// # Errors
+/// The options are wrong, a program does not start, or a round fails.
+pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
+    let Some(("proxy", rest)) = words.split_first().map(|(word, rest)| (*word, rest)) else {
+        bail!("there is one bench: `cargo xtask bench proxy`");
+    };
+    let options = parse(rest)?;
+    let mut build = rust::cargo(place, &["build", "--release", "--locked", "--workspace", "--bins"]);
+    ensure!(process::run(&mut build, BUILD_LIMIT)?.ok, "the release programs do not build");
+
+    let folder = place.scratch("bench");
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder)?;
+    let provider_port = free_port()?;
+    let _provider = start_provider(place, &folder, provider_port)?;
+    let mut proxies = start_proxies(place, &folder, provider_port)?;
+
+    let warm_up = (options.requests / 10).max(options.connections);
+    for proxy in &mut proxies {
+        load(place, proxy, options.connections, warm_up)?;
+    }
+    for round in 1..=options.rounds {
+        println!("\n==> round {round} of {}", options.rounds);
+        for proxy in &mut proxies {
+            let before = cpu_time(proxy.process.id())?;
+            load(place, proxy, options.connections, options.requests)?;
+            let after = cpu_time(proxy.process.id())?;
+            proxy.rounds.push(Cost::between(before, after, options.requests));
+        }
+    }
+    print_table(&options, &proxies);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(words: &[&str]) -> Result<Options> {
+    let mut options = Options { requests: 20_000, connections: 64, rounds: 5 };
+    let mut words = words.iter();
+    while let Some(flag) = words.next() {
+        let value = words.next().with_context(|| format!("{flag} needs a number"))?;
+        let number: u64 = value.parse().with_context(|| format!("{flag} needs a number, and `{value}` is none"))?;
+        ensure!(number > 0, "{flag} must be above zero");
+        match *flag {
+            "--requests" => options.requests = number,
+            "--connections" => options.connections = number,
+            "--rounds" => options.rounds = usize::try_from(number)?,
+            other => bail!("`bench proxy` has no option {other}"),
+        }
+    }
+    Ok(options)
+}
+
+// ---- The three parties ------------------------------------------------------------------------------------------------------
+
+fn start_provider(place: &Place, folder: &Path, port: u16) -> Result<Background> {
+    let mut command = Command::new(place.built("release", "igris-load"));
+    command.args(["mock", "--listen", &format!("127.0.0.1:{port}"), "--name", "openai", "--key", CREDENTIAL]);
+    command.args(["--model", MODEL, "--latency", "0ms", "--threads", "1"]);
+    let mut provider = Background::start(&mut pinned(command, Side::Load), &folder.join("provider.log"))?;
+    wait_for(&mut provider, port, "the simulated provider")?;
+    Ok(provider)
+}
+
+fn start_proxies(place: &Place, folder: &Path, provider_port: u16) -> Result<Vec<Proxy>> {
+    let mut proxies = Vec::new();
+    if let Some(program) =
+        on_path("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|file| file.is_file()))
+    {
+        let port = free_port()?;
+        let pin = |command| pinned(command, Side::Proxy);
+        let mut process = nginx::start(&program, &folder.join("nginx"), port, provider_port, pin)?;
+        wait_for(&mut process, port, "nginx")?;
+        proxies.push(Proxy { name: "nginx".to_owned(), port, key: CREDENTIAL, process, rounds: Vec::new() });
+    } else {
+        println!("nginx: skipped: it is not installed (Debian package nginx-light)");
+    }
+    for driver in ["io_uring", "epoll"] {
+        if driver == "io_uring" && io_uring::IoUring::new(8).is_err() {
+            println!("igris io_uring: skipped: this kernel gives us no io_uring");
+            continue;
+        }
+        proxies.push(start_igris(place, folder, provider_port, driver)?);
+    }
+    Ok(proxies)
+}
+
+fn start_igris(place: &Place, folder: &Path, provider_port: u16, driver: &str) -> Result<Proxy> {
+    let port = free_port()?;
+    let home = folder.join(driver);
+    fs::create_dir_all(&home)?;
+    let config = home.join("igris.toml");
+    fs::write(&config, configuration(&home, provider_port))?;
+    let mut command = Command::new(place.built("release", "igris"));
+    command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(&home);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--io", driver, "--workers", "1"]);
+    command.env("BENCH_ACCESS_KEY", ACCESS_KEY).env("BENCH_CREDENTIAL", CREDENTIAL);
+    let name = format!("igris {driver}");
+    let mut process = Background::start(&mut pinned(command, Side::Proxy), &home.join("output.log"))?;
+    wait_for(&mut process, port, &name)?;
+    Ok(Proxy { name, port, key: ACCESS_KEY, process, rounds: Vec::new() })
+}
+
+fn configuration(home: &Path, provider_port: u16) -> String {
+    let home = home.display();
+    format!(
+        "version = 1
+[admin]
+socket = \"{home}/admin.sock\"
+[store]
+url = \"sqlite:{home}/igris.db\"
+[vault]
+root_key = {{ file = \"{home}/root.key\" }}
+[[providers]]
+name = \"openai\"
+base_url = \"http://127.0.0.1:{provider_port}/v1\"
+allow_private_address = true
+api_key = {{ env = \"BENCH_CREDENTIAL\" }}
+[[tenants]]
+id = \"default\"
+[[access_keys]]
+name = \"bench\"
+tenant = \"default\"
+key = {{ env = \"BENCH_ACCESS_KEY\" }}
+"
+    )
+}
+
+fn load(place: &Place, proxy: &mut Proxy, connections: u64, requests: u64) -> Result<()> {
+    println!("    {}", proxy.name);
+    let mut command = Command::new(place.built("release", "igris-load"));
+    command.args([
+        "run",
+        "--url",
+        &format!("http://127.0.0.1:{}/v1", proxy.port),
+        "--model",
+        MODEL,
+        "--key",
+        proxy.key,
+    ]);
+    command.args(["--connections", &connections.to_string(), "--requests", &requests.to_string()]);
+    command.args(["--tokens", ANSWER_WORDS, "--verify"]);
+    let ran = process::run(&mut pinned(command, Side::Load), ROUND_LIMIT)?;
+    ensure!(ran.ok, "the load on {} failed", proxy.name);
+    ensure!(proxy.process.alive(), "{} ended during the load:\n{}", proxy.name, proxy.process.output());
+    Ok(())
+}
+
+// ---- Measuring --------------------------------------------------------------------------------------------------------------
+
+/// User and system time of a process so far, clock ticks: fields 14 and 15 of `/proc/PID/stat` (proc(5)).
+fn cpu_time(id: u32) -> Result<(u64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("the proxy's times cannot be read")?;
+    times_of(&stat).context("/proc/PID/stat has another form than proc(5) says")
+}
+
+fn times_of(stat: &str) -> Option<(u64, u64)> {
+    // The second field is the program's name in parentheses and may hold spaces; counting starts after it.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ').skip(11).map(str::parse);
+    Some((fields.next()?.ok()?, fields.next()?.ok()?))
+}
+
+impl Cost {
+    fn between(before: (u64, u64), after: (u64, u64), requests: u64) -> Cost {
+        let each = |ticks: u64| ticks as f64 * tick_us() / requests as f64;
+        Cost { user: each(after.0.saturating_sub(before.0)), system: each(after.1.saturating_sub(before.1)) }
+    }
+
+    fn total(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// Microseconds of a clock tick: 10 000 wherever USER_HZ is Linux' usual 100.
+fn tick_us() -> f64 {
+    let answer = ask(Command::new("getconf").arg("CLK_TCK")).ok();
+    let per_second = answer.and_then(|ran| ran.output.trim().parse::<f64>().ok()).filter(|ticks| *ticks >= 1.0);
+    1_000_000.0 / per_second.unwrap_or(100.0)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+fn print_table(options: &Options, proxies: &[Proxy]) {
+    println!("\nProcessor time per request, microseconds (user + system = total); {}", machine());
+    println!(
+        "cargo xtask bench proxy --requests {} --connections {} --rounds {}\n",
+        options.requests, options.connections, options.rounds
+    );
+    let row = |label: &str, cost: Cost| {
+        println!("{label:<26} {:>8.2} + {:>8.2} = {:>8.2}", cost.user, cost.system, cost.total());
+    };
+    for proxy in proxies {
+        for (index, cost) in proxy.rounds.iter().enumerate() {
+            row(&format!("{}, round {}", proxy.name, index + 1), *cost);
+        }
+    }
+    println!();
+    let medians = proxies.iter().map(|proxy| {
+        let user = median(proxy.rounds.iter().map(|cost| cost.user));
+        let system = median(proxy.rounds.iter().map(|cost| cost.system));
+        (proxy, Cost { user, system }, median(proxy.rounds.iter().map(|cost| cost.total())))
+    });
+    for (proxy, cost, total) in medians {
+        println!("{:<26} {:>8.2}   {:>8.2}   {total:>8.2}", format!("{}, median", proxy.name), cost.user, cost.system);
+    }
+}
+
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    format!("{} x {}, Linux {}", count, model.trim_start_matches(['\t', ' ', ':']), kernel.trim())
+}
+
+// ---- Places and ports -------------------------------------------------------------------------------------------------------
+
+enum Side {
+    Load,
+    Proxy,
+}
+
+/// Loader and provider on processor 0, the proxies on processor 1, where there are two and `taskset` is there.
+fn pinned(command: Command, side: Side) -> Command {
+    let enough = thread::available_parallelism().is_ok_and(|count| count.get() >= 2);
+    if !enough || on_path("taskset").is_none() {
+        return command;
+    }
+    let processor = match side {
+        Side::Load => "0",
+        Side::Proxy => "1",
+    };
+    // taskset replaces itself with the program: the process id stays the program's own.
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", processor]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    pinned
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").context("no loopback port is free")?.local_addr()?.port())
+}
+
+fn wait_for(process: &mut Background, port: u16, name: &str) -> Result<()> {
+    let started = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(process.alive(), "{name} ended at once:\n{}", process.output());
+        ensure!(started.elapsed() < START_LIMIT, "{name} does not listen after {} s", START_LIMIT.as_secs());
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_behind_the_name() {
+        let stat = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 123 45 0 0 20 0 3 0 100 1000 10 0";
+        assert_eq!(times_of(stat), Some((123, 45)));
+        assert_eq!(times_of("42 (short) S 1"), None);
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+    }
+
+    #[test]
+    fn options_are_read_or_refused() {
+        let options = parse(&["--requests", "50", "--rounds", "3"]).unwrap();
+        assert_eq!(options, Options { requests: 50, connections: 64, rounds: 3 });
+        for words in [&["--requests"][..], &["--requests", "many"], &["--rounds", "0"], &["--speed", "1"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask`: everything a machine can do for this repository, in one place and in one language.
+//!
+//! `test` is what the build machine runs; `check` is the short loop of a person at work; `sdk`, `fuzz` and `bench` run one
+//! part alone. A step that cannot run here says why and is counted as skipped; a step that fails makes the exit code 1.
+//! Nothing is written outside `target/`.
+
+mod bench;
+mod browser;
+mod counts;
+mod debian;
+mod fuzz;
+mod nginx;
+mod place;
+mod process;
+mod rust;
+mod sdk;
+mod steps;
+
+use std::process::ExitCode;
+
+use place::Place;
+use steps::Steps;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  test                       everything: format, lints, tests on both I/O drivers, docs, SDK clients, browser, fuzz smoke
+  check                      the short loop: format, lints, unit tests, tidy
+  sdk                        real OpenAI, LangChain and Vercel clients against the gateway and the simulator
+  fuzz [SECONDS]             every fuzz target for SECONDS (10)
+  bench proxy [OPTIONS]      CPU per request of igris and of nginx as a bare proxy, in interleaved rounds
+      --requests N           requests of one round (20000)
+      --connections C        keep-alive connections (64)
+      --rounds R             rounds (5)
+  help                       this text";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
+    let (command, rest) = words.split_first().map_or(("help", &[][..]), |(command, rest)| (*command, rest));
+    match command {
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        "test" | "check" | "sdk" | "fuzz" | "bench" => {}
+        other => {
+            eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
+            return Ok(ExitCode::from(2));
+        }
+    }
+    let place = Place::find()?;
+    if command == "bench" {
+        return bench::run(&place, rest);
+    }
+    let mut steps = Steps::new();
+    match command {
+        "test" => test(&place, &mut steps),
+        "check" => check(&place, &mut steps),
+        "sdk" => sdk::run(&place, &mut steps),
+        _ => fuzz::run(&place, &mut steps, fuzz::seconds(rest)?),
+    }
+    Ok(steps.finish())
+}
+
+/// What the build machine runs: cheap answers first.
+fn test(place: &Place, steps: &mut Steps) {
+    rust::format(place, steps);
+    rust::lint(place, steps);
+    rust::tests_on_both_drivers(place, steps);
+    rust::doc_tests(place, steps);
+    rust::docs(place, steps);
+    rust::example_config(place, steps);
+    sdk::run(place, steps);
+    browser::run(place, steps);
+    fuzz::run(place, steps, fuzz::SMOKE_SECONDS);
+}
+
+/// The short loop of a person at work.
+fn check(place: &Place, steps: &mut Steps) {
+    rust::format(place, steps);
+    rust::lint(place, steps);
+    rust::unit_tests(place, steps);
+    rust::tidy(place, steps);
+}
