@@ -148,6 +148,8 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
 pub const UPSTREAM_IDLE_MAX: usize = 128;
 /// Attempts of one exchange over all layers (rule Q2).
 pub const ATTEMPTS_MAX: u32 = 3;
+/// A credential whose account has no money left lets others go first for this long.
+pub const PARKED_WITHOUT_CREDIT: Duration = Duration::from_secs(300);
 /// What we tell a client to wait when providers said 429 and no figure.
 pub const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
 /// Request body kept for another attempt; above this there is none (rule Q6).
@@ -231,6 +233,18 @@ pub const FEED_SILENCE: Duration = Duration::from_secs(15);
 pub const CONTROL_DEADLINE: Duration = Duration::from_secs(30);
 /// Characters of an access key that the owner supplies, at least.
 pub const ACCESS_KEY_CHARS_MIN: usize = 20;
+/// Events that the control plane keeps in memory for people to read.
+pub const EVENTS_KEPT_MAX: usize = 256;
+/// Pairs of provider and model with figures of their own; further models are counted together as `other` (rule R5).
+pub const STATS_SERIES_MAX: usize = 1_024;
+/// How often the control plane takes in reports: far below the second in which a queue may fill.
+pub const INGEST_TICK: Duration = Duration::from_millis(200);
+/// A name lookup that takes longer has failed.
+pub const DNS_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of a file of certificates or of a certificate's key.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Models, and providers, that one access key may list.
+pub const ACCESS_KEY_PATTERNS_MAX: usize = 256;
 /// Bytes of client-chosen text in one log line (rule R5).
 pub const LOG_TEXT_BYTES_MAX: usize = 256;
 

@@ -18,7 +18,7 @@ const TABLE: [Row; 25] = [
     Row("dashboard",     &["admin", "vault", "json", "domain", "limits", "telemetry"]),
     Row("admin",         &["control_plane", "snapshot", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
     Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "report", "routing", "metering", "chat", "providers", "domain", "limits", "vault::scrub", "vault::access_key"]),
-    Row("control_plane", &["store", "vault", "config", "snapshot", "report", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
+    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "report", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
     Row("snapshot",      &["providers", "routing", "metering", "vault", "chat", "tls", "domain", "limits"]),
     Row("report",        &["routing", "metering", "chat", "domain", "limits"]),
     Row("providers",     &["routing", "metering", "http", "chat", "json", "domain", "limits"]),

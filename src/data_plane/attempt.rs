@@ -1,0 +1,257 @@
+//! One try at one provider: connect, send, and wait for the head of its answer, while the client is watched.
+//!
+//! A request that dies on a reused connection before any byte of an answer was most likely never read: the provider had closed the
+//! connection in the same instant. It is sent once more on a new connection, within the same attempt. Nothing else is repeated here.
+
+use super::downstream::Downstream;
+use super::per_core::Core;
+use super::upstream::{self, Upstream};
+use crate::http::body::BodyReader;
+use crate::http::head::{Field, HeadLimits, KnownField, Method, Progress, ResponseFraming};
+use crate::limits;
+use crate::rt;
+use crate::snapshot::Origin;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Where and how long one try goes.
+pub struct Call<'a> {
+    /// Where to.
+    pub origin: &'a Origin,
+    /// A connection must stand by then.
+    pub connect_timeout: Duration,
+    /// First byte of the answer.
+    pub first_byte: Duration,
+    /// The request's method.
+    pub method: Method,
+    /// Writes the whole request, head and body.
+    pub write: &'a dyn Fn(&mut Vec<u8>),
+    /// Bytes the request takes at most, so that no growing buffer leaves a copy of the credential behind (rule V12).
+    pub size_hint: usize,
+}
+
+/// A provider's answer, its head read and its body to come.
+pub struct Answer {
+    /// The connection; its input holds the beginning of the body.
+    pub upstream: Upstream,
+    /// HTTP status.
+    pub status: u16,
+    /// What the body is.
+    pub content: Content,
+    /// The body's framing.
+    pub body: BodyReader,
+    /// Whether only the end of the connection ends the body.
+    pub until_close: bool,
+    /// Whether the connection may be used again after it.
+    pub persist: bool,
+    /// Header lines that the client gets, written out.
+    pub kept: Vec<u8>,
+    /// All fields, for the classification of an error answer; empty for a success.
+    pub fields: Vec<(String, String)>,
+    /// How long connecting took; zero for a reused connection.
+    pub connecting: Duration,
+    /// From the request's first byte to the answer's.
+    pub waited: Duration,
+}
+
+/// What an answer's body is, by its `Content-Type` and `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A JSON text that we can read.
+    Json,
+    /// Server-sent events that we can read.
+    Events,
+    /// Anything else, compressed answers included (rule H19).
+    Opaque,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: not sent.
+    Unreachable,
+    /// Sent, and no head in time.
+    TimedOut,
+    /// Sent, and the connection broke or spoke nonsense.
+    Broken,
+    /// The client went away.
+    ClientGone,
+}
+
+/// How waiting for a head failed, before it is known whether another connection may help.
+enum HeadTrouble {
+    /// The connection ended before any byte of an answer.
+    Ended,
+    /// Everything else.
+    Failed(Failure),
+}
+
+/// Makes the try.
+pub async fn send(core: &Rc<Core>, down: &mut Downstream, call: &Call<'_>) -> Result<Answer, Failure> {
+    let began = Instant::now();
+    let pooled = core.pools.borrow_mut().checkout(call.origin, began);
+    if let Some(mut upstream) = pooled {
+        match ask(down, &mut upstream, call, began + call.first_byte).await {
+            Ok(()) => return Ok(answer(upstream, call.method, Duration::ZERO)),
+            Err(HeadTrouble::Failed(failure)) => return Err(failure),
+            Err(HeadTrouble::Ended) => {}
+        }
+    }
+    let connecting = Instant::now();
+    let mut upstream = match unless_gone(down, upstream::connect(core, call.origin, call.connect_timeout)).await? {
+        Ok(upstream) => upstream,
+        Err(_) => return Err(Failure::Unreachable),
+    };
+    let connected = Instant::now();
+    match ask(down, &mut upstream, call, connected + call.first_byte).await {
+        Ok(()) => Ok(answer(upstream, call.method, connected - connecting)),
+        Err(HeadTrouble::Ended) => Err(Failure::Broken),
+        Err(HeadTrouble::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Polls `work` and the client beside it; the client's going ends the wait.
+pub async fn unless_gone<T>(down: &mut Downstream, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        down.poll_gone(cx).map(|()| Err(Failure::ClientGone))
+    })
+    .await
+}
+
+/// Sends the request and reads the head of the final answer.
+async fn ask(
+    down: &mut Downstream,
+    upstream: &mut Upstream,
+    call: &Call<'_>,
+    deadline: Instant,
+) -> Result<(), HeadTrouble> {
+    let output = upstream.transport.output();
+    output.secret();
+    output.reserve(call.size_hint);
+    (call.write)(output.vec_mut());
+    upstream.asked_at = Instant::now();
+    let work = rt::with_deadline(deadline, async {
+        // A provider may answer and close without reading all of a large body: its answer counts, not the failed write.
+        let sent = upstream.transport.flush().await;
+        match read_head(upstream).await {
+            Err(HeadTrouble::Ended) if sent.is_err() && !upstream.reused => Err(HeadTrouble::Failed(Failure::Broken)),
+            other => other,
+        }
+    });
+    match unless_gone(down, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_elapsed)) => Err(HeadTrouble::Failed(Failure::TimedOut)),
+        Err(failure) => Err(HeadTrouble::Failed(failure)),
+    }
+}
+
+async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
+    let limits = HeadLimits::UPSTREAM;
+    let mut received = false;
+    let mut interim = 0;
+    upstream.head.reset();
+    loop {
+        let Upstream { transport, head, head_bytes, .. } = upstream;
+        if !transport.input().is_empty() {
+            received = true;
+            match head.parse(transport.input().bytes(), &limits) {
+                Ok(Progress::Partial) => {}
+                Ok(Progress::Complete { consumed }) if head.is_interim() => {
+                    interim += 1;
+                    if interim > limits::INTERIM_RESPONSES_MAX {
+                        return Err(HeadTrouble::Failed(Failure::Broken));
+                    }
+                    transport.input().consume(consumed);
+                    head.reset();
+                    continue;
+                }
+                Ok(Progress::Complete { consumed }) => {
+                    *head_bytes = consumed;
+                    return Ok(());
+                }
+                Err(_) => return Err(HeadTrouble::Failed(Failure::Broken)),
+            }
+        }
+        match transport.fill().await {
+            Ok(0) | Err(_) if !received => return Err(HeadTrouble::Ended),
+            Ok(0) | Err(_) => return Err(HeadTrouble::Failed(Failure::Broken)),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Takes what matters out of the head and leaves the connection at the first byte of the body.
+fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answer {
+    let waited = upstream.asked_at.elapsed();
+    let Upstream { transport, head, head_bytes, .. } = &mut upstream;
+    let input = transport.input();
+    let bytes = input.bytes();
+    let status = head.status();
+    let mut kept = Vec::new();
+    let mut fields = Vec::new();
+    for field in head.fields(bytes) {
+        keep(&field, &mut kept);
+        if status >= 300 {
+            fields.push((field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned()));
+        }
+    }
+    let content_type = head.find(bytes, KnownField::ContentType);
+    let content = content_of(content_type, head.find(bytes, KnownField::ContentEncoding));
+    match (content, content_type) {
+        // Clients compare this one to the letter.
+        (Content::Events, _) => super::reply::field(&mut kept, "content-type", b"text/event-stream; charset=utf-8"),
+        (_, Some(value)) => super::reply::field(&mut kept, "content-type", value),
+        (_, None) => {}
+    }
+    let framing = head.framing(method);
+    let persist = head.persist(method);
+    input.consume(*head_bytes);
+    let until_close = framing == ResponseFraming::UntilClose;
+    let body = BodyReader::from(framing);
+    Answer { upstream, status, content, body, until_close, persist, kept, fields, connecting, waited }
+}
+
+/// Fields of a provider's answer that the client gets: what its SDK reads, nothing else (rules H10, H11).
+fn keep(field: &Field<'_>, kept: &mut Vec<u8>) {
+    let passes = matches!(
+        field.known,
+        KnownField::ContentEncoding
+            | KnownField::RateLimit
+            | KnownField::RetryAfter
+            | KnownField::RetryAfterMs
+            | KnownField::OpenaiProcessingMs
+            | KnownField::OpenaiVersion
+    );
+    if passes {
+        super::reply::field(kept, &field.name.to_ascii_lowercase(), field.value);
+    }
+}
+
+fn content_of(content_type: Option<&[u8]>, encoding: Option<&[u8]>) -> Content {
+    if encoding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Content::Opaque;
+    }
+    let media = content_type.unwrap_or_default();
+    let media = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if media.eq_ignore_ascii_case(b"application/json") {
+        Content::Json
+    } else if media.eq_ignore_ascii_case(b"text/event-stream") {
+        Content::Events
+    } else {
+        Content::Opaque
+    }
+}
+
+/// Gives the connection back to its pool if the answer ended at a message border and the connection may be used again (rule H14).
+pub fn give_back(core: &Core, origin: &Origin, answer: Answer) {
+    if answer.persist && answer.body.is_end() {
+        core.pools.borrow_mut().give_back(origin, answer.upstream, Instant::now());
+    }
+}

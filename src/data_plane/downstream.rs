@@ -1,0 +1,234 @@
+//! One client connection as the exchange sees it: bytes in, bytes out, and whether the client is still there.
+//!
+//! While an exchange waits for its provider, the next read of the client connection is already under way: its end of file is how we learn
+//! that the client has gone (rule L5), and whatever it brings instead is the start of a pipelined request, kept up to 16 KiB (rule H15).
+//! A client that closes its sending half is taken for gone, as nginx does: on the wire the two look alike.
+
+use super::per_core::{Core, Phase, SessionPlace};
+use crate::http::body::{BodyReader, ChunkedReader, Step};
+use crate::limits;
+use crate::rt::{self, Buf};
+use crate::tls::Transport;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A client connection.
+pub struct Downstream {
+    transport: Transport,
+    place: SessionPlace,
+    core: Rc<Core>,
+    /// What a client may take to accept bytes.
+    pub stall: Duration,
+}
+
+/// How a wait for a first byte ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Bytes are there.
+    Bytes,
+    /// The client closed.
+    Closed,
+    /// The process is going down and nothing had begun.
+    Drained,
+    /// The deadline passed.
+    Late,
+}
+
+/// How a body read ended when it did not succeed.
+#[derive(Debug)]
+pub enum BodyTrouble {
+    /// The client closed.
+    Closed,
+    /// Too slow.
+    Late,
+    /// More than allowed.
+    TooLarge,
+    /// Broken framing.
+    Malformed(String),
+}
+
+impl Downstream {
+    /// Takes a connection over.
+    pub fn new(core: &Rc<Core>, transport: Transport) -> Self {
+        Self { transport, place: core.enter_session(), core: core.clone(), stall: limits::CLIENT_STALL_DEADLINE }
+    }
+
+    /// Bytes received and not yet consumed.
+    pub fn input(&mut self) -> &mut Buf {
+        self.transport.input()
+    }
+
+    /// Bytes to be sent by the next flush.
+    pub fn output(&mut self) -> &mut Buf {
+        self.transport.output()
+    }
+
+    /// Waits until bytes are there, between exchanges or inside a head.
+    pub async fn arrive(&mut self, deadline: Instant, idle: bool) -> Arrival {
+        let Self { transport, place, core, .. } = self;
+        let arrival = poll_fn(|cx| {
+            place.park(cx.waker());
+            match core.phase() {
+                Phase::Draining if idle => return Poll::Ready(Arrival::Drained),
+                Phase::Cutting => return Poll::Ready(Arrival::Drained),
+                _ => {}
+            }
+            transport.poll_fill(cx).map(|filled| match filled {
+                Ok(0) | Err(_) => Arrival::Closed,
+                Ok(_) => Arrival::Bytes,
+            })
+        });
+        rt::with_deadline(deadline, arrival).await.unwrap_or(Arrival::Late)
+    }
+
+    /// Ready when the client has gone or the process cuts what is left; to be polled beside the wait for a provider.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.place.park(cx.waker());
+        if self.core.phase() == Phase::Cutting {
+            return Poll::Ready(());
+        }
+        loop {
+            if self.transport.input().len() >= limits::PIPELINE_BYTES_MAX {
+                return Poll::Pending;
+            }
+            match self.transport.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Reads until the input holds `total` bytes and takes them; what came beyond stays in the input.
+    pub async fn take(&mut self, total: usize, clock: BodyClock) -> Result<Buf, BodyTrouble> {
+        let mut clock = clock;
+        let missing = total.saturating_sub(self.transport.input().len());
+        self.transport.expect_bytes(missing);
+        while self.transport.input().len() < total {
+            self.fill_by(&mut clock).await?;
+        }
+        let mut taken = self.transport.take_input();
+        if taken.len() > total {
+            self.transport.input().extend(&taken.bytes()[total..]);
+            taken.truncate(total);
+        }
+        Ok(taken)
+    }
+
+    /// Decodes the chunked body at the front of the input into `body`, at most `max` bytes.
+    pub async fn take_chunked(&mut self, body: &mut Buf, max: u64, clock: BodyClock) -> Result<(), BodyTrouble> {
+        let mut clock = clock;
+        let mut reader = ChunkedReader::new();
+        loop {
+            let input = self.transport.input();
+            while !input.is_empty() {
+                let step = reader.feed(input.bytes()).map_err(|fault| BodyTrouble::Malformed(fault.to_string()))?;
+                if let Step::Data { data, .. } = &step {
+                    if (body.len() + data.len()) as u64 > max {
+                        return Err(BodyTrouble::TooLarge);
+                    }
+                    body.extend(&input.bytes()[data.clone()]);
+                }
+                input.consume(step.consumed());
+                if matches!(step, Step::End { .. }) {
+                    return Ok(());
+                }
+            }
+            self.fill_by(&mut clock).await?;
+        }
+    }
+
+    /// Reads and forgets what is left of a body that nobody wants, within bounds; whether its end was reached (rule H14).
+    pub async fn discard(&mut self, reader: &mut BodyReader) -> bool {
+        let deadline = Instant::now() + limits::DRAIN_DEADLINE;
+        let mut drained = 0;
+        loop {
+            let input = self.transport.input();
+            while !input.is_empty() && !reader.is_end() {
+                let Ok(step) = reader.feed(input.bytes()) else { return false };
+                drained += step.consumed() as u64;
+                input.consume(step.consumed());
+            }
+            if reader.is_end() {
+                return true;
+            }
+            if drained > limits::DRAIN_BYTES_MAX {
+                return false;
+            }
+            match rt::with_deadline(deadline, self.transport.fill()).await {
+                Ok(Ok(count)) if count > 0 => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Sends all output, giving up on a client that does not read.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + self.stall;
+        match rt::with_deadline(deadline, self.transport.flush()).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Closes the sending half, so that the last answer is read before a reset can overtake it, and waits briefly for the client to close.
+    pub async fn linger(&mut self) {
+        let deadline = Instant::now() + limits::DRAIN_DEADLINE;
+        let _ = rt::with_deadline(deadline, async {
+            self.transport.shutdown_write().await?;
+            let mut drained = 0u64;
+            while drained <= limits::DRAIN_BYTES_MAX {
+                let count = self.transport.fill().await?;
+                if count == 0 {
+                    break;
+                }
+                drained += count as u64;
+                self.transport.input().clear();
+            }
+            io::Result::Ok(())
+        })
+        .await;
+    }
+
+    async fn fill_by(&mut self, clock: &mut BodyClock) -> Result<(), BodyTrouble> {
+        match rt::with_deadline(clock.next_deadline(), self.transport.fill()).await {
+            Ok(Ok(0) | Err(_)) => Err(BodyTrouble::Closed),
+            Ok(Ok(count)) => {
+                clock.received(count, Instant::now());
+                Ok(())
+            }
+            Err(_) => Err(BodyTrouble::Late),
+        }
+    }
+}
+
+/// Watches a body's arrival: a total deadline, and a least rate once the grace is over (section 7 of the rules).
+#[derive(Clone, Copy, Debug)]
+pub struct BodyClock {
+    end: Instant,
+    window_end: Instant,
+    window_bytes: u64,
+}
+
+impl BodyClock {
+    /// Starts now.
+    pub fn start(now: Instant, total: Duration) -> Self {
+        Self { end: now + total, window_end: now + limits::BODY_RATE_GRACE, window_bytes: 0 }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        self.end.min(self.window_end)
+    }
+
+    /// Counts what came; each [`limits::BODY_RATE_GRACE`] must bring its share, or the wait ends there.
+    fn received(&mut self, bytes: usize, now: Instant) {
+        self.window_bytes += bytes as u64;
+        if self.window_bytes >= limits::BODY_RATE_MIN * limits::BODY_RATE_GRACE.as_secs() {
+            self.window_bytes = 0;
+            self.window_end = now + limits::BODY_RATE_GRACE;
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! One request and its answer: the phases by name, in order.
+//!
+//! route -> authenticate -> read -> plan -> attempt (until one answers) -> relay -> meter -> report. Each phase can end the exchange
+//! with a fault; only `attempt` repeats, and never after a byte of an answer has gone to the client.
+
+use super::ask::Ask;
+use super::downstream::{BodyClock, BodyTrouble, Downstream};
+use super::failover::{self, Chat};
+use super::fault::{Fault, KeyTrouble};
+use super::per_core::{Core, Phase};
+use super::reply::{self, Stamp};
+use super::{forward, local};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::RequestId;
+use crate::domain::scope::Scope;
+use crate::http::body::BodyReader;
+use crate::http::head::{KnownField, Method, Presented, RequestFraming, RequestHead, Version};
+use crate::report::Held;
+use crate::rt::Buf;
+use crate::snapshot::{AccessKey, Snapshot};
+use crate::vault::access_key;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// What becomes of the client connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It stands at a message border: read the next head.
+    Continue,
+    /// The answer was the last one: close once the client has it.
+    Close,
+    /// Cut it now: the client is gone, or the answer broke off (rule H17).
+    Abort,
+}
+
+/// One exchange under way.
+pub struct Exchange<'a> {
+    /// This core.
+    pub core: &'a Rc<Core>,
+    /// What everything in this exchange is decided from.
+    pub snapshot: Rc<Arc<Snapshot>>,
+    /// Its id.
+    pub id: RequestId,
+    /// When its head was complete.
+    pub began: Instant,
+    /// Time spent waiting for others so far: the rest is our own.
+    pub waited: Duration,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Whether the client connection may stay open.
+    pub persist: bool,
+    /// Whether the answer may be chunked.
+    pub version: Version,
+    head_only: bool,
+    date: Rc<str>,
+}
+
+/// Where a request goes.
+enum Endpoint {
+    /// A chat completion.
+    Chat,
+    /// Answered from the snapshot, with or without an access key.
+    Local(local::Page),
+    /// Answered by the control plane.
+    Control,
+}
+
+/// Serves the request whose head fills the first `head_bytes` bytes of the input.
+pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, head_bytes: usize, last: bool) -> Next {
+    let _open = Held::one(&core.reports.gauges.exchanges);
+    core.reports.gauges.exchanges_begun.fetch_add(1, Ordering::Relaxed);
+    let mut exchange = Exchange {
+        core,
+        snapshot: core.snapshot(),
+        id: core.request_id(),
+        began: Instant::now(),
+        waited: Duration::ZERO,
+        attempts: 0,
+        persist: head.persist() && !last && core.phase() == Phase::Serving,
+        version: head.version(),
+        head_only: head.method() == Method::Head,
+        date: core.date(),
+    };
+    match route(head, down.input().bytes()) {
+        Ok(Endpoint::Chat) => chat(&mut exchange, down, head, head_bytes).await,
+        Ok(Endpoint::Local(page)) => exchange.local(down, head, head_bytes, page).await,
+        Ok(Endpoint::Control) => control(&mut exchange, down, head, head_bytes).await,
+        Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    }
+}
+
+fn route(head: &RequestHead, bytes: &[u8]) -> Result<Endpoint, Fault> {
+    let path = head.path(bytes);
+    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    if let Some(page) = local::page(path) {
+        return match head.method() {
+            Method::Get | Method::Head | Method::Options => Ok(Endpoint::Local(page)),
+            _ => Err(Fault::MethodNotAllowed { allow: "GET, HEAD" }),
+        };
+    }
+    match path {
+        "/v1/chat/completions" | "/v1/infer" => match head.method() {
+            Method::Post => Ok(Endpoint::Chat),
+            _ => Err(Fault::MethodNotAllowed { allow: "POST" }),
+        },
+        _ if forward::is_control(path) => Ok(Endpoint::Control),
+        _ => Err(Fault::UnknownPath { path: crate::domain::text::bounded(path, 128) }),
+    }
+}
+
+/// A chat completion, phase by phase.
+async fn chat(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
+    let Some(_place) = exchange.core.admit() else {
+        return exchange.refuse_unread(down, head, head_bytes, &Fault::Overloaded).await;
+    };
+    let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
+        Ok(key) => key,
+        Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    };
+    let received = match exchange.read(down, head, head_bytes).await {
+        Ok(received) => received,
+        Err(ReadTrouble::Gone) => return Next::Abort,
+        Err(ReadTrouble::Fault { fault, unread }) => return exchange.refuse(down, &fault, unread).await,
+    };
+    let ask = match Ask::read(received.body(), head, received.head()) {
+        Ok(ask) => ask,
+        Err(fault) => return exchange.refuse(down, &fault, false).await,
+    };
+    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
+        Ok(plan) => plan,
+        Err(fault) => return exchange.refuse(down, &fault, false).await,
+    };
+    let chat = Chat { key: &key, ask: &ask, head, received: &received };
+    match failover::run(exchange, down, &chat, &plan).await {
+        Ok(next) => next,
+        Err(fault) => exchange.refuse(down, &fault, false).await,
+    }
+}
+
+/// A request for the control plane: authenticated here, answered there.
+async fn control(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
+    let key = match exchange.authenticate_any(head, down.input().bytes()) {
+        Ok(key) => key,
+        Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    };
+    let received = match exchange.read(down, head, head_bytes).await {
+        Ok(received) => received,
+        Err(ReadTrouble::Gone) => return Next::Abort,
+        Err(ReadTrouble::Fault { fault, unread }) => return exchange.refuse(down, &fault, unread).await,
+    };
+    match forward::run(exchange, down, &key, head, &received).await {
+        Ok(next) => next,
+        Err(fault) => exchange.refuse(down, &fault, false).await,
+    }
+}
+
+/// A request that has been read whole: head, then body.
+pub struct Received {
+    head: Buf,
+    body: Option<Buf>,
+    head_bytes: usize,
+}
+
+impl Received {
+    /// The bytes that the parsed head's offsets point into.
+    pub fn head(&self) -> &[u8] {
+        self.head.bytes()
+    }
+
+    /// The body, de-chunked.
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Some(body) => body.bytes(),
+            None => self.head.bytes().get(self.head_bytes..).unwrap_or_default(),
+        }
+    }
+}
+
+enum ReadTrouble {
+    /// The client is gone.
+    Gone,
+    /// An answer is due; `unread` says that the connection is not at a message border.
+    Fault { fault: Fault, unread: bool },
+}
+
+impl Exchange<'_> {
+    /// What stands in every answer of this exchange.
+    pub fn stamp(&self) -> Stamp<'_> {
+        Stamp { request: self.id, date: &self.date, persist: self.persist, head_only: self.head_only }
+    }
+
+    /// Our own time so far, microseconds.
+    pub fn overhead_us(&self) -> u64 {
+        let own = self.began.elapsed().saturating_sub(self.waited);
+        u64::try_from(own.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn authenticate(&self, head: &RequestHead, bytes: &[u8], needs: Scope) -> Result<Arc<AccessKey>, Fault> {
+        let key = self.authenticate_any(head, bytes)?;
+        if !key.scopes.has(needs) {
+            return Err(Fault::ScopeMissing { needs: needs.name() });
+        }
+        Ok(key)
+    }
+
+    /// Finds the access key; unknown, revoked and expired ones take the same path to the same answer (rule V11).
+    fn authenticate_any(&self, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
+        let refused = |why| Err(Fault::InvalidAccessKey { why });
+        let shown = match head.credentials(bytes) {
+            Presented::Bearer(key) | Presented::XApiKey(key) | Presented::XGoogApiKey(key) | Presented::ApiKey(key) => {
+                key
+            }
+            Presented::None => return refused(KeyTrouble::Missing),
+            Presented::Unusable => return refused(KeyTrouble::Unknown),
+            Presented::Conflict => return refused(KeyTrouble::Several),
+            Presented::InUrl => return refused(KeyTrouble::InUrl),
+        };
+        let access = &self.snapshot.access;
+        let known = access.keys.get(&access_key::digest(&access.pepper, shown));
+        match known.filter(|key| key.expires_at.is_none_or(|end| UnixMillis::now().0 < end)) {
+            Some(key) => Ok(key.clone()),
+            None => refused(KeyTrouble::Unknown),
+        }
+    }
+
+    /// Reads the whole request.
+    async fn read(
+        &self,
+        down: &mut Downstream,
+        head: &RequestHead,
+        head_bytes: usize,
+    ) -> Result<Received, ReadTrouble> {
+        let settings = &self.snapshot.settings;
+        let bytes = down.input().bytes();
+        let encoded = head.find(bytes, KnownField::ContentEncoding);
+        if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(ReadTrouble::Fault { fault: Fault::UnsupportedEncoding, unread: true });
+        }
+        let max = settings.body_bytes_max;
+        let too_large = || ReadTrouble::Fault { fault: Fault::RequestTooLarge { max }, unread: true };
+        let clock = BodyClock::start(self.began, settings.body_deadline);
+        let body_bytes = match head.framing() {
+            RequestFraming::None => 0,
+            RequestFraming::Length(length) if length > max => return Err(too_large()),
+            RequestFraming::Length(length) => usize::try_from(length).map_err(|_| too_large())?,
+            RequestFraming::Chunked => return self.read_chunked(down, head, head_bytes, clock).await,
+        };
+        if body_bytes > 0 && head.expect_continue() && down.input().len() == head_bytes {
+            invite(down).await?;
+        }
+        let whole = down.take(head_bytes + body_bytes, clock).await.map_err(|trouble| read_trouble(trouble, max))?;
+        Ok(Received { head: whole, body: None, head_bytes })
+    }
+
+    async fn read_chunked(
+        &self,
+        down: &mut Downstream,
+        head: &RequestHead,
+        head_bytes: usize,
+        clock: BodyClock,
+    ) -> Result<Received, ReadTrouble> {
+        let max = self.snapshot.settings.body_bytes_max;
+        let at_head = down.take(head_bytes, clock).await.map_err(|trouble| read_trouble(trouble, max))?;
+        if head.expect_continue() && down.input().is_empty() {
+            invite(down).await?;
+        }
+        let mut body = Buf::new();
+        down.take_chunked(&mut body, max, clock).await.map_err(|trouble| read_trouble(trouble, max))?;
+        Ok(Received { head: at_head, body: Some(body), head_bytes })
+    }
+
+    async fn local(&mut self, down: &mut Downstream, head: &RequestHead, head_bytes: usize, page: local::Page) -> Next {
+        let bytes = down.input().bytes();
+        let key = match page.needs_key() {
+            false => None,
+            true => match self.authenticate(head, bytes, Scope::Inference) {
+                Ok(key) => Some(key),
+                Err(fault) => return self.refuse_unread(down, head, head_bytes, &fault).await,
+            },
+        };
+        let mut answer = Vec::new();
+        let written = local::write(self, &page, key.as_deref(), &mut answer);
+        if let Err(fault) = written {
+            return self.refuse_unread(down, head, head_bytes, &fault).await;
+        }
+        self.settle_body(down, head, head_bytes).await;
+        let mut out = Vec::new();
+        reply::json(&mut out, 200, self.stamp(), &answer);
+        down.output().extend(&out);
+        self.finish(down).await
+    }
+
+    /// Answers a fault to a request whose body is still on the wire.
+    async fn refuse_unread(
+        &mut self,
+        down: &mut Downstream,
+        head: &RequestHead,
+        head_bytes: usize,
+        fault: &Fault,
+    ) -> Next {
+        if fault.closes() {
+            self.persist = false;
+        } else {
+            self.settle_body(down, head, head_bytes).await;
+        }
+        self.refuse(down, fault, false).await
+    }
+
+    /// Leaves the connection at the next message border, or marks it as the last answer (rule H14).
+    async fn settle_body(&mut self, down: &mut Downstream, head: &RequestHead, head_bytes: usize) {
+        down.input().consume(head_bytes);
+        let mut reader = BodyReader::from(head.framing());
+        let waiting = head.expect_continue() && down.input().is_empty();
+        // A client that waits for our 100 sends nothing now, and may or may not send its body later: nobody can tell.
+        if !reader.is_end() && (waiting || !down.discard(&mut reader).await) {
+            self.persist = false;
+        }
+    }
+
+    /// Answers a fault. `unread` says that bytes of this request are still to come.
+    async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
+        self.core.reports.gauges.refused.fetch_add(1, Ordering::Relaxed);
+        self.persist &= !unread && !fault.closes();
+        let mut out = Vec::new();
+        reply::fault(&mut out, fault, self.stamp(), self.attempts);
+        down.output().extend(&out);
+        self.finish(down).await
+    }
+
+    /// Sends what is in the output and says what becomes of the connection.
+    pub async fn finish(&mut self, down: &mut Downstream) -> Next {
+        match down.flush().await {
+            Err(_) => Next::Abort,
+            Ok(()) if self.persist => Next::Continue,
+            Ok(()) => Next::Close,
+        }
+    }
+}
+
+/// Tells the client to send its body (RFC 9110 §10.1.1, rule H13).
+async fn invite(down: &mut Downstream) -> Result<(), ReadTrouble> {
+    down.output().extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+    down.flush().await.map_err(|_| ReadTrouble::Gone)
+}
+
+fn read_trouble(trouble: BodyTrouble, max: u64) -> ReadTrouble {
+    let fault = match trouble {
+        BodyTrouble::Closed => return ReadTrouble::Gone,
+        BodyTrouble::Late => Fault::RequestTimeout,
+        BodyTrouble::TooLarge => Fault::RequestTooLarge { max },
+        BodyTrouble::Malformed(what) => {
+            Fault::Malformed { status: 400, remedy: format!("Bad request body: {what}; send valid chunks.").into() }
+        }
+    };
+    ReadTrouble::Fault { fault, unread: true }
+}

@@ -1,0 +1,383 @@
+//! Attempts until one answers: which failure allows another try, where, and what the client hears when none is left.
+//!
+//! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, or that the provider refused in so many
+//! words, may be repeated elsewhere; one that was sent and then broke or timed out is not, since the provider may bill it (rule Q1).
+//! Every attempt leaves exactly one report.
+
+use super::ask::Ask;
+use super::attempt::{self, Answer, Call, Content, Failure};
+use super::downstream::Downstream;
+use super::exchange::{Exchange, Next, Received};
+use super::fault::{Fault, Tried};
+use super::outbound::Outbound;
+use super::plan::{Candidate, Plan};
+use super::relay::{self, Passage, Relayed};
+use crate::chat::fault::{self, Elsewhere, FaultClass, UpstreamFault};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::CredentialId;
+use crate::domain::token::{Usage, UsageSource};
+use crate::http::head::{Method, RequestHead};
+use crate::limits;
+use crate::metering::tap;
+use crate::report::{AttemptReport, Outcome};
+use crate::snapshot::{AccessKey, Provider, ProviderIx};
+use std::time::{Duration, Instant};
+
+/// A chat request, read and understood.
+pub struct Chat<'a> {
+    /// Who asks.
+    pub key: &'a AccessKey,
+    /// For what.
+    pub ask: &'a Ask,
+    /// The request's head.
+    pub head: &'a RequestHead,
+    /// Its bytes.
+    pub received: &'a Received,
+}
+
+/// How one try came out.
+enum Tryout {
+    /// The client has its answer, or as much of it as there will be.
+    Served(Next),
+    /// Nothing has gone to the client.
+    Failed(UpstreamFault),
+    /// The client has gone.
+    Gone,
+}
+
+/// What the failures so far rule out.
+#[derive(Default)]
+struct Trail {
+    tried: Vec<Tried>,
+    last: Option<UpstreamFault>,
+    classes: Vec<FaultClass>,
+    retry_after: Option<Duration>,
+    dead_providers: Vec<ProviderIx>,
+    dead_credentials: Vec<CredentialId>,
+    over: bool,
+}
+
+/// Tries the candidates in order.
+pub async fn run(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    chat: &Chat<'_>,
+    plan: &Plan,
+) -> Result<Next, Fault> {
+    let mut trail = Trail::default();
+    let mut reports = Reports::default();
+    for candidate in &plan.candidates {
+        if trail.over || exchange.attempts >= budget(candidate) {
+            break;
+        }
+        if trail.rules_out(candidate) {
+            continue;
+        }
+        let snapshot = exchange.snapshot.clone();
+        let Some(provider) = snapshot.provider(candidate.target.provider) else { continue };
+        exchange.attempts += 1;
+        let mut report = open_report(exchange, chat, candidate, provider);
+        let passage = Passage { chat, candidate, provider, policy: plan.policy };
+        let outcome = try_one(exchange, down, &passage, &mut report).await;
+        reports.push(exchange, report);
+        match outcome {
+            Tryout::Served(next) => {
+                reports.close(exchange);
+                return Ok(next);
+            }
+            Tryout::Gone => {
+                reports.close(exchange);
+                return Ok(Next::Abort);
+            }
+            Tryout::Failed(fault) => {
+                park(exchange, candidate, &fault);
+                trail.note(candidate, provider, fault);
+            }
+        }
+    }
+    reports.close(exchange);
+    Err(trail.verdict())
+}
+
+/// A credential that was told to wait, or has no money left, lets others go first for a while.
+fn park(exchange: &Exchange<'_>, candidate: &Candidate, fault: &UpstreamFault) {
+    let wait = match fault.class {
+        FaultClass::RateLimit => fault.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN),
+        FaultClass::NoCredit => limits::PARKED_WITHOUT_CREDIT,
+        _ => return,
+    };
+    if let Some(credential) = &candidate.credential {
+        exchange.core.park(credential.id, Instant::now() + wait);
+    }
+}
+
+/// Attempts allowed when this candidate's turn comes.
+fn budget(candidate: &Candidate) -> u32 {
+    let configured = candidate.credential.as_ref().and_then(|credential| credential.max_retries);
+    limits::ATTEMPTS_MAX.min(configured.map_or(limits::ATTEMPTS_MAX, |retries| retries.saturating_add(1)))
+}
+
+async fn try_one(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    passage: &Passage<'_>,
+    report: &mut AttemptReport,
+) -> Tryout {
+    let began = Instant::now();
+    let outcome = ask_and_relay(exchange, down, passage, report).await;
+    report.total_us = micros(began.elapsed());
+    outcome
+}
+
+async fn ask_and_relay(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    passage: &Passage<'_>,
+    report: &mut AttemptReport,
+) -> Tryout {
+    let began = Instant::now();
+    match ask(exchange, down, passage).await {
+        Err(failure) => {
+            exchange.waited += began.elapsed();
+            failed(failure, report)
+        }
+        Ok(answer) => {
+            exchange.waited += answer.waited + answer.connecting;
+            report.status = answer.status;
+            report.connect_us = micros(answer.connecting);
+            report.first_byte_us = micros(answer.connecting + answer.waited);
+            if (200..300).contains(&answer.status) {
+                pass_on(exchange, down, passage, answer, report).await
+            } else {
+                refused(exchange, down, passage, answer, report).await
+            }
+        }
+    }
+}
+
+async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>) -> Result<Answer, Failure> {
+    let Passage { chat, candidate, provider, .. } = passage;
+    let credential = candidate.credential.as_deref();
+    let outbound = Outbound {
+        provider,
+        credential,
+        model: &candidate.target.model,
+        insert: candidate.target.insert.as_ref(),
+        ask: chat.ask,
+        body: chat.received.body(),
+        head: (chat.head, chat.received.head()),
+        request: exchange.id,
+    };
+    let edits = outbound.edits();
+    let usual = if chat.ask.stream { limits::FIRST_BYTE_STREAMING_DEADLINE } else { limits::FIRST_BYTE_UNARY_DEADLINE };
+    let call = Call {
+        origin: &provider.origin,
+        connect_timeout: provider.connect_timeout,
+        first_byte: credential.and_then(|credential| credential.timeout).or(provider.timeout).unwrap_or(usual),
+        method: Method::Post,
+        write: &|out| outbound.write(&edits, out),
+        size_hint: outbound.size_hint(&edits),
+    };
+    attempt::send(exchange.core, down, &call).await
+}
+
+/// Notes a try that brought no answer.
+fn failed(failure: Failure, report: &mut AttemptReport) -> Tryout {
+    let (outcome, class, words) = match failure {
+        Failure::ClientGone => {
+            report.outcome = Outcome::ClientGone;
+            return Tryout::Gone;
+        }
+        Failure::Unreachable => (Outcome::Unreachable, FaultClass::Overloaded, "the provider cannot be reached"),
+        Failure::TimedOut => (Outcome::TimedOut, FaultClass::Timeout, "the provider sent no answer in time"),
+        Failure::Broken => (Outcome::Broken, FaultClass::Unknown, "the provider's answer broke off"),
+    };
+    report.outcome = outcome;
+    Tryout::Failed(UpstreamFault::without_answer(class, words))
+}
+
+/// A success: relays it, unless it turns out to be a failure before anything has gone to the client.
+async fn pass_on(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    passage: &Passage<'_>,
+    answer: Answer,
+    report: &mut AttemptReport,
+) -> Tryout {
+    report.stream = answer.content == Content::Events;
+    let relayed = match answer.content {
+        Content::Json => relay::unary(exchange, down, passage, answer).await,
+        Content::Events => relay::events(exchange, down, passage, answer).await,
+        Content::Opaque => relay::opaque(exchange, down, passage, answer).await,
+    };
+    match relayed {
+        Relayed::Served { next, outcome, usage, content_bytes } => {
+            report.outcome = outcome;
+            meter(passage, usage, content_bytes, report);
+            Tryout::Served(next)
+        }
+        Relayed::Fault(fault) => {
+            report.outcome = Outcome::Refused;
+            Tryout::Failed(fault)
+        }
+        Relayed::Failed(failure) => failed(failure, report),
+    }
+}
+
+/// The provider's figure, or an estimate from what went by.
+fn meter(passage: &Passage<'_>, usage: Option<Usage>, content_bytes: usize, report: &mut AttemptReport) {
+    (report.usage, report.usage_source) = match usage {
+        Some(usage) => (usage, UsageSource::Provider),
+        None if report.outcome == Outcome::Completed && content_bytes == 0 => (Usage::default(), UsageSource::Unknown),
+        None => {
+            let input = tap::estimate_tokens(passage.chat.received.body().len());
+            let output = tap::estimate_tokens(content_bytes);
+            (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
+        }
+    };
+    if report.usage_source != UsageSource::Unknown {
+        let price = passage.candidate.target.price.as_ref();
+        report.cost = super::meter::cost(price, Some(&report.usage)).map(|cost| cost.total);
+    }
+}
+
+/// An error answer: reads it and says what kind it is.
+async fn refused(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    passage: &Passage<'_>,
+    mut answer: Answer,
+    report: &mut AttemptReport,
+) -> Tryout {
+    let body = match relay::collect(exchange, down, &mut answer, limits::ERROR_BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(Failure::ClientGone) => return failed(Failure::ClientGone, report),
+        // The status alone will have to do.
+        Err(_) => crate::rt::Buf::new(),
+    };
+    let fields = std::mem::take(&mut answer.fields);
+    let header = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
+    let book = &passage.provider.spec.faults;
+    let mut fault = fault::classify(book, answer.status, &header, body.bytes(), UnixMillis::now());
+    attempt::give_back(exchange.core, &passage.provider.origin, answer);
+    passage.scrub(&mut fault);
+    report.outcome = Outcome::Refused;
+    Tryout::Failed(fault)
+}
+
+// === impl Trail ===
+
+impl Trail {
+    fn rules_out(&self, candidate: &Candidate) -> bool {
+        let dead_credential =
+            candidate.credential.as_ref().is_some_and(|credential| self.dead_credentials.contains(&credential.id));
+        dead_credential || self.dead_providers.contains(&candidate.target.provider)
+    }
+
+    fn note(&mut self, candidate: &Candidate, provider: &Provider, fault: UpstreamFault) {
+        let again = fault.class.again();
+        if let Some(credential) = &candidate.credential {
+            self.dead_credentials.push(credential.id);
+        }
+        if !again.other_key {
+            self.dead_providers.push(candidate.target.provider);
+        }
+        // Without window sizes to compare, a prompt that is too long for one model is answered as such.
+        self.over = again.other_provider != Elsewhere::Any || is_uncertain(fault.class);
+        self.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: fault.class.as_str() });
+        self.classes.push(fault.class);
+        self.retry_after = match (self.retry_after, fault.retry_after) {
+            (Some(known), Some(new)) => Some(known.min(new)),
+            (known, new) => known.or(new),
+        };
+        self.last = Some(fault);
+    }
+
+    /// What the client hears.
+    fn verdict(self) -> Fault {
+        let Some(last) = self.last else { return Fault::AllUnavailable { tried: self.tried } };
+        let all = |class: FaultClass| self.classes.iter().all(|seen| *seen == class);
+        let keys_refused =
+            self.classes.iter().all(|class| matches!(class, FaultClass::BadKey | FaultClass::NoPermission));
+        if keys_refused {
+            let provider = self.tried.last().map(|tried| tried.provider.clone()).unwrap_or_default();
+            return Fault::ProviderAuthentication { provider };
+        }
+        if all(FaultClass::RateLimit) {
+            let wait = self.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN);
+            return Fault::RateLimited { retry_after_s: wait.as_secs_f64().ceil() as u64 };
+        }
+        match last.class {
+            FaultClass::Timeout => Fault::UpstreamTimeout,
+            FaultClass::BadRequest => refusal(400, last),
+            FaultClass::ContextTooLong | FaultClass::ContentFilter => refusal(400, last),
+            FaultClass::ModelNotFound => refusal(404, last),
+            _ => Fault::AllUnavailable { tried: self.tried },
+        }
+    }
+}
+
+/// Whether the provider may have done the work, and bill it, although no answer came (rule Q1).
+fn is_uncertain(class: FaultClass) -> bool {
+    matches!(class, FaultClass::Timeout)
+}
+
+fn refusal(status: u16, fault: UpstreamFault) -> Fault {
+    Fault::Refused { status, class: fault.class, message: fault.message, code: fault.code, param: None }
+}
+
+// === Reports ===
+
+/// Holds the latest report back until it is known whether it is the exchange's last.
+#[derive(Default)]
+struct Reports {
+    latest: Option<AttemptReport>,
+}
+
+impl Reports {
+    fn push(&mut self, exchange: &Exchange<'_>, report: AttemptReport) {
+        if let Some(earlier) = self.latest.replace(report) {
+            deliver(exchange, earlier);
+        }
+    }
+
+    fn close(&mut self, exchange: &Exchange<'_>) {
+        if let Some(mut last) = self.latest.take() {
+            last.last = true;
+            deliver(exchange, last);
+        }
+    }
+}
+
+fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
+    let lost = exchange.core.reports.push(report).is_err();
+    // Admission has reserved the place; a full queue here would be an error in that arithmetic.
+    debug_assert!(!lost, "a report found no room");
+}
+
+fn open_report(exchange: &Exchange<'_>, chat: &Chat<'_>, candidate: &Candidate, provider: &Provider) -> AttemptReport {
+    AttemptReport {
+        exchange: exchange.id,
+        attempt: exchange.core.attempt_id(),
+        last: false,
+        tenant: chat.key.tenant.clone(),
+        access_key: chat.key.id,
+        provider: provider.id.clone(),
+        credential: candidate.credential.as_ref().map(|credential| credential.id),
+        model: candidate.target.model.clone(),
+        outcome: Outcome::Broken,
+        status: 0,
+        stream: chat.ask.stream,
+        usage: Usage::default(),
+        usage_source: UsageSource::Unknown,
+        cost: None,
+        started: UnixMillis::now(),
+        connect_us: 0,
+        first_byte_us: 0,
+        total_us: 0,
+    }
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,232 @@
+//! Faults: failures as the caller sees them, each with its status, its stable code and one sentence of remedy.
+//!
+//! Codes are the contract's. No fault carries text of a provider that has not passed the scrubber, and none can carry a credential:
+//! the type that holds one does not print (rules R3, X7).
+
+use crate::chat::fault::FaultClass;
+use std::borrow::Cow;
+
+/// Why an exchange has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The head of the request breaks HTTP; whatever follows on this connection cannot be trusted.
+    Malformed { status: u16, remedy: Cow<'static, str> },
+    /// No access key, an unknown one, an expired one or several at once: one answer for all (rules V11, H21).
+    InvalidAccessKey { why: KeyTrouble },
+    /// The access key lacks a scope.
+    ScopeMissing { needs: &'static str },
+    /// The request makes no sense; `param` names the member.
+    InvalidRequest { message: Cow<'static, str>, param: Option<Cow<'static, str>> },
+    /// The body is larger than configured.
+    RequestTooLarge { max: u64 },
+    /// The body came too slowly.
+    RequestTimeout,
+    /// A compressed request body (rule H19).
+    UnsupportedEncoding,
+    /// No such path here.
+    UnknownPath { path: String },
+    /// The path exists, for another method.
+    MethodNotAllowed { allow: &'static str },
+    /// Nobody serves this model.
+    ModelNotFound { model: String, near: Vec<String> },
+    /// The access key may not use it.
+    ModelNotAllowed { model: String },
+    /// We are at a limit of our own.
+    Overloaded,
+    /// A provider refused every credential we had.
+    ProviderAuthentication { provider: String },
+    /// Every provider we could use asks us to wait.
+    RateLimited { retry_after_s: u64 },
+    /// Nobody could answer.
+    AllUnavailable { tried: Vec<Tried> },
+    /// No first byte in time.
+    UpstreamTimeout,
+    /// The provider refused the request itself: its words, scrubbed, with its status.
+    Refused { status: u16, class: FaultClass, message: String, code: Option<String>, param: Option<String> },
+    /// The control plane did not answer.
+    ControlUnavailable,
+}
+
+/// One failed attempt, for the explanation of [`Fault::AllUnavailable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Which provider.
+    pub provider: String,
+    /// In a word.
+    pub why: &'static str,
+}
+
+/// What is wrong with the access key, as far as the caller may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyTrouble {
+    /// None came.
+    Missing,
+    /// Unknown, revoked or expired: indistinguishable on purpose.
+    Unknown,
+    /// More than one came.
+    Several,
+    /// It came in the URL, where logs would keep it.
+    InUrl,
+}
+
+impl Fault {
+    /// Shorthand for a plain invalid request.
+    pub fn invalid(message: impl Into<Cow<'static, str>>, param: Option<&'static str>) -> Self {
+        Fault::InvalidRequest { message: message.into(), param: param.map(Cow::Borrowed) }
+    }
+
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Fault::Malformed { status, .. } | Fault::Refused { status, .. } => *status,
+            Fault::InvalidAccessKey { .. } => 401,
+            Fault::ScopeMissing { .. } | Fault::ModelNotAllowed { .. } => 403,
+            Fault::InvalidRequest { .. } => 400,
+            Fault::RequestTooLarge { .. } => 413,
+            Fault::RequestTimeout => 408,
+            Fault::UnsupportedEncoding => 415,
+            Fault::UnknownPath { .. } | Fault::ModelNotFound { .. } => 404,
+            Fault::MethodNotAllowed { .. } => 405,
+            Fault::Overloaded | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
+            Fault::ProviderAuthentication { .. } => 502,
+            Fault::RateLimited { .. } => 429,
+            Fault::UpstreamTimeout => 504,
+        }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            Fault::Malformed { .. }
+            | Fault::InvalidRequest { .. }
+            | Fault::UnsupportedEncoding
+            | Fault::RequestTimeout => "invalid_request",
+            Fault::InvalidAccessKey { .. } => "invalid_api_key",
+            Fault::ScopeMissing { .. } => "insufficient_scope",
+            Fault::RequestTooLarge { .. } => "request_too_large",
+            Fault::UnknownPath { .. } => "not_found",
+            Fault::MethodNotAllowed { .. } => "method_not_allowed",
+            Fault::ModelNotFound { .. } => "model_not_found",
+            Fault::ModelNotAllowed { .. } => "model_not_allowed",
+            Fault::Overloaded => "overloaded",
+            Fault::ProviderAuthentication { .. } => "provider_authentication_failed",
+            Fault::RateLimited { .. } => "rate_limit_exceeded",
+            Fault::AllUnavailable { .. } => "all_providers_unavailable",
+            Fault::UpstreamTimeout => "upstream_timeout",
+            Fault::Refused { code, class, .. } => code.as_deref().unwrap_or(class.as_str()),
+            Fault::ControlUnavailable => "control_plane_unavailable",
+        }
+    }
+
+    /// The `type` of the OpenAI error object (<https://platform.openai.com/docs/guides/error-codes>, read 2026-11-23).
+    pub fn kind(&self) -> &'static str {
+        match self.status() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+
+    /// The member of the request that is to blame.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Fault::InvalidRequest { param, .. } => param.as_deref(),
+            Fault::Refused { param, .. } => param.as_deref(),
+            Fault::ModelNotFound { .. } | Fault::ModelNotAllowed { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// Seconds to wait, where waiting helps.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Fault::RateLimited { retry_after_s } => Some(*retry_after_s),
+            Fault::Overloaded | Fault::ControlUnavailable => Some(1),
+            Fault::AllUnavailable { .. } => Some(5),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection must not be used again after it.
+    pub fn closes(&self) -> bool {
+        matches!(self, Fault::Malformed { .. } | Fault::RequestTimeout | Fault::RequestTooLarge { .. })
+    }
+
+    /// One sentence for a person, remedy included.
+    pub fn message(&self) -> Cow<'_, str> {
+        match self {
+            Fault::Malformed { remedy, .. } => Cow::Borrowed(remedy.as_ref()),
+            Fault::InvalidAccessKey { why } => Cow::Borrowed(why.message()),
+            Fault::ScopeMissing { needs } => {
+                format!("This access key lacks the scope `{needs}`; ask the operator for a key that has it.").into()
+            }
+            Fault::InvalidRequest { message, .. } => Cow::Borrowed(message.as_ref()),
+            Fault::RequestTooLarge { max } => {
+                format!("The request body is larger than {max} bytes; send less or raise `server.limits.body_bytes`.")
+                    .into()
+            }
+            Fault::RequestTimeout => "The request body arrived too slowly; send it again.".into(),
+            Fault::UnsupportedEncoding => "Compressed request bodies are not accepted; send plain JSON.".into(),
+            Fault::UnknownPath { path } => unknown_path(path).into(),
+            Fault::MethodNotAllowed { allow } => format!("This path answers {allow} only; use that method.").into(),
+            Fault::ModelNotFound { model, near } => model_not_found(model, near).into(),
+            Fault::ModelNotAllowed { model } => {
+                format!("This access key may not use the model `{model}`; see GET /v1/models for what it may use.")
+                    .into()
+            }
+            Fault::Overloaded => "The gateway is at capacity; retry after a moment.".into(),
+            Fault::ProviderAuthentication { provider } => format!(
+                "Provider authentication failed: {provider} refused every key the gateway holds for it; add or rotate its provider key."
+            )
+            .into(),
+            Fault::RateLimited { retry_after_s } => {
+                format!("Rate limit exceeded at every usable provider; retry after {retry_after_s} s.").into()
+            }
+            Fault::AllUnavailable { tried } => all_unavailable(tried).into(),
+            Fault::UpstreamTimeout => {
+                "The provider sent no answer in time; retry, or raise the provider's `timeout`.".into()
+            }
+            Fault::Refused { message, .. } => Cow::Borrowed(message),
+            Fault::ControlUnavailable => {
+                "The gateway's control plane did not answer; inference goes on, retry this call shortly.".into()
+            }
+        }
+    }
+}
+
+impl KeyTrouble {
+    fn message(self) -> &'static str {
+        match self {
+            KeyTrouble::Missing => {
+                "No access key in the request; send `Authorization: Bearer sk-igris-…` with a key of this gateway."
+            }
+            KeyTrouble::Unknown => "This access key is not valid here; check it, or ask the operator for a new one.",
+            KeyTrouble::Several => "The request carries more than one credential; send exactly one.",
+            KeyTrouble::InUrl => "A credential in the URL ends up in logs; send it in the `Authorization` header.",
+        }
+    }
+}
+
+fn unknown_path(path: &str) -> String {
+    if path.starts_with("/v1/v1") {
+        return "The path starts with /v1 twice; the SDK adds it, so end the base URL with one /v1.".to_owned();
+    }
+    format!("There is nothing at {path}; chat is served at POST /v1/chat/completions.")
+}
+
+fn model_not_found(model: &str, near: &[String]) -> String {
+    match near {
+        [] => format!("No configured provider serves the model `{model}`; see GET /v1/models."),
+        _ => format!("No configured provider serves the model `{model}`; did you mean {}?", near.join(" or ")),
+    }
+}
+
+fn all_unavailable(tried: &[Tried]) -> String {
+    if tried.is_empty() {
+        return "All providers unavailable: no provider of this model has a key; add one and retry.".to_owned();
+    }
+    let list: Vec<String> = tried.iter().map(|attempt| format!("{} ({})", attempt.provider, attempt.why)).collect();
+    format!("All providers unavailable: tried {}; retry shortly.", list.join(", "))
+}

@@ -1,0 +1,211 @@
+//! What one core owns: its view of the snapshot, its upstream pools, its report queue, its clock and its dice.
+//!
+//! Nothing here is shared with another core but the snapshot itself and the report queue, which only this core fills.
+
+use super::upstream::Pools;
+use crate::domain::id::{AttemptId, CredentialId, RequestId};
+use crate::report::CoreReports;
+use crate::snapshot::{Published, Snapshot};
+use arc_swap::Cache;
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+use std::time::{Instant, SystemTime};
+
+/// How far the process is on its way down (rule S1). Stored in one byte that every core polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Taking requests.
+    Serving = 0,
+    /// No new connections, `connection: close` on answers, exchanges in flight finish.
+    Draining = 1,
+    /// What is still there is cut.
+    Cutting = 2,
+}
+
+/// The phase, as the application sets it.
+#[derive(Clone, Default)]
+pub struct PhaseSwitch(Arc<AtomicU8>);
+
+impl PhaseSwitch {
+    /// The current phase.
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Cutting,
+        }
+    }
+
+    /// Moves on; a phase never goes back.
+    pub fn advance(&self, phase: Phase) {
+        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}
+
+/// One core's world. Lives in an `Rc`: sessions of this core share it, nobody else can.
+pub struct Core {
+    /// Which core, from 0.
+    pub index: usize,
+    /// Where closed attempts and gauges go.
+    pub reports: Arc<CoreReports>,
+    /// Unused upstream connections.
+    pub pools: RefCell<Pools>,
+    phase: PhaseSwitch,
+    cache: RefCell<Cache<Published, Arc<Snapshot>>>,
+    current: RefCell<Rc<Arc<Snapshot>>>,
+    dice: RefCell<fastrand::Rng>,
+    date: RefCell<DateLine>,
+    sessions: RefCell<Slab<Option<Waker>>>,
+    in_flight: Cell<usize>,
+    parked: RefCell<HashMap<CredentialId, Instant>>,
+}
+
+struct DateLine {
+    second: u64,
+    text: Rc<str>,
+}
+
+impl Core {
+    /// A core at its start.
+    pub fn new(index: usize, published: Published, reports: Arc<CoreReports>, phase: PhaseSwitch) -> Rc<Self> {
+        let mut cache = Cache::new(published);
+        let current = Rc::new(cache.load().clone());
+        Rc::new(Self {
+            index,
+            reports,
+            pools: RefCell::new(Pools::default()),
+            phase,
+            cache: RefCell::new(cache),
+            current: RefCell::new(current),
+            dice: RefCell::new(fastrand::Rng::new()),
+            date: RefCell::new(DateLine { second: 0, text: Rc::from("") }),
+            sessions: RefCell::new(Slab::new()),
+            in_flight: Cell::new(0),
+            parked: RefCell::default(),
+        })
+    }
+
+    /// The snapshot to serve one exchange from. Cloning the inner `Rc` touches no cache line of another core; the shared reference count
+    /// moves once per publication.
+    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let mut cache = self.cache.borrow_mut();
+        let latest = cache.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(latest, &current) {
+            *current = Rc::new(latest.clone());
+        }
+        current.clone()
+    }
+
+    /// How far the process is on its way down.
+    pub fn phase(&self) -> Phase {
+        self.phase.phase()
+    }
+
+    /// A fresh exchange id. Uniqueness matters here, secrecy does not.
+    pub fn request_id(&self) -> RequestId {
+        RequestId::from_bits(self.dice.borrow_mut().u128(..))
+    }
+
+    /// A fresh attempt id.
+    pub fn attempt_id(&self) -> AttemptId {
+        AttemptId::from_bits(self.dice.borrow_mut().u128(..))
+    }
+
+    /// A number below `bound`, which must not be 0.
+    pub fn roll(&self, bound: u64) -> u64 {
+        self.dice.borrow_mut().u64(..bound)
+    }
+
+    /// The `Date` of this second (RFC 9110 §6.6.1), formatted once a second.
+    pub fn date(&self) -> Rc<str> {
+        let now = SystemTime::now();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut line = self.date.borrow_mut();
+        if line.second != second {
+            *line = DateLine { second, text: Rc::from(httpdate::fmt_http_date(now)) };
+        }
+        line.text.clone()
+    }
+
+    /// Admits one exchange if its records have room in the report queue (rules L4, O1).
+    pub fn admit(self: &Rc<Self>) -> Option<Admission> {
+        let room = self.reports.has_room(self.in_flight.get() + 1, crate::limits::ATTEMPTS_MAX as usize);
+        room.then(|| {
+            self.in_flight.set(self.in_flight.get() + 1);
+            Admission(self.clone())
+        })
+    }
+
+    /// Enters a session in the list of those to wake when the phase changes.
+    pub fn enter_session(self: &Rc<Self>) -> SessionPlace {
+        let place = self.sessions.borrow_mut().insert(None);
+        SessionPlace { core: self.clone(), place }
+    }
+
+    /// Wakes every idle session, so that it sees the new phase.
+    pub fn wake_sessions(&self) {
+        let wakers: Vec<Waker> = self.sessions.borrow_mut().iter_mut().filter_map(|(_, slot)| slot.take()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sessions open.
+    pub fn session_count(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Notes that a provider asked this credential to wait: others go first until then.
+    pub fn park(&self, credential: CredentialId, until: Instant) {
+        self.parked.borrow_mut().insert(credential, until);
+    }
+
+    /// Whether a credential has been asked to wait.
+    pub fn is_parked(&self, credential: CredentialId, now: Instant) -> bool {
+        self.parked.borrow().get(&credential).is_some_and(|until| now < *until)
+    }
+
+    /// Closes upstream connections that have been unused for too long, and forgets waits that are over.
+    pub fn sweep(&self, now: Instant) {
+        self.pools.borrow_mut().sweep(now);
+        self.parked.borrow_mut().retain(|_, until| now < *until);
+    }
+}
+
+/// An exchange's place in the report queue, given back when dropped.
+pub struct Admission(Rc<Core>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
+
+/// A session's place in the wake list.
+pub struct SessionPlace {
+    core: Rc<Core>,
+    place: usize,
+}
+
+impl SessionPlace {
+    /// Remembers whom to wake when the phase changes.
+    pub fn park(&self, waker: &Waker) {
+        let mut sessions = self.core.sessions.borrow_mut();
+        if let Some(slot) = sessions.get_mut(self.place) {
+            match slot {
+                Some(known) if known.will_wake(waker) => {}
+                _ => *slot = Some(waker.clone()),
+            }
+        }
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.core.sessions.borrow_mut().try_remove(self.place);
+    }
+}

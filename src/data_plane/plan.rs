@@ -1,0 +1,171 @@
+//! The ordered choice of who serves an exchange: every usable pair of target and credential, best first.
+//!
+//! Cold facts (routes, prices, credentials) come from the snapshot; this file only filters and orders them. Credentials of one target
+//! stand together, so that a bad key falls back to another key of the same provider before another provider is asked.
+
+use super::ask::Ask;
+use super::fault::Fault;
+use super::per_core::Core;
+use crate::domain::text::bounded;
+use crate::limits;
+use crate::metering::price::Price;
+use crate::providers::table;
+use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
+use crate::snapshot::{AccessKey, Credential, Policy, ProviderIx, Snapshot};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One provider and the name the model has there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where.
+    pub provider: ProviderIx,
+    /// What it is called there.
+    pub model: Arc<str>,
+    /// Share under the `weighted` policy.
+    pub weight: u32,
+    /// List price, if known.
+    pub price: Option<Price>,
+    /// What is sent along to keep a retired name's behaviour.
+    pub insert: Option<Insert>,
+}
+
+/// One try that could be made.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Provider and model.
+    pub target: Target,
+    /// The key to show, unless the provider wants none.
+    pub credential: Option<Arc<Credential>>,
+}
+
+/// The candidates of one exchange in the order they are to be tried, and why.
+pub struct Plan {
+    /// Best first; never empty.
+    pub candidates: Vec<Candidate>,
+    /// What ordered them.
+    pub policy: Policy,
+}
+
+/// Makes the plan.
+pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Plan, Fault> {
+    let model = ask.model_name.as_str();
+    if !key.models.is_empty() && !key.models.iter().any(|pattern| pattern.matches(model)) {
+        return Err(not_allowed(model));
+    }
+    let resolution = snapshot.routes.models.resolve(model).map_err(not_found)?;
+    let forced = forced_provider(snapshot, ask)?;
+    let mut targets: Vec<Target> = resolution
+        .candidates
+        .iter()
+        .filter_map(|candidate| target(snapshot, candidate))
+        .filter(|target| forced.is_none_or(|ix| target.provider == ix) && allowed(snapshot, key, target.provider))
+        .collect();
+    if targets.is_empty() {
+        return Err(not_allowed(model));
+    }
+    let policy = ask.policy.unwrap_or_else(|| policy_of(snapshot, &resolution));
+    order(core, policy, &mut targets);
+    let mut candidates: Vec<Candidate> =
+        targets.into_iter().flat_map(|target| with_credentials(snapshot, key, target)).collect();
+    parked_last(core, &mut candidates);
+    if candidates.is_empty() {
+        return Err(Fault::AllUnavailable { tried: Vec::new() });
+    }
+    Ok(Plan { candidates, policy })
+}
+
+fn target(snapshot: &Snapshot, candidate: &resolve::Candidate) -> Option<Target> {
+    let provider = ProviderIx(u16::try_from(candidate.offer).ok()?);
+    let spec = &snapshot.provider(provider)?.spec;
+    let source = spec.price_source.unwrap_or(spec.id.as_str());
+    let price = snapshot.routes.catalogue.lookup(source, &candidate.model).and_then(|entry| entry.price);
+    let (model, insert) = (candidate.model.clone(), candidate.insert.clone());
+    Some(Target { provider, model, weight: candidate.weight, price, insert })
+}
+
+/// An owner's entry has its own policy; every other name is tried in the listed order.
+fn policy_of(snapshot: &Snapshot, resolution: &Resolution) -> Policy {
+    match resolution.via {
+        Via::Route(index) => snapshot.routes.policies.get(index).copied().unwrap_or(Policy::Thompson),
+        Via::Prefix | Via::Alias | Via::Catalogue | Via::Custom => Policy::Thompson,
+    }
+}
+
+fn not_allowed(model: &str) -> Fault {
+    Fault::ModelNotAllowed { model: bounded(model, limits::MODEL_NAME_BYTES_MAX) }
+}
+
+fn not_found(miss: NotFound) -> Fault {
+    Fault::ModelNotFound { model: bounded(&miss.requested, limits::MODEL_NAME_BYTES_MAX), near: miss.nearest }
+}
+
+fn forced_provider(snapshot: &Snapshot, ask: &Ask) -> Result<Option<ProviderIx>, Fault> {
+    let Some(name) = &ask.provider else { return Ok(None) };
+    let canonical = table::find(name).map_or(name.as_str(), |row| row.id);
+    match snapshot.provider_named(name).or_else(|| snapshot.provider_named(canonical)) {
+        Some(ix) => Ok(Some(ix)),
+        None => {
+            let message = "The provider asked for is not configured here; see GET /v1/providers.";
+            Err(Fault::invalid(message, Some("provider")))
+        }
+    }
+}
+
+fn allowed(snapshot: &Snapshot, key: &AccessKey, ix: ProviderIx) -> bool {
+    key.providers.is_empty() || snapshot.provider(ix).is_some_and(|provider| key.providers.contains(&provider.id))
+}
+
+fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec<Candidate> {
+    let Some(provider) = snapshot.provider(target.provider) else { return Vec::new() };
+    let credentials = snapshot.credentials.find(&key.tenant, &provider.id);
+    if credentials.is_empty() && provider.keyless {
+        return vec![Candidate { target, credential: None }];
+    }
+    credentials
+        .iter()
+        .map(|credential| Candidate { target: target.clone(), credential: Some(credential.clone()) })
+        .collect()
+}
+
+/// Candidates whose provider asked us to wait go to the end, in their order: steering before the next refusal.
+fn parked_last(core: &Core, candidates: &mut [Candidate]) {
+    let now = Instant::now();
+    candidates.sort_by_key(|candidate| {
+        candidate.credential.as_ref().is_some_and(|credential| core.is_parked(credential.id, now))
+    });
+}
+
+/// Orders targets by what a single request can know. Policies that learn from outcomes start from the listed order.
+fn order(core: &Core, policy: Policy, targets: &mut Vec<Target>) {
+    match policy {
+        Policy::Cost => targets.sort_by_key(list_price),
+        Policy::Weighted => draw_by_weight(core, targets),
+        Policy::Ordered | Policy::Thompson | Policy::Latency | Policy::Quality | Policy::Hedged => {}
+    }
+}
+
+/// What a thousand tokens in and out cost at list price; unknown prices come last.
+fn list_price(target: &Target) -> i128 {
+    let sample = crate::domain::token::Usage { input: 750, output: 250, ..Default::default() };
+    target.price.as_ref().map_or(i128::MAX, |price| crate::metering::price::cost(price, &sample).total.pico())
+}
+
+/// Puts one target in front, drawn by weight; the others keep their order as fallbacks.
+fn draw_by_weight(core: &Core, targets: &mut Vec<Target>) {
+    let total: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
+    if total == 0 {
+        return;
+    }
+    let mut left = core.roll(total);
+    let drawn = targets.iter().position(|target| {
+        let weight = u64::from(target.weight);
+        let here = left < weight;
+        left = left.saturating_sub(weight);
+        here
+    });
+    if let Some(place) = drawn {
+        let first = targets.remove(place);
+        targets.insert(0, first);
+    }
+}

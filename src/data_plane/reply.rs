@@ -1,0 +1,114 @@
+//! The one file that turns a fault into bytes a client SDK understands, and writes the heads of every answer.
+//!
+//! Answers are written from values, never copied from a provider's head (rule H1). Every answer carries `x-request-id`; every fault after
+//! our own failover says `x-should-retry: false`, so that an SDK does not repeat what we have already repeated.
+
+use super::fault::Fault;
+use crate::domain::id::RequestId;
+use crate::http::write;
+use crate::json::splice::escape_into;
+use std::io::Write as _;
+
+/// What stands in every answer of one exchange.
+#[derive(Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Shown as `x-request-id`.
+    pub request: RequestId,
+    /// Current `Date` (RFC 9110 §6.6.1).
+    pub date: &'a str,
+    /// Whether the connection stays open afterwards.
+    pub persist: bool,
+    /// Whether the request was a HEAD, which has no body in its answer.
+    pub head_only: bool,
+}
+
+/// Writes status line and the fields of every answer; the caller goes on with its own and ends with [`end_head`].
+pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", write::reason(status));
+    field(out, "date", stamp.date.as_bytes());
+    number_field(out, "x-request-id", stamp.request);
+    if !stamp.persist {
+        field(out, "connection", b"close");
+    }
+}
+
+/// Writes one field whose value is ours or was checked when it was parsed.
+pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one field from a value that prints.
+pub fn number_field(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "{name}: {value}\r\n");
+}
+
+/// Ends a head.
+pub fn end_head(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a whole JSON answer of our own.
+pub fn json(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>, body: &[u8]) {
+    begin_head(out, status, stamp);
+    field(out, "content-type", b"application/json");
+    number_field(out, "content-length", body.len());
+    end_head(out);
+    if !stamp.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// Writes a fault as the OpenAI dialect has it: `{"error":{"message","type","param","code"}}`
+/// (<https://platform.openai.com/docs/guides/error-codes>, read 2026-11-23).
+pub fn fault(out: &mut Vec<u8>, fault: &Fault, stamp: Stamp<'_>, attempts: u32) {
+    let mut body = Vec::with_capacity(256);
+    fault_body(&mut body, fault);
+    begin_head(out, fault.status(), Stamp { persist: stamp.persist && !fault.closes(), ..stamp });
+    field(out, "content-type", b"application/json");
+    number_field(out, "content-length", body.len());
+    number_field(out, "x-igris-attempts", attempts);
+    field(out, "x-should-retry", b"false");
+    if let Some(seconds) = fault.retry_after_s() {
+        number_field(out, "retry-after", seconds);
+    }
+    if let Fault::MethodNotAllowed { allow } = fault {
+        field(out, "allow", allow.as_bytes());
+    }
+    if matches!(fault, Fault::InvalidAccessKey { .. }) {
+        field(out, "www-authenticate", b"Bearer realm=\"igris\"");
+    }
+    end_head(out);
+    if !stamp.head_only {
+        out.extend_from_slice(&body);
+    }
+}
+
+/// The body of a fault.
+pub fn fault_body(out: &mut Vec<u8>, fault: &Fault) {
+    out.extend_from_slice(b"{\"error\":{\"message\":");
+    escape_into(&fault.message(), out);
+    out.extend_from_slice(b",\"type\":");
+    escape_into(fault.kind(), out);
+    out.extend_from_slice(b",\"param\":");
+    match fault.param() {
+        Some(param) => escape_into(param, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"code\":");
+    escape_into(fault.code(), out);
+    out.extend_from_slice(b"}}");
+}
+
+/// The event that ends a stream which broke off (rule H17): OpenAI clients raise on the `error` member, whatever the event's name.
+pub fn stream_fault(out: &mut Vec<u8>, message: &str, code: &str) {
+    out.extend_from_slice(b"event: error\ndata: {\"error\":{\"message\":");
+    escape_into(message, out);
+    out.extend_from_slice(b",\"type\":\"server_error\",\"param\":null,\"code\":");
+    escape_into(code, out);
+    out.extend_from_slice(b"}}\n\n");
+}

@@ -1,0 +1,96 @@
+//! One client connection: heads read one after another, each handed to an exchange, until either side wants to stop.
+//!
+//! Pipelined requests are answered in order (rule H15); a connection goes on only when its parser stands exactly at a message border
+//! (rule H14). A malformed head is answered once and the connection closed: nothing behind it can be trusted.
+
+use super::downstream::{Arrival, Downstream};
+use super::exchange::{self, Next};
+use super::fault::Fault;
+use super::per_core::{Core, Phase};
+use super::reply::{self, Stamp};
+use crate::http::head::{HeadFault, HeadLimits, Progress, RequestHead};
+use crate::limits;
+use crate::report::Held;
+use crate::tls::Transport;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What reading a head came to.
+enum HeadRead {
+    /// A whole head of so many bytes stands at the front of the input.
+    Whole(usize),
+    /// The client is gone or nothing was ever asked: close without a word.
+    Silence,
+    /// The head is broken or late: answer, then close.
+    Broken(Fault),
+}
+
+/// Serves one client connection to its end.
+pub async fn run(core: Rc<Core>, transport: Transport) {
+    let _open = Held::one(&core.reports.gauges.connections);
+    let mut down = Downstream::new(&core, transport);
+    let mut head = RequestHead::default();
+    for served in 0..limits::EXCHANGES_PER_CONNECTION_MAX {
+        let first = served == 0;
+        let last = served + 1 == limits::EXCHANGES_PER_CONNECTION_MAX;
+        match read_head(&core, &mut down, &mut head, first).await {
+            HeadRead::Silence => return,
+            HeadRead::Broken(fault) => return refuse(&core, &mut down, &fault).await,
+            HeadRead::Whole(length) => match exchange::serve(&core, &mut down, &head, length, last).await {
+                Next::Continue => {}
+                Next::Close => return down.linger().await,
+                Next::Abort => return,
+            },
+        }
+    }
+}
+
+/// Reads one head. Between exchanges a connection may idle; once a byte is there the head has its own deadline, as a whole.
+async fn read_head(core: &Core, down: &mut Downstream, head: &mut RequestHead, first: bool) -> HeadRead {
+    let settings = core.snapshot().settings.clone();
+    let limits = HeadLimits::REQUEST;
+    let began = Instant::now();
+    let mut deadline = began + if first { settings.head_deadline } else { settings.keep_alive_idle };
+    let mut begun = false;
+    down.stall = settings.client_stall;
+    head.reset();
+    loop {
+        if !down.input().is_empty() {
+            if !begun {
+                begun = true;
+                deadline = if first { deadline } else { Instant::now() + settings.head_deadline };
+            }
+            match head.parse(down.input().bytes(), &limits) {
+                Ok(Progress::Complete { consumed }) => return HeadRead::Whole(consumed),
+                Ok(Progress::Partial) => {}
+                Err(fault) => return HeadRead::Broken(head_fault(&fault)),
+            }
+        }
+        match down.arrive(deadline, !begun).await {
+            Arrival::Bytes => {}
+            Arrival::Late if begun => return HeadRead::Broken(late_head()),
+            Arrival::Closed | Arrival::Drained | Arrival::Late => return HeadRead::Silence,
+        }
+    }
+}
+
+fn head_fault(fault: &HeadFault) -> Fault {
+    Fault::Malformed { status: fault.status(), remedy: format!("Bad request: {fault}. {}", fault.remedy()).into() }
+}
+
+fn late_head() -> Fault {
+    Fault::Malformed { status: 408, remedy: "The request head took too long to arrive; send it at once.".into() }
+}
+
+/// Answers a broken head and closes; whatever else the client sent is discarded.
+async fn refuse(core: &Core, down: &mut Downstream, fault: &Fault) {
+    core.reports.gauges.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let date = core.date();
+    let stamp = Stamp { request: core.request_id(), date: &date, persist: false, head_only: false };
+    down.input().clear();
+    reply::fault(down.output().vec_mut(), fault, stamp, 0);
+    if core.phase() == Phase::Cutting || down.flush().await.is_err() {
+        return;
+    }
+    down.linger().await;
+}

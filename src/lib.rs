@@ -1,0 +1,20 @@
+//! Igris Overture: a gateway between an application and LLM providers.
+//!
+//! Two planes that never touch and one waist between them: `data_plane` serves requests from immutable snapshots, one thread per core;
+//! `control_plane` makes decisions slowly and publishes them. `docs/ARCHITECTURE.md` has the plan, `tests/tidy.rs` keeps its arrows.
+
+pub mod chat;
+pub mod config;
+pub mod data_plane;
+pub mod domain;
+pub mod http;
+pub mod json;
+pub mod limits;
+pub mod metering;
+pub mod providers;
+pub mod report;
+pub mod routing;
+pub mod rt;
+pub mod snapshot;
+pub mod tls;
+pub mod vault;

@@ -1,0 +1,3 @@
+//! The `igris` binary: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,157 @@
+//! What data tells control: one record per attempt, over a bounded queue of each core, and a few gauges.
+//!
+//! A core reserves a place in its queue before it admits an exchange, so a record always has room (rule L4); when the queue is full,
+//! admission stops. No text of a prompt or an answer is in a report (rule R1).
+
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, RequestId, TenantId};
+use crate::domain::money::Money;
+use crate::domain::token::{Usage, UsageSource};
+use crossbeam_queue::ArrayQueue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How an attempt ended. Exactly one per attempt (rule L1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered in full.
+    Completed,
+    /// The provider answered with an error.
+    Refused,
+    /// No connection, or none usable.
+    Unreachable,
+    /// A deadline passed.
+    TimedOut,
+    /// The answer broke off or made no sense.
+    Broken,
+    /// The client went away first (rule L5).
+    ClientGone,
+}
+
+impl Outcome {
+    /// The name in metrics and rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Refused => "refused",
+            Outcome::Unreachable => "unreachable",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Broken => "broken",
+            Outcome::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// One attempt at one provider, closed.
+#[derive(Clone, Debug)]
+pub struct AttemptReport {
+    /// The exchange it belongs to.
+    pub exchange: RequestId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Whether it was the exchange's last one, the one the client saw.
+    pub last: bool,
+    /// Who asked.
+    pub tenant: TenantId,
+    /// With which access key.
+    pub access_key: AccessKeyId,
+    /// Who was asked.
+    pub provider: ProviderId,
+    /// With which credential, unless the provider wants none.
+    pub credential: Option<CredentialId>,
+    /// For which model, by the provider's name.
+    pub model: Arc<str>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// HTTP status of the provider, 0 if none came.
+    pub status: u16,
+    /// Whether the answer was a stream.
+    pub stream: bool,
+    /// What it used.
+    pub usage: Usage,
+    /// Where that figure is from.
+    pub usage_source: UsageSource,
+    /// What it cost; `None` when the model's price is unknown.
+    pub cost: Option<Money>,
+    /// When it began.
+    pub started: UnixMillis,
+    /// Until the connection stood, microseconds; 0 for a reused one.
+    pub connect_us: u32,
+    /// Until the answer's first byte, microseconds; 0 if none came.
+    pub first_byte_us: u32,
+    /// In all, microseconds.
+    pub total_us: u32,
+}
+
+/// The waist's return path of one core.
+pub struct CoreReports {
+    queue: ArrayQueue<AttemptReport>,
+    /// Read by the control plane at leisure; written by this core alone.
+    pub gauges: CoreGauges,
+}
+
+/// Counters of one core, on cache lines of their own.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct CoreGauges {
+    /// Downstream connections open.
+    pub connections: AtomicU64,
+    /// Downstream connections accepted since start.
+    pub connections_accepted: AtomicU64,
+    /// Exchanges under way.
+    pub exchanges: AtomicU64,
+    /// Exchanges begun since start.
+    pub exchanges_begun: AtomicU64,
+    /// Streamed answers under way.
+    pub streams: AtomicU64,
+    /// Requests refused before they reached a provider, since start.
+    pub refused: AtomicU64,
+    /// Upstream connections opened since start.
+    pub upstream_connections: AtomicU64,
+    /// Whether this core has stopped accepting.
+    pub drained: AtomicBool,
+}
+
+impl CoreReports {
+    /// A return path with room for `capacity` records.
+    pub fn new(capacity: usize) -> Self {
+        Self { queue: ArrayQueue::new(capacity), gauges: CoreGauges::default() }
+    }
+
+    /// Whether `in_flight` exchanges could still close with `each` records apiece.
+    pub fn has_room(&self, in_flight: usize, each: usize) -> bool {
+        self.queue.len() + in_flight.saturating_mul(each) <= self.queue.capacity()
+    }
+
+    /// Hands a record over. The room was reserved at admission; a refusal is an accounting bug and returned as such.
+    pub fn push(&self, report: AttemptReport) -> Result<(), AttemptReport> {
+        self.queue.push(report)
+    }
+
+    /// How many records wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes the oldest record; control side.
+    pub fn pop(&self) -> Option<AttemptReport> {
+        self.queue.pop()
+    }
+}
+
+/// Adds one while it lives.
+pub struct Held<'g>(&'g AtomicU64);
+
+impl<'g> Held<'g> {
+    /// Counts one up until dropped.
+    pub fn one(gauge: &'g AtomicU64) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

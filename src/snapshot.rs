@@ -1,0 +1,296 @@
+//! What control tells data: one immutable value, swapped whole.
+//!
+//! The control plane builds a [`Snapshot`] from configuration, store and resolver and publishes it; each core loads it once per exchange
+//! and serves the whole exchange from it, also with the control plane dead. Its parts are shared (`Arc`) so that a new address list does
+//! not rebuild a million access keys. It is the only place outside the vault where credentials lie unsealed (rule V12).
+
+use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
+use crate::domain::scope::Scopes;
+use crate::domain::secret::Secret;
+use crate::providers::{Catalogue, ProviderSpec};
+use crate::routing::glob::NamePattern;
+use crate::routing::resolve::ModelTable;
+use crate::vault::access_key::Pepper;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The published snapshot, as both planes hold it.
+pub type Published = Arc<ArcSwap<Snapshot>>;
+
+/// Everything a core needs to serve.
+pub struct Snapshot {
+    /// Counts publications since start; grows by one each time.
+    pub generation: u64,
+    /// The configuration this was built from.
+    pub config: ConfigStamp,
+    /// Who may ask.
+    pub access: Arc<AccessTable>,
+    /// Who may answer; a [`ProviderIx`] points in here.
+    pub providers: Arc<[Provider]>,
+    /// What clients may ask for.
+    pub routes: Arc<RouteTable>,
+    /// With which credentials.
+    pub credentials: Arc<CredentialTable>,
+    /// How requests are served.
+    pub settings: Arc<Settings>,
+    /// When this process started.
+    pub started: Instant,
+    /// Certificates of the listener; `None` serves plain text.
+    pub listener_tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Which configuration is live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigStamp {
+    /// The file's own `version`.
+    pub version: u64,
+    /// Hex of the digest of its bytes.
+    pub digest: String,
+}
+
+/// Per-exchange settings, straight from configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// A request head must be complete by then.
+    pub head_deadline: Duration,
+    /// A request body must be complete by then.
+    pub body_deadline: Duration,
+    /// Idle time of a downstream connection.
+    pub keep_alive_idle: Duration,
+    /// A client that does not read is cut after this long.
+    pub client_stall: Duration,
+    /// A whole exchange.
+    pub exchange_deadline: Duration,
+    /// Silence inside a stream.
+    pub stream_silence: Duration,
+    /// Whether answers carry the `metadata` member.
+    pub metadata: bool,
+    /// Where the control plane listens for forwarded requests.
+    pub control_socket: PathBuf,
+}
+
+// ---- Access ---------------------------------------------------------------------------------------------------------------------
+
+/// Access keys by the whole digest of their text (rule V10).
+pub struct AccessTable {
+    /// Keyed-hash secret of the digests.
+    pub pepper: Arc<Pepper>,
+    /// Digest to key.
+    pub keys: HashMap<[u8; 32], Arc<AccessKey>, BuildHasherDefault<DigestHasher>>,
+}
+
+/// One access key: what a client shows us.
+#[derive(Debug)]
+pub struct AccessKey {
+    /// Public id.
+    pub id: AccessKeyId,
+    /// The owner's name for it.
+    pub name: Arc<str>,
+    /// Whose it is; the tenant comes from here alone (rule T1).
+    pub tenant: TenantId,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// Refused after this instant, milliseconds since the Unix epoch.
+    pub expires_at: Option<u64>,
+    /// Model names and globs it may ask for; empty allows all.
+    pub models: Vec<NamePattern>,
+    /// Providers it may be served by; empty allows all.
+    pub providers: Vec<ProviderId>,
+}
+
+/// Takes the first eight bytes of a digest as its hash: digests are uniform already.
+#[derive(Default)]
+pub struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    // A fixed-length array hashes as its bytes in one write; the length prefix of slices never comes here.
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(head) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*head);
+        }
+    }
+}
+
+// ---- Providers ------------------------------------------------------------------------------------------------------------------
+
+/// Index of a provider in this snapshot; meaningless in another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProviderIx(pub u16);
+
+/// A configured provider.
+pub struct Provider {
+    /// Its name.
+    pub id: ProviderId,
+    /// Its row: dialect, authentication, quirks.
+    pub spec: Arc<ProviderSpec>,
+    /// Where it is.
+    pub origin: Arc<Origin>,
+    /// Path in front of the dialect's own paths, without trailing slash: `/v1`.
+    pub base_path: Box<str>,
+    /// First byte of an answer, unless the credential says otherwise.
+    pub timeout: Option<Duration>,
+    /// A connection must stand by then.
+    pub connect_timeout: Duration,
+    /// Extra fields for each request, checked when configured.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Model names this provider is known to serve.
+    pub models: Vec<Arc<str>>,
+    /// Whether it is served without any credential (a local server).
+    pub keyless: bool,
+}
+
+/// One place to connect to. Pools are keyed by `key`, so that TLS profiles never mix.
+pub struct Origin {
+    /// Scheme, host, port and TLS profile in one string.
+    pub key: Arc<str>,
+    /// Value of the `Host` field.
+    pub authority: Box<str>,
+    /// TLS towards it, or plain text.
+    pub tls: Option<TlsProfile>,
+    /// Checked addresses in order of preference; empty while resolution has never succeeded.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// How to speak TLS to an origin.
+pub struct TlsProfile {
+    /// Roots, versions, session cache.
+    pub config: Arc<rustls::ClientConfig>,
+    /// Name the certificate must carry.
+    pub server_name: rustls::pki_types::ServerName<'static>,
+}
+
+// ---- Credentials ----------------------------------------------------------------------------------------------------------------
+
+/// Credentials by tenant and provider, in the order they are to be tried.
+#[derive(Default)]
+pub struct CredentialTable {
+    by_tenant: HashMap<TenantId, HashMap<ProviderId, Vec<Arc<Credential>>>>,
+    shared: HashMap<ProviderId, Vec<Arc<Credential>>>,
+}
+
+/// One unsealed provider key.
+pub struct Credential {
+    /// Its id.
+    pub id: CredentialId,
+    /// The key itself.
+    pub secret: Secret,
+    /// First byte of an answer, if set for this key.
+    pub timeout: Option<Duration>,
+    /// Attempts beyond the first, if set for this key.
+    pub max_retries: Option<u32>,
+}
+
+impl CredentialTable {
+    /// Adds a credential of one tenant.
+    pub fn insert(&mut self, tenant: &TenantId, provider: &ProviderId, credential: Arc<Credential>) {
+        let providers = self.by_tenant.entry(tenant.clone()).or_default();
+        providers.entry(provider.clone()).or_default().push(credential);
+    }
+
+    /// Adds a credential of the operator, used for tenants that brought none for that provider.
+    pub fn insert_shared(&mut self, provider: &ProviderId, credential: Arc<Credential>) {
+        self.shared.entry(provider.clone()).or_default().push(credential);
+    }
+
+    /// What a tenant shows a provider: its own keys if it has any, else the operator's.
+    pub fn find(&self, tenant: &TenantId, provider: &ProviderId) -> &[Arc<Credential>] {
+        let own = self.by_tenant.get(tenant).and_then(|providers| providers.get(provider));
+        own.or_else(|| self.shared.get(provider)).map_or(&[], Vec::as_slice)
+    }
+}
+
+// ---- Routes ---------------------------------------------------------------------------------------------------------------------
+
+/// What clients may ask for, resolved beforehand so that the request path makes one lookup.
+#[derive(Default)]
+pub struct RouteTable {
+    /// Names to candidates. A candidate's `offer` is a [`ProviderIx`] of the same snapshot.
+    pub models: ModelTable,
+    /// How the owner's entry of each index orders its targets.
+    pub policies: Vec<Policy>,
+    /// List prices.
+    pub catalogue: Arc<Catalogue>,
+    /// Names to show in `GET /v1/models`, sorted.
+    pub listed: Vec<ListedModel>,
+}
+
+/// A row of `GET /v1/models`.
+#[derive(Clone, Debug)]
+pub struct ListedModel {
+    /// What to ask for.
+    pub name: Arc<str>,
+    /// Who may answer, in order of preference.
+    pub providers: Vec<ProviderIx>,
+}
+
+/// How the targets of a route are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Sampled from what each target has earned.
+    Thompson,
+    /// Fastest first.
+    Latency,
+    /// Cheapest first.
+    Cost,
+    /// Best first, by the owner's table.
+    Quality,
+    /// By weight, at random.
+    Weighted,
+    /// As listed.
+    Ordered,
+    /// Fastest first, a second one when the deadline is in danger.
+    Hedged,
+}
+
+impl Policy {
+    /// The name in configuration and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Thompson => "thompson",
+            Policy::Latency => "latency",
+            Policy::Cost => "cost",
+            Policy::Quality => "quality",
+            Policy::Weighted => "weighted",
+            Policy::Ordered => "ordered",
+            Policy::Hedged => "hedged",
+        }
+    }
+
+    /// Reads a name, the product's long forms included (`thompson-sampling`, `cost-optimized`, …).
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "thompson" | "thompson-sampling" => Policy::Thompson,
+            "latency" | "latency-optimized" => Policy::Latency,
+            "cost" | "cost-optimized" => Policy::Cost,
+            "quality" | "quality-optimized" => Policy::Quality,
+            "weighted" => Policy::Weighted,
+            "ordered" => Policy::Ordered,
+            "hedged" => Policy::Hedged,
+            _ => return None,
+        })
+    }
+}
+
+impl Snapshot {
+    /// The provider behind an index of this snapshot.
+    pub fn provider(&self, ix: ProviderIx) -> Option<&Provider> {
+        self.providers.get(usize::from(ix.0))
+    }
+
+    /// The index of a provider by its canonical name.
+    pub fn provider_named(&self, name: &str) -> Option<ProviderIx> {
+        let place = self.providers.iter().position(|provider| provider.id.as_str() == name)?;
+        u16::try_from(place).ok().map(ProviderIx)
+    }
+}
