@@ -137,6 +137,8 @@ pub const SHUTDOWN_GRACE_CEILING: Duration = Duration::from_secs(3_600);
 
 /// How often a worker looks at the phase of the process.
 pub const WORKER_TICK: Duration = Duration::from_millis(20);
+/// How often new events are written to the log.
+pub const EVENT_LOG_TICK: Duration = Duration::from_millis(100);
 /// After the cut, sessions have this long to send their last bytes.
 pub const CUT_GRACE: Duration = Duration::from_secs(1);
 
@@ -191,6 +193,10 @@ pub const WORKER_RESTART_WINDOW: Duration = Duration::from_secs(60);
 pub const CONNECTIONS_PER_CORE_MAX: usize = 100_000;
 /// Connections of one client address on one core; loopback is exempt.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
+/// Connections the kernel keeps for us before they are accepted, per socket.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Descriptors kept free for store, sockets and the control plane when connections are counted.
+pub const DESCRIPTORS_RESERVED: usize = 128;
 /// Usage reports a core may have waiting for the control plane; admission stops at the end (rule L4).
 pub const REPORTS_WAITING_MAX: usize = 65_536;
 /// Bytes of a configuration file (rule C2).

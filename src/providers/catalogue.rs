@@ -155,6 +155,11 @@ impl Catalogue {
         self.providers.get(provider)?.get(model)
     }
 
+    /// What a model's tokens cost at a provider, where that is known. Allocates nothing.
+    pub fn price(&self, provider: &str, model: &str) -> Option<Price> {
+        self.lookup(provider, model)?.price
+    }
+
     /// What `usage` cost; `None` when the price is not known: unknown, not free.
     pub fn cost(&self, provider: &str, model: &str, usage: &Usage) -> Option<Cost> {
         let price = self.lookup(provider, model)?.price.as_ref()?;

@@ -1,0 +1,202 @@
+//! The parts of a snapshot, each from its facts: access keys, credentials, routes, settings.
+
+use super::ControlError;
+use super::access::Access;
+use super::credentials::Credentials;
+use super::key_limits;
+use super::providers::Configured;
+use super::supply::Means;
+use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::{CredentialId, ProviderId, TenantId};
+use crate::providers::Catalogue;
+use crate::routing::resolve::{Alias, ModelTable, Resolution, Resolver, Route, Routes, Target};
+use crate::snapshot::{
+    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, Policy, ProviderIx, RouteTable, Settings,
+};
+use crate::store::{CredentialState, Origin, StoreError};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A part, and what an owner should know of what is not in it.
+pub(super) struct Built<T> {
+    pub(super) part: T,
+    pub(super) notes: Vec<String>,
+}
+
+/// Every living access key by its digest; and when the next one ends.
+pub(super) fn access_table(means: Means<'_>) -> Result<(Built<AccessTable>, Option<UnixMillis>), ControlError> {
+    let Means { store, keyring, entropy, now } = means;
+    let pepper = keyring.pepper().map_err(StoreError::from)?.clone();
+    let count = usize::try_from(store.admin().access_key_count(now)?).unwrap_or(0);
+    let mut keys = HashMap::with_capacity_and_hasher(count, Default::default());
+    let (mut left_out, mut next_end) = (0_u64, None::<UnixMillis>);
+    let mut tenant = TenantId::new("");
+    Access::new(store, keyring, entropy, now).for_each_living(|row| {
+        let allowed = key_limits::allowed(row.limits).filter(|_| row.pepper_version == pepper.version());
+        let Some((models, providers)) = allowed else {
+            left_out += 1;
+            return Ok::<(), StoreError>(());
+        };
+        if tenant.as_str() != row.tenant {
+            tenant = TenantId::new(row.tenant);
+        }
+        next_end = [next_end, row.expires].into_iter().flatten().min();
+        let key = AccessKey {
+            id: row.id,
+            name: Arc::from(row.name),
+            tenant: tenant.clone(),
+            scopes: row.scopes,
+            expires_at: row.expires.map(|end| end.0),
+            models,
+            providers,
+        };
+        keys.insert(row.digest, Arc::new(key));
+        Ok(())
+    })?;
+    let notes =
+        (left_out > 0).then(|| format!("{left_out} stored access keys cannot be read and do not work; make them anew"));
+    Ok((Built { part: AccessTable { pepper, keys }, notes: notes.into_iter().collect() }, next_end))
+}
+
+/// Every living credential whose provider is configured at the address it was sealed for. Those of configuration serve every tenant
+/// that has none of its own; in the operator's own tenant they stand behind those of the API.
+pub(super) fn credential_table(
+    means: Means<'_>,
+    providers: &[Configured],
+) -> Result<Built<CredentialTable>, ControlError> {
+    let Means { store, keyring, entropy, now } = means;
+    let default = TenantId::new(TENANT_DEFAULT);
+    let rows = store.credentials(&default, None)?;
+    let by_config: HashSet<CredentialId> =
+        rows.iter().filter(|row| row.origin == Origin::Config).map(|row| row.id).collect();
+    let by_name: HashMap<&ProviderId, &Configured> =
+        providers.iter().map(|provider| (&provider.config.id, provider)).collect();
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    let refused = Credentials::new(store, keyring, entropy, now).open_all(|opened| {
+        if opened.state == CredentialState::Pending {
+            return;
+        }
+        let Some(provider) = by_name.get(opened.provider) else {
+            notes.push(format!("{} is of provider `{}`, which is not configured", opened.id, opened.provider));
+            return;
+        };
+        if provider.url.as_str() != opened.base_url {
+            // Rule T5: a credential never goes to another address than the one it was given for.
+            let (id, name) = (opened.id, opened.provider);
+            notes.push(format!("{id} was given for another address of provider `{name}`; add the key again"));
+            return;
+        }
+        let shared = *opened.tenant == default && by_config.contains(&opened.id);
+        let limits = (!shared).then_some(opened.config);
+        let credential = Credential {
+            id: opened.id,
+            secret: opened.secret,
+            timeout: limits.map(|limits| Duration::from_millis(u64::from(limits.timeout_ms))),
+            max_retries: limits.map_or(provider.config.max_retries, |limits| Some(limits.max_retries)),
+        };
+        let retiring = opened.state == CredentialState::Retiring;
+        found.push((retiring, shared, opened.tenant.clone(), opened.provider.clone(), Arc::new(credential)));
+    })?;
+    notes.extend(refused.into_iter().map(|refused| format!("{} cannot be opened: {}", refused.id, refused.error)));
+    // Stable: within a rank the oldest stays first.
+    found.sort_by_key(|(retiring, shared, ..)| (*retiring, *shared));
+    let mut table = CredentialTable::default();
+    for (_, shared, tenant, provider, credential) in found {
+        if shared {
+            table.insert_shared(&provider, credential.clone());
+        }
+        table.insert(&tenant, &provider, credential);
+    }
+    Ok(Built { part: table, notes })
+}
+
+/// What clients may ask for. An offer's place is its provider's place in `providers`.
+///
+/// # Errors
+/// The owner's entry that cannot be used.
+pub(super) fn route_table(
+    models: &[config::Model],
+    providers: &[Configured],
+    catalogue: &Arc<Catalogue>,
+    aliases: &[Alias],
+    now: UnixMillis,
+) -> Result<RouteTable, String> {
+    let routes = Routes::new(models.iter().map(route).collect()).map_err(|error| error.to_string())?;
+    let offer =
+        |provider: &Configured| provider.spec.offer(catalogue, provider.config.models.iter().map(String::as_str));
+    let offers = providers.iter().map(offer).collect();
+    let table = ModelTable::new(Resolver::new(routes, aliases.to_vec(), offers));
+    let own: HashSet<&str> = models.iter().map(|model| model.name.as_str()).collect();
+    let listed = table.names().into_iter().filter_map(|name| {
+        let living = living_candidates(table.find(name)?, name, own.contains(name), providers, catalogue, now);
+        (!living.is_empty()).then(|| ListedModel { name: Arc::from(name), providers: living })
+    });
+    let listed = listed.collect();
+    let policies = models.iter().map(|model| policy(model.policy)).collect();
+    Ok(RouteTable { models: table, policies, catalogue: catalogue.clone(), listed })
+}
+
+/// Who serves a name that may be shown: the owner's names always are, others only where a provider still lists them.
+fn living_candidates(
+    resolution: &Resolution,
+    name: &str,
+    own: bool,
+    providers: &[Configured],
+    catalogue: &Catalogue,
+    now: UnixMillis,
+) -> Vec<ProviderIx> {
+    let lists = |provider: &Configured| {
+        let entry = provider.spec.price_source.and_then(|source| catalogue.lookup(source, name));
+        provider.config.models.iter().any(|model| model == name)
+            || entry.is_some_and(|entry| !entry.legacy && !entry.is_retired(now))
+    };
+    let mut living = Vec::new();
+    for candidate in &resolution.candidates {
+        let Ok(ix) = u16::try_from(candidate.offer).map(ProviderIx) else { continue };
+        if (own || providers.get(candidate.offer).is_some_and(lists)) && !living.contains(&ix) {
+            living.push(ix);
+        }
+    }
+    living
+}
+
+fn route(model: &config::Model) -> Route {
+    let target = |target: &config::Target| Target {
+        provider: target.provider.as_str().to_owned(),
+        model: target.model.clone(),
+        weight: target.weight,
+    };
+    Route { name: model.name.clone(), targets: model.targets.iter().map(target).collect() }
+}
+
+fn policy(policy: config::Policy) -> Policy {
+    match policy {
+        config::Policy::Thompson => Policy::Thompson,
+        config::Policy::Latency => Policy::Latency,
+        config::Policy::Cost => Policy::Cost,
+        config::Policy::Quality => Policy::Quality,
+        config::Policy::Weighted => Policy::Weighted,
+        config::Policy::Ordered => Policy::Ordered,
+        config::Policy::Hedged => Policy::Hedged,
+    }
+}
+
+/// How requests are served.
+pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
+    let limits = &config.server.limits;
+    Settings {
+        body_bytes_max: limits.body_bytes,
+        head_deadline: limits.head_deadline,
+        body_deadline: limits.body_deadline,
+        keep_alive_idle: limits.keep_alive_idle,
+        client_stall: limits.client_stall_deadline,
+        exchange_deadline: limits.exchange_deadline,
+        stream_silence: limits.stream_silence_deadline,
+        metadata: config.server.metadata == Metadata::Auto,
+        control_socket: control_socket.to_owned(),
+    }
+}

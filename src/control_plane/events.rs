@@ -1,0 +1,61 @@
+//! The latest events, for people: a ring in memory that forgets the oldest.
+//!
+//! An event names places, ids and counts; never a secret, never text of a client (rules R1, R5).
+
+use crate::domain::clock::UnixMillis;
+use crate::domain::text::bounded;
+use crate::limits::{EVENTS_KEPT_MAX, LOG_TEXT_BYTES_MAX};
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Counts from 1 since start, without gaps.
+    pub sequence: u64,
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// What sort: `start`, `config`, `credential`, `access_key`, `tenant`, `dns`, `ledger`.
+    pub kind: &'static str,
+    /// One sentence.
+    pub text: String,
+}
+
+/// The latest [`EVENTS_KEPT_MAX`] events.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    kept: VecDeque<Event>,
+    noted: u64,
+}
+
+impl Events {
+    /// Notes one.
+    pub(super) fn note(&mut self, at: UnixMillis, kind: &'static str, text: impl AsRef<str>) {
+        if self.kept.len() >= EVENTS_KEPT_MAX {
+            self.kept.pop_front();
+        }
+        self.noted += 1;
+        let text = bounded(text.as_ref(), 4 * LOG_TEXT_BYTES_MAX);
+        self.kept.push_back(Event { sequence: self.noted, at: at.to_rfc3339(), kind, text });
+    }
+
+    /// Oldest first.
+    pub(super) fn latest(&self) -> Vec<Event> {
+        self.kept.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_forgotten_and_the_count_goes_on() {
+        let mut events = Events::default();
+        for n in 0..EVENTS_KEPT_MAX + 3 {
+            events.note(UnixMillis(0), "config", format!("event\n{n}"));
+        }
+        let kept = events.latest();
+        assert_eq!((kept.len(), kept[0].sequence, kept[0].text.as_str()), (EVENTS_KEPT_MAX, 4, "event 3"));
+    }
+}

@@ -1,0 +1,136 @@
+//! What a configuration refers to and does not hold: keys behind variables and files, certificates, authorities.
+//!
+//! All of it is read before anything changes, and every fault is told at once (rule C6).
+
+use super::ControlError;
+use crate::config::{Config, Tls, secrets};
+use crate::domain::id::ProviderId;
+use crate::domain::secret::Secret;
+use crate::limits::PEM_BYTES_MAX;
+use crate::tls::{ServerConfig, server_config};
+use aws_lc_rs::digest::{Context, SHA256};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// How a variable of the environment is read.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send>;
+
+/// Everything read.
+pub(super) struct Inputs {
+    /// The keys that configuration names, by provider.
+    pub(super) provider_keys: HashMap<ProviderId, Secret>,
+    /// One for each entry of `[[access_keys]]`, in their order.
+    pub(super) access_keys: Vec<Secret>,
+    /// Contents of the providers' own CA files.
+    pub(super) authorities: HashMap<ProviderId, Vec<u8>>,
+    /// The listener's certificates.
+    pub(super) listener: Option<Listener>,
+    /// Tells two sets of inputs apart. Made of secrets: it stays in memory and is never shown.
+    pub(super) fingerprint: [u8; 32],
+}
+
+/// A usable pair of certificate and key.
+#[derive(Clone)]
+pub(super) struct Listener {
+    /// What the listener shows.
+    pub(super) config: Arc<ServerConfig>,
+    /// Digest of the files.
+    pub(super) fingerprint: [u8; 32],
+}
+
+/// Reads all of it. `before` is the listener's pair so far: files that are the same keep it, and with it the sessions.
+///
+/// # Errors
+/// [`ControlError::Config`] with one line for each fault.
+pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listener>) -> Result<Inputs, ControlError> {
+    let mut faults = Vec::new();
+    let mut whole = Context::new(&SHA256);
+    let mut provider_keys = HashMap::new();
+    let mut authorities = HashMap::new();
+    for provider in &config.providers {
+        if let Some(source) = &provider.api_key {
+            match secrets::text(source, &**env) {
+                Ok(secret) => {
+                    add(&mut whole, secret.expose());
+                    provider_keys.insert(provider.id.clone(), secret);
+                }
+                Err(fault) => faults.push(format!("the key of provider `{}`: {fault}", provider.id)),
+            }
+        }
+        if let Some(path) = &provider.ca {
+            match pem(path) {
+                Ok(content) => {
+                    add(&mut whole, &content);
+                    authorities.insert(provider.id.clone(), content.to_vec());
+                }
+                Err(fault) => faults.push(format!("the authorities of provider `{}`: {fault}", provider.id)),
+            }
+        }
+    }
+    let mut access_keys = Vec::with_capacity(config.access_keys.len());
+    for key in &config.access_keys {
+        match secrets::access_key(&key.key, &**env) {
+            Ok(secret) => {
+                add(&mut whole, secret.expose());
+                access_keys.push(secret);
+            }
+            Err(fault) => faults.push(format!("the access key `{}`: {fault}", key.name)),
+        }
+    }
+    let listener = config.server.tls.as_ref().and_then(|files| match listener(files, before) {
+        Ok(listener) => Some(listener),
+        Err(fault) => {
+            faults.push(format!("the listener's certificate: {fault}"));
+            None
+        }
+    });
+    add(&mut whole, listener.as_ref().map_or(&[], |listener| &listener.fingerprint));
+    if !faults.is_empty() {
+        return Err(ControlError::Config(faults));
+    }
+    Ok(Inputs { provider_keys, access_keys, authorities, listener, fingerprint: finished(whole) })
+}
+
+fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> {
+    let (cert, key) = (pem(&files.cert)?, pem(&files.key)?);
+    let client_ca = files.client_ca.as_deref().map(pem).transpose()?;
+    let mut context = Context::new(&SHA256);
+    for content in [Some(&cert), Some(&key), client_ca.as_ref()] {
+        add(&mut context, content.map_or(&[], |content| content.as_slice()));
+    }
+    let fingerprint = finished(context);
+    if let Some(same) = before.filter(|before| before.fingerprint == fingerprint) {
+        return Ok(same.clone());
+    }
+    let config = server_config(&cert, &key, client_ca.as_ref().map(|pem| pem.as_slice()));
+    Ok(Listener { config: config.map_err(|error| error.to_string())?, fingerprint })
+}
+
+/// A bounded file, wiped when it is done with: it may hold a private key.
+fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let unreadable = |error| format!("{} could not be read: {error}; check path and permissions", path.display());
+    let file = File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    if bytes > PEM_BYTES_MAX {
+        return Err(format!("{} holds more than {PEM_BYTES_MAX} bytes; it is probably not PEM", path.display()));
+    }
+    // Never grown, so that no copy of a key is left behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(bytes).unwrap_or(0) + 1));
+    file.take(PEM_BYTES_MAX).read_to_end(&mut content).map_err(unreadable)?;
+    Ok(content)
+}
+
+fn add(context: &mut Context, part: &[u8]) {
+    context.update(&(part.len() as u64).to_be_bytes());
+    context.update(part);
+}
+
+fn finished(context: Context) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}

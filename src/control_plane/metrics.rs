@@ -1,0 +1,132 @@
+//! The figures as Prometheus reads them (text format 0.0.4, <https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//!
+//! Labels are names of ours: providers, listed models, outcomes. No tenant, no key, nothing a client chose (rule R5).
+
+use super::stats::{BUCKETS_SECONDS, OUTCOMES, Stats};
+use std::fmt::Write;
+
+/// Figures that are read off at the moment of asking.
+pub(super) struct Gauges {
+    pub(super) connections: u64,
+    pub(super) connections_accepted: u64,
+    pub(super) exchanges: u64,
+    pub(super) requests: u64,
+    pub(super) streams: u64,
+    pub(super) refused: u64,
+    pub(super) upstream_connections: u64,
+    pub(super) reports_waiting: u64,
+    pub(super) snapshot_generation: u64,
+    pub(super) config_version: u64,
+    pub(super) uptime_seconds: u64,
+}
+
+/// The whole page.
+pub(super) fn page(gauges: &Gauges, stats: &Stats) -> String {
+    let mut page = String::with_capacity(16 * 1024);
+    let version = env!("CARGO_PKG_VERSION");
+    family(&mut page, "igris_build_info", "gauge", "What runs.");
+    line(&mut page, format_args!("igris_build_info{{version=\"{version}\"}} 1"));
+    for (name, kind, help, value) in gauges.rows() {
+        family(&mut page, name, kind, help);
+        line(&mut page, format_args!("{name} {value}"));
+    }
+    attempts(&mut page, stats);
+    sums(&mut page, stats);
+    latency(&mut page, stats);
+    page
+}
+
+impl Gauges {
+    fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 11] {
+        [
+            ("igris_uptime_seconds", "gauge", "Since the process started.", self.uptime_seconds),
+            ("igris_connections", "gauge", "Downstream connections open.", self.connections),
+            (
+                "igris_connections_accepted_total",
+                "counter",
+                "Downstream connections accepted.",
+                self.connections_accepted,
+            ),
+            ("igris_exchanges", "gauge", "Exchanges under way.", self.exchanges),
+            ("igris_requests_total", "counter", "Exchanges begun.", self.requests),
+            ("igris_streams", "gauge", "Streamed answers under way.", self.streams),
+            (
+                "igris_requests_refused_total",
+                "counter",
+                "Requests refused before they reached a provider.",
+                self.refused,
+            ),
+            (
+                "igris_upstream_connections_total",
+                "counter",
+                "Connections opened to providers.",
+                self.upstream_connections,
+            ),
+            ("igris_reports_waiting", "gauge", "Closed attempts not yet in the books.", self.reports_waiting),
+            ("igris_snapshot_generation", "gauge", "Publications since start.", self.snapshot_generation),
+            ("igris_config_version", "gauge", "Version of the live configuration.", self.config_version),
+        ]
+    }
+}
+
+fn attempts(page: &mut String, stats: &Stats) {
+    family(page, "igris_attempts_total", "counter", "Attempts closed, by how they ended.");
+    for (provider, model, series) in stats.series() {
+        for (outcome, count) in OUTCOMES.iter().zip(series.outcomes).filter(|(_, count)| *count > 0) {
+            let (labels, outcome) = (labels(provider, model), outcome.name());
+            line(page, format_args!("igris_attempts_total{{{labels},outcome=\"{outcome}\"}} {count}"));
+        }
+    }
+}
+
+fn sums(page: &mut String, stats: &Stats) {
+    family(page, "igris_tokens_total", "counter", "Tokens, by direction.");
+    for (provider, model, series) in stats.series() {
+        let labels = labels(provider, model);
+        line(page, format_args!("igris_tokens_total{{{labels},direction=\"input\"}} {}", series.input_tokens));
+        line(page, format_args!("igris_tokens_total{{{labels},direction=\"output\"}} {}", series.output_tokens));
+    }
+    family(
+        page,
+        "igris_cost_usd_total",
+        "counter",
+        "List price of what was used, US dollars; unknown prices count as nothing.",
+    );
+    for (provider, model, series) in stats.series() {
+        line(page, format_args!("igris_cost_usd_total{{{}}} {}", labels(provider, model), series.cost));
+    }
+}
+
+fn latency(page: &mut String, stats: &Stats) {
+    family(page, "igris_request_duration_seconds", "histogram", "Whole attempts that were answered.");
+    for (provider, model, series) in stats.series() {
+        let labels = labels(provider, model);
+        let mut below = 0;
+        for (end, count) in BUCKETS_SECONDS.iter().zip(series.buckets) {
+            below += count;
+            line(page, format_args!("igris_request_duration_seconds_bucket{{{labels},le=\"{end}\"}} {below}"));
+        }
+        let all: u64 = series.buckets.iter().sum();
+        line(page, format_args!("igris_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {all}"));
+        let seconds = series.total_us as f64 / 1e6;
+        line(page, format_args!("igris_request_duration_seconds_sum{{{labels}}} {seconds}"));
+        line(page, format_args!("igris_request_duration_seconds_count{{{labels}}} {all}"));
+    }
+}
+
+fn family(page: &mut String, name: &str, kind: &str, help: &str) {
+    line(page, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "{text}");
+}
+
+fn labels(provider: &str, model: &str) -> String {
+    format!("provider=\"{}\",model=\"{}\"", escaped(provider), escaped(model))
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

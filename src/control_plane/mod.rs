@@ -1,0 +1,323 @@
+//! The control plane: makes decisions slowly and publishes them as snapshots.
+//!
+//! [`Control`] holds store, vault and configuration and is the only writer of the published snapshot. Every change is stored first,
+//! then published, then noted in the audit log. It blocks, briefly: it lives on the control thread, behind a lock that is never held
+//! across an await. The data plane reads what it publishes and goes on with it should the control plane die.
+
+pub mod access;
+mod build;
+pub mod credentials;
+mod error;
+mod events;
+mod ingest;
+mod inputs;
+mod key_limits;
+mod known;
+mod metrics;
+mod operations;
+mod providers;
+pub mod reload;
+pub mod resolve;
+mod start;
+mod stats;
+mod status;
+mod supply;
+mod ticks;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::AccessKeyView;
+pub use credentials::{CredentialView, KeyConfig};
+pub use error::ControlError;
+pub use events::Event;
+pub use inputs::Environment;
+pub use known::known;
+pub use operations::{NewAccess, TenantView};
+pub use reload::{Reloaded, parse_config, read_config, sidecar_config};
+pub use resolve::Resolver;
+pub use start::{Opened, Start};
+pub use ticks::{lock, resolve_due, run};
+pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
+
+use crate::config::Config;
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::TenantId;
+use crate::providers::{Catalogue, table};
+use crate::report::CoreReports;
+use crate::routing::resolve::Alias;
+use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
+use crate::store::{AuditEntry, Store, StoreError};
+use crate::vault::{Entropy, Keyring};
+use events::Events;
+use ingest::Ingest;
+use inputs::Listener;
+use providers::{Configured, Trusts};
+use resolve::Names;
+use stats::Stats;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use supply::Means;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// A file, read again on reload.
+    File(PathBuf),
+    /// The environment: a sidecar.
+    Environment,
+}
+
+/// The control plane's state. Callers share it as `Arc<Mutex<Control>>`.
+pub struct Control {
+    store: Store,
+    keyring: Keyring,
+    entropy: Box<dyn Entropy + Send>,
+    env: Environment,
+    clock: fn() -> UnixMillis,
+    config: Config,
+    stamp: ConfigStamp,
+    warnings: Vec<String>,
+    live: Live,
+    place: Surroundings,
+    reports: Vec<Arc<CoreReports>>,
+    catalogue: Arc<Catalogue>,
+    aliases: Vec<Alias>,
+    trusts: Trusts,
+    /// In the order of the published providers.
+    configured: Vec<Configured>,
+    names: Names,
+    published: Published,
+    dirty: Dirty,
+    /// When the next access key ends.
+    next_end: Option<UnixMillis>,
+    started: Instant,
+    events: Events,
+    stats: Stats,
+    ingest: Ingest,
+    /// What keeps going wrong, until it goes right.
+    trouble: Option<String>,
+}
+
+/// What the live configuration refers to.
+struct Live {
+    fingerprint: [u8; 32],
+    listener: Option<Listener>,
+}
+
+/// What stays as it is while the process lives.
+struct Surroundings {
+    source: ConfigSource,
+    store: PathBuf,
+    driver: String,
+    workers: usize,
+    control_socket: PathBuf,
+}
+
+/// The parts of the snapshot that no longer say what is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Dirty {
+    access: bool,
+    credentials: bool,
+    providers: bool,
+    routes: bool,
+    settings: bool,
+}
+
+impl Dirty {
+    const NONE: Self = Self { access: false, credentials: false, providers: false, routes: false, settings: false };
+    const ALL: Self = Self { access: true, credentials: true, providers: true, routes: true, settings: true };
+}
+
+// === impl Control ===
+
+impl Control {
+    /// The published snapshot, for the data plane.
+    pub fn published(&self) -> Published {
+        self.published.clone()
+    }
+
+    /// Rebuilds the parts that changed and publishes; answers the generation that is live. Without a change nothing is published.
+    ///
+    /// # Errors
+    /// The store cannot be read; then the last snapshot stays, and the next call tries again.
+    pub fn publish(&mut self) -> Result<u64, ControlError> {
+        let old = self.published.load_full();
+        if self.dirty == Dirty::NONE {
+            return Ok(old.generation);
+        }
+        let mut notes = Vec::new();
+        if self.dirty.credentials || self.dirty.providers {
+            notes.extend(self.settle_providers()?);
+        }
+        let dirty = self.dirty;
+        let access = if dirty.access { Arc::new(self.build_access(&mut notes)?) } else { old.access.clone() };
+        let credentials = match dirty.credentials {
+            true => {
+                let now = self.now();
+                let Self { store, keyring, entropy, configured, .. } = self;
+                let built =
+                    build::credential_table(Means { store, keyring, entropy: &mut **entropy, now }, configured)?;
+                notes.extend(built.notes);
+                Arc::new(built.part)
+            }
+            false => old.credentials.clone(),
+        };
+        let providers = if dirty.providers { self.build_providers() } else { old.providers.clone() };
+        let routes = match dirty.routes {
+            true => {
+                let (models, now) = (&self.config.models, self.now());
+                let built = build::route_table(models, &self.configured, &self.catalogue, &self.aliases, now);
+                Arc::new(built.map_err(|error| ControlError::Config(vec![error]))?)
+            }
+            false => old.routes.clone(),
+        };
+        let settings = match dirty.settings {
+            true => Arc::new(build::settings(&self.config, &self.place.control_socket)),
+            false => old.settings.clone(),
+        };
+        let generation = old.generation + 1;
+        self.published.store(Arc::new(Snapshot {
+            generation,
+            config: self.stamp.clone(),
+            access,
+            providers,
+            routes,
+            credentials,
+            settings,
+            started: self.started,
+            listener_tls: self.live.listener.as_ref().map(|listener| listener.config.clone()),
+        }));
+        self.dirty = Dirty::NONE;
+        self.note_all("credential", notes);
+        Ok(generation)
+    }
+
+    /// Takes the cores' reports into the books and the figures; answers how many there were.
+    ///
+    /// # Errors
+    /// The store refuses; nothing is lost, and the next call tries again.
+    pub fn ingest(&mut self) -> Result<usize, ControlError> {
+        let Self { ingest, store, reports, stats, configured, catalogue, .. } = self;
+        let taken = ingest.take(store, reports, |report| {
+            let provider = configured.iter().find(|provider| provider.config.id == report.provider);
+            let is_listed = provider.is_some_and(|provider| {
+                let source = provider.spec.price_source;
+                source.is_some_and(|source| catalogue.lookup(source, &report.model).is_some())
+                    || provider.models.iter().any(|model| **model == *report.model)
+            });
+            stats.count(report, is_listed);
+        })?;
+        Ok(taken)
+    }
+
+    /// What a tenant used up to `now`, everything that was reported so far included.
+    ///
+    /// # Errors
+    /// No such tenant, or the store refuses.
+    pub fn usage(
+        &mut self,
+        tenant: &TenantId,
+        period: UsagePeriod,
+        now: UnixMillis,
+    ) -> Result<UsageAnswer, ControlError> {
+        self.ingest()?;
+        Ok(usage::sum(&self.store, tenant, period, now)?)
+    }
+
+    /// The wall clock of this control plane.
+    pub fn now(&self) -> UnixMillis {
+        (self.clock)()
+    }
+
+    /// Brings the list of providers in step with configuration and stored keys, and the names with the list. A built-in provider that
+    /// only a tenant's key needs comes after the configured ones, by name, and goes with its last key.
+    fn settle_providers(&mut self) -> Result<Vec<String>, ControlError> {
+        let mut keyed: BTreeSet<&'static str> = BTreeSet::new();
+        self.store.admin().for_each_credential(|_, _, row| {
+            keyed.extend(table::find(row.provider.as_str()).map(|row| row.id));
+            Ok::<(), StoreError>(())
+        })?;
+        keyed.retain(|name| !self.configured.iter().any(|own| own.by_config && own.config.id.as_str() == *name));
+        let mut notes = Vec::new();
+        let before: Vec<String> = self.brought_in().map(|provider| provider.config.id.to_string()).collect();
+        if !before.iter().map(String::as_str).eq(keyed.iter().copied()) {
+            self.configured.retain(|provider| provider.by_config);
+            for row in keyed.into_iter().filter_map(table::find) {
+                match self.bring_in(row) {
+                    Ok(provider) => self.configured.push(provider),
+                    Err(fault) => notes.push(fault),
+                }
+            }
+            let after: Vec<String> = self.brought_in().map(|provider| provider.config.id.to_string()).collect();
+            if before != after {
+                (self.dirty.providers, self.dirty.routes, self.dirty.credentials) = (true, true, true);
+            }
+        }
+        self.names.keep(self.configured.iter().map(|provider| provider.url.host()), Instant::now());
+        Ok(notes)
+    }
+
+    fn brought_in(&self) -> impl Iterator<Item = &Configured> {
+        self.configured.iter().filter(|provider| !provider.by_config)
+    }
+
+    /// A built-in provider that no configuration names.
+    fn bring_in(&mut self, row: &'static crate::providers::Row) -> Result<Configured, String> {
+        let now = self.now();
+        Configured::new(providers::built_in(row), None, false, &mut self.trusts, &self.catalogue, now)
+    }
+
+    fn build_access(&mut self, notes: &mut Vec<String>) -> Result<crate::snapshot::AccessTable, ControlError> {
+        let (built, next_end) = build::access_table(means(self))?;
+        self.next_end = next_end;
+        notes.extend(built.notes);
+        Ok(built.part)
+    }
+
+    fn build_providers(&self) -> Arc<[Provider]> {
+        let provider = |provider: &Configured| {
+            provider.publishable(self.names.addresses(&provider.url, provider.config.allow_private_address))
+        };
+        self.configured.iter().map(provider).collect()
+    }
+
+    /// A configured provider by its name or a built-in alias.
+    fn configured_named(&self, name: &str) -> Option<&Configured> {
+        let canonical = table::find(name).map_or(name, |row| row.id);
+        let named = |name: &str| self.configured.iter().find(|provider| provider.config.id.as_str() == name);
+        named(name).or_else(|| named(canonical))
+    }
+
+    fn note(&mut self, kind: &'static str, text: impl AsRef<str>) {
+        let now = self.now();
+        self.events.note(now, kind, text);
+    }
+
+    fn note_all(&mut self, kind: &'static str, notes: Vec<String>) {
+        notes.into_iter().for_each(|text| self.note(kind, text));
+    }
+
+    fn audit(
+        &mut self,
+        who: &str,
+        tenant: Option<&TenantId>,
+        what: &str,
+        target: &str,
+        before: &str,
+        after: &str,
+    ) -> Result<(), ControlError> {
+        let at = self.now();
+        self.store.admin().append_audit(&AuditEntry { at, tenant, who, what, target, before, after })?;
+        Ok(())
+    }
+}
+
+/// What an operation on the store needs.
+fn means(control: &mut Control) -> Means<'_> {
+    let now = control.now();
+    Means { store: &mut control.store, keyring: &control.keyring, entropy: &mut *control.entropy, now }
+}

@@ -1,0 +1,193 @@
+//! A provider as configured becomes a provider as published: its row, its origin, its TLS profile.
+//!
+//! Everything but the addresses is fixed when the configuration is applied; addresses come and go with the resolver.
+
+use crate::config::{self, BaseUrl};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::ProviderId;
+use crate::limits::CONNECT_DEADLINE;
+use crate::providers::{Catalogue, Dialect, ProviderSpec, Row, table};
+use crate::snapshot::{self, Origin, TlsProfile};
+use crate::tls::{self, ClientConfig, ClientTrust, Roots, ServerName};
+use aws_lc_rs::digest::{SHA256, digest};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A provider with all that publishing it takes.
+pub(super) struct Configured {
+    /// What the owner wrote, or the built-in row with nothing changed.
+    pub(super) config: config::Provider,
+    /// Whether the configuration names it; otherwise a tenant's key brought it in.
+    pub(super) by_config: bool,
+    /// Its row.
+    pub(super) spec: Arc<ProviderSpec>,
+    /// Where it is.
+    pub(super) url: BaseUrl,
+    /// Names it is known to serve.
+    pub(super) models: Vec<Arc<str>>,
+    origin_key: Arc<str>,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+/// TLS configurations by the extra authorities they trust: kept over reloads, so that sessions and pools survive them.
+#[derive(Default)]
+pub(super) struct Trusts {
+    by_authority: HashMap<Option<[u8; 32]>, Arc<ClientConfig>>,
+}
+
+// === impl Configured ===
+
+impl Configured {
+    /// Puts together what is known; `authority` is the content of the provider's own CA file.
+    ///
+    /// # Errors
+    /// One sentence, naming the provider: no address, a dialect that is not spoken, a CA that is none.
+    pub(super) fn new(
+        config: config::Provider,
+        authority: Option<&[u8]>,
+        by_config: bool,
+        trusts: &mut Trusts,
+        catalogue: &Catalogue,
+        now: UnixMillis,
+    ) -> Result<Self, String> {
+        let named = |error: &dyn std::fmt::Display| format!("provider `{}`: {error}", config.id);
+        let url = url_of(&config).map_err(|error| named(&error))?;
+        let spec = spec_of(&config, &url).map_err(|error| named(&error))?;
+        let tls = match url.is_tls() {
+            true => {
+                let profile = trusts.client(authority).map_err(|error| named(&error))?;
+                Some((profile, tls::server_name(url.host()).map_err(|error| named(&error))?))
+            }
+            false => None,
+        };
+        let trust =
+            authority.filter(|_| url.is_tls()).map_or_else(String::new, |pem| format!("#{}", short_digest(pem)));
+        let scheme = if url.is_tls() { "https" } else { "http" };
+        let origin_key = Arc::from(format!("{scheme}://{}:{}{trust}", url.host(), url.port()));
+        let models = living_models(&spec, catalogue, now).chain(config.models.iter().map(String::as_str));
+        let models = models.map(Arc::from).collect();
+        Ok(Self { spec: Arc::new(spec), url, models, origin_key, tls, config, by_config })
+    }
+
+    /// The published form, with these addresses.
+    pub(super) fn publishable(&self, addresses: Vec<SocketAddr>) -> snapshot::Provider {
+        let tls =
+            self.tls.as_ref().map(|(config, name)| TlsProfile { config: config.clone(), server_name: name.clone() });
+        let headers = self.config.headers.iter();
+        snapshot::Provider {
+            id: self.config.id.clone(),
+            spec: self.spec.clone(),
+            origin: Arc::new(Origin { key: self.origin_key.clone(), authority: self.authority(), tls, addresses }),
+            base_path: Box::from(self.url.path()),
+            timeout: self.config.first_byte_timeout.or(self.config.timeout),
+            connect_timeout: self.config.connect_timeout.unwrap_or(CONNECT_DEADLINE),
+            headers: headers.map(|header| (Box::from(&*header.name), Box::from(&*header.value))).collect(),
+            models: self.models.clone(),
+            keyless: self.spec.keyless,
+        }
+    }
+
+    /// Host, and the port unless it is the scheme's own (RFC 9110 §7.2).
+    fn authority(&self) -> Box<str> {
+        let text = self.url.as_str();
+        let origin = text.strip_suffix(self.url.path()).unwrap_or(text);
+        Box::from(origin.split_once("://").map_or(origin, |(_, authority)| authority))
+    }
+}
+
+/// A built-in row with nothing changed, as a tenant's own key brings it in.
+pub(super) fn built_in(row: &'static Row) -> config::Provider {
+    let private = |url: &str| BaseUrl::parse(url, false).is_err() && BaseUrl::parse(url, true).is_ok();
+    config::Provider {
+        id: ProviderId::new(row.id),
+        built_in: true,
+        dialect: None,
+        base_url: None,
+        api_key: None,
+        timeout: None,
+        connect_timeout: None,
+        first_byte_timeout: None,
+        max_retries: None,
+        allow_private_address: row.base_url.is_some_and(private),
+        headers: Vec::new(),
+        models: Vec::new(),
+        ca: None,
+    }
+}
+
+fn url_of(config: &config::Provider) -> Result<BaseUrl, String> {
+    if let Some(url) = &config.base_url {
+        return Ok(url.clone());
+    }
+    let row = table::find(config.id.as_str()).and_then(|row| row.base_url);
+    let url = row.ok_or("has no address of its own; configure it with `base_url`")?;
+    BaseUrl::parse(url, config.allow_private_address).map_err(|complaint| format!("{url} {}", complaint.what))
+}
+
+fn spec_of(config: &config::Provider, url: &BaseUrl) -> Result<ProviderSpec, String> {
+    let row = table::find(config.id.as_str()).filter(|_| config.built_in);
+    let stated = config.dialect.as_deref().and_then(Dialect::parse);
+    let dialect = stated.or(row.map(|row| row.dialect)).ok_or("has no `dialect`; configure one")?;
+    if !dialect.is_spoken() {
+        return Err(format!("speaks {}, which this version does not", dialect.as_str()));
+    }
+    match row {
+        Some(row) if row.dialect == dialect => {
+            ProviderSpec::built_in(row, Some(url.as_str())).map_err(|error| error.to_string())
+        }
+        // Another endpoint of a known company: its names and prices hold, its quirks do not.
+        Some(row) => Ok(ProviderSpec {
+            aliases: row.aliases,
+            price_source: row.price_source,
+            keyless: row.keyless,
+            custom: false,
+            ..ProviderSpec::custom(row.id, dialect, url.as_str())
+        }),
+        None => Ok(ProviderSpec::custom(config.id.as_str(), dialect, url.as_str())),
+    }
+}
+
+/// What the catalogue lists for it and the provider still serves.
+fn living_models<'c>(
+    spec: &ProviderSpec,
+    catalogue: &'c Catalogue,
+    now: UnixMillis,
+) -> impl Iterator<Item = &'c str> + use<'c> {
+    let listed = spec.price_source.into_iter().flat_map(|source| catalogue.models_of(source));
+    listed.filter(move |(_, entry)| !entry.legacy && !entry.is_retired(now)).map(|(model, _)| model)
+}
+
+// === impl Trusts ===
+
+impl Trusts {
+    /// The configuration that trusts the system's authorities, else the bundled ones, and this one.
+    fn client(&mut self, authority: Option<&[u8]>) -> Result<Arc<ClientConfig>, tls::TlsError> {
+        let key = authority.map(sha256);
+        if let Some(known) = self.by_authority.get(&key) {
+            return Ok(known.clone());
+        }
+        let trust = |roots| ClientTrust {
+            roots,
+            extra_ca: authority.map(<[u8]>::to_vec).into_iter().collect(),
+            alpn: vec![b"http/1.1".to_vec()],
+        };
+        // A machine without a certificate store, such as a bare container, gets Mozilla's list; a bad CA file fails both ways.
+        let made = match tls::client_config(&trust(Roots::System)) {
+            Err(tls::TlsError::NoRoots(_)) => tls::client_config(&trust(Roots::Bundled))?,
+            made => made?,
+        };
+        self.by_authority.insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+fn short_digest(bytes: &[u8]) -> String {
+    sha256(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,149 @@
+//! Another configuration, all or nothing (rule C6): read, parse, gather, build, store, publish. Whatever fails before the store is
+//! written changes nothing; the store is written in one transaction.
+
+use super::inputs;
+use super::start::configured;
+use super::supply::{self, Means};
+use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known};
+use crate::config::{Config, Problems};
+use crate::limits::CONFIG_BYTES_MAX;
+use crate::snapshot::ConfigStamp;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// Whether anything changed; the same content twice changes nothing.
+    pub changed: bool,
+    /// The live configuration's version.
+    pub version: u64,
+    /// Hex of the digest of its bytes.
+    pub digest: String,
+    /// The snapshot that holds it.
+    pub generation: u64,
+    /// What it probably does not mean, and what waits for a restart.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a configuration file once (rule C2).
+///
+/// # Errors
+/// [`ControlError::File`], or [`ControlError::Config`] with every problem.
+pub fn read_config(path: &Path) -> Result<(Config, ConfigStamp, Vec<String>), ControlError> {
+    let file_error = |cause| ControlError::File { path: path.to_owned(), cause };
+    let mut text = String::new();
+    let file = File::open(path).map_err(file_error)?;
+    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(file_error)?;
+    parse_config(&path.display().to_string(), &text)
+}
+
+/// Parses the text of a configuration; `name` is for messages.
+///
+/// # Errors
+/// [`ControlError::Config`] with every problem.
+pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<String>), ControlError> {
+    if text.len() as u64 > CONFIG_BYTES_MAX {
+        let line = format!("{name}: error: longer than {CONFIG_BYTES_MAX} bytes; split or shorten it");
+        return Err(ControlError::Config(vec![line]));
+    }
+    let (config, warnings): (Config, Problems) = Config::parse_with_warnings(name, text, &known::known())?;
+    let stamp = stamp(config.version, text);
+    Ok((config, stamp, warnings.to_string().lines().map(str::to_owned).collect()))
+}
+
+/// What names a configuration: its version and the SHA-256 of its text.
+pub fn stamp(version: u64, text: &str) -> ConfigStamp {
+    let hash = digest(&SHA256, text.as_bytes());
+    ConfigStamp { version, digest: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect() }
+}
+
+/// The configuration of a process without a file, from its environment.
+///
+/// # Errors
+/// [`ControlError::Config`] naming the variables that cannot be used.
+pub fn sidecar_config(env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, ConfigStamp), ControlError> {
+    let config = Config::sidecar(env, &known::known())?;
+    let text: String = config.providers.iter().map(|provider| format!("{provider:?}\n")).collect();
+    Ok((config, stamp(0, &text)))
+}
+
+impl Control {
+    /// Applies a configuration: `text`, or the file (or environment) it came from, read again. Keys and certificates that it refers
+    /// to are read again too, also when the text is the same. What the API made survives.
+    ///
+    /// # Errors
+    /// [`ControlError::Config`] with every problem; then nothing changed.
+    pub fn reload(&mut self, who: &str, text: Option<&str>) -> Result<Reloaded, ControlError> {
+        let done = self.try_reload(who, text);
+        if let Err(error) = &done {
+            self.note(
+                "config",
+                format!("a configuration was refused: {}", error.lines().first().map_or("", |line| line)),
+            );
+        }
+        done
+    }
+
+    fn try_reload(&mut self, who: &str, text: Option<&str>) -> Result<Reloaded, ControlError> {
+        let (config, stamp, mut warnings) = match (text, &self.place.source) {
+            (Some(text), _) => parse_config("pushed configuration", text)?,
+            (None, ConfigSource::File(path)) => read_config(path)?,
+            (None, ConfigSource::Environment) => {
+                let (config, stamp) = sidecar_config(&*self.env)?;
+                (config, stamp, Vec::new())
+            }
+        };
+        warnings.extend(self.waiting_for_restart(&config));
+        let inputs = inputs::gather(&config, &self.env, self.live.listener.as_ref())?;
+        if stamp == self.stamp && inputs.fingerprint == self.live.fingerprint {
+            self.warnings.clone_from(&warnings);
+            return Ok(self.reloaded(false, warnings));
+        }
+        let now = self.now();
+        let configured = configured(&config, &inputs, &mut self.trusts, &self.catalogue, now)?;
+        build::route_table(&config.models, &configured, &self.catalogue, &self.aliases, now)
+            .map_err(|error| ControlError::Config(vec![error]))?;
+        let (store, keyring, entropy) = (&mut self.store, &self.keyring, &mut *self.entropy);
+        let notes = supply::apply(Means { store, keyring, entropy, now }, &config, &inputs, &configured)?;
+        let before = std::mem::replace(&mut self.stamp, stamp);
+        (self.config, self.configured, self.warnings) = (config, configured, warnings.clone());
+        self.live = Live { fingerprint: inputs.fingerprint, listener: inputs.listener };
+        self.dirty = Dirty::ALL;
+        self.publish()?;
+        let (old, new) = (before.version.to_string(), self.stamp.version.to_string());
+        self.note_all("config", notes);
+        self.note("config", format!("configuration version {new} is live (it was {old})"));
+        self.audit(who, None, "config.put", &self.stamp.digest.clone(), &old, &new)?;
+        Ok(self.reloaded(true, warnings))
+    }
+
+    fn reloaded(&self, changed: bool, warnings: Vec<String>) -> Reloaded {
+        Reloaded {
+            changed,
+            version: self.stamp.version,
+            digest: self.stamp.digest.clone(),
+            generation: self.published.load().generation,
+            warnings,
+        }
+    }
+
+    /// What another configuration says that only a new process can do.
+    fn waiting_for_restart(&self, new: &Config) -> Vec<String> {
+        let old = &self.config;
+        let differs = [
+            ("server.listen", old.server.listen != new.server.listen),
+            ("server.workers", old.server.workers != new.server.workers),
+            ("server.io", old.server.io != new.server.io),
+            ("server.tls", old.server.tls.is_some() != new.server.tls.is_some()),
+            ("admin", old.admin != new.admin),
+            ("store.url", old.store != new.store),
+            ("vault.root_key", old.root_key != new.root_key),
+        ];
+        let changed = differs.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(key, _)| format!("`{key}` changed; restart igris for it to take effect")).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! What the control plane can say of itself: state, routes, figures, the latest events.
+
+use super::events::Event;
+use super::metrics::{self, Gauges};
+use super::{ConfigSource, Control};
+use crate::report::CoreGauges;
+use crate::snapshot::{ProviderIx, Snapshot};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl Control {
+    /// The state of process, configuration, snapshot, traffic and providers.
+    pub fn status(&mut self) -> Value {
+        let snapshot = self.published.load_full();
+        let providers: Vec<Value> =
+            snapshot.providers.iter().map(|provider| self.provider_status(&snapshot, provider)).collect();
+        let gauges = self.gauges();
+        let tenants = self.store.admin().tenants();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "driver": self.place.driver,
+            "workers": self.place.workers,
+            "uptime_seconds": gauges.uptime_seconds,
+            "config": self.config_status(),
+            "snapshot": { "generation": snapshot.generation },
+            "connections": gauges.connections,
+            "exchanges": gauges.exchanges,
+            "streams": gauges.streams,
+            "requests_total": gauges.requests,
+            "requests_refused_total": gauges.refused,
+            "reports_waiting": gauges.reports_waiting,
+            "access_keys": snapshot.access.keys.len(),
+            "tenants": tenants.as_ref().map_or(0, Vec::len),
+            "providers": providers,
+            "store": { "path": self.place.store.display().to_string(), "ok": tenants.is_ok() && self.trouble.is_none() },
+            "trouble": self.trouble,
+        })
+    }
+
+    /// The live configuration: version, digest, source, and what takes effect only after a restart.
+    pub fn config_status(&self) -> Value {
+        let source = match &self.place.source {
+            ConfigSource::File(path) => path.display().to_string(),
+            ConfigSource::Environment => "environment".to_owned(),
+        };
+        json!({ "version": self.stamp.version, "digest": self.stamp.digest, "source": source, "warnings": self.warnings })
+    }
+
+    /// Who serves which name, by which policy; the owner's entries first.
+    pub fn routes(&self) -> Value {
+        let snapshot = self.published.load();
+        let name = |ix: &ProviderIx| snapshot.provider(*ix).map(|provider| provider.id.as_str().to_owned());
+        let entries: Vec<Value> = self.config.models.iter().map(entry).collect();
+        let listed = snapshot.routes.listed.iter().map(|model| {
+            let providers: Vec<String> = model.providers.iter().filter_map(name).collect();
+            json!({ "name": &*model.name, "providers": providers })
+        });
+        json!({ "generation": snapshot.generation, "entries": entries, "models": listed.collect::<Vec<_>>() })
+    }
+
+    /// A configured provider's figures since start, by its name or an alias; `None` when it is not configured.
+    pub fn provider_stats(&self, name: &str) -> Option<Value> {
+        let provider = self.configured_named(name)?;
+        Some(self.stats.provider(provider.config.id.as_str()))
+    }
+
+    /// All figures for Prometheus.
+    pub fn metrics(&self) -> String {
+        metrics::page(&self.gauges(), &self.stats)
+    }
+
+    /// The latest events, oldest first.
+    pub fn recent_events(&self) -> Vec<Event> {
+        self.events.latest()
+    }
+
+    fn provider_status(&self, snapshot: &Snapshot, provider: &crate::snapshot::Provider) -> Value {
+        let addresses: Vec<String> = provider.origin.addresses.iter().map(ToString::to_string).collect();
+        let configured = self.configured.iter().find(|configured| configured.config.id == provider.id);
+        json!({
+            "name": provider.id.as_str(),
+            "base_url": configured.map(|configured| configured.url.as_str()),
+            "configured": configured.is_some_and(|configured| configured.by_config),
+            "addresses": addresses,
+            "credentials": snapshot.credentials.count(&provider.id),
+            "keyless": provider.keyless,
+            "models": provider.models.len(),
+        })
+    }
+
+    fn gauges(&self) -> Gauges {
+        let sum = |read: fn(&CoreGauges) -> &AtomicU64| {
+            self.reports.iter().map(|core| read(&core.gauges).load(Ordering::Relaxed)).sum()
+        };
+        Gauges {
+            connections: sum(|gauges| &gauges.connections),
+            connections_accepted: sum(|gauges| &gauges.connections_accepted),
+            exchanges: sum(|gauges| &gauges.exchanges),
+            requests: sum(|gauges| &gauges.exchanges_begun),
+            streams: sum(|gauges| &gauges.streams),
+            refused: sum(|gauges| &gauges.refused),
+            upstream_connections: sum(|gauges| &gauges.upstream_connections),
+            reports_waiting: self.reports.iter().map(|core| core.waiting() as u64).sum(),
+            snapshot_generation: self.published.load().generation,
+            config_version: self.stamp.version,
+            uptime_seconds: self.started.elapsed().as_secs(),
+        }
+    }
+}
+
+fn entry(model: &crate::config::Model) -> Value {
+    let target = |target: &crate::config::Target| json!({ "provider": target.provider.as_str(), "model": target.model, "weight": target.weight });
+    let targets: Vec<Value> = model.targets.iter().map(target).collect();
+    json!({ "name": model.name, "policy": model.policy.as_str(), "targets": targets })
+}

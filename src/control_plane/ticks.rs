@@ -1,0 +1,133 @@
+//! What the control plane does by itself: takes in reports, looks names up, ends access keys.
+//!
+//! The lock is never held across an await, so that an API call waits for one step at most.
+
+use super::Control;
+use super::resolve::{Found, Learned, Resolver};
+use crate::limits::INGEST_TICK;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::task::JoinSet;
+
+/// A panic elsewhere must not stop the books; every step of `Control` leaves it whole.
+pub fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
+    control.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ticks until `stop` is true, then takes in what is left. Needs a tokio runtime with time and I/O.
+pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Receiver<bool>) {
+    let resolver = match Resolver::system() {
+        Ok(resolver) => Some(resolver),
+        Err(sentence) => {
+            lock(&control).note("dns", sentence);
+            None
+        }
+    };
+    let names = resolver.map(|resolver| tokio::spawn(resolve_always(control.clone(), resolver)));
+    let mut tick = tokio::time::interval(INGEST_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => lock(&control).tick(),
+            stopped = stop.wait_for(|stop| *stop) => {
+                // Also when the sender is gone: nobody could stop us later.
+                drop(stopped);
+                break;
+            }
+        }
+    }
+    if let Some(names) = names {
+        names.abort();
+    }
+    lock(&control).tick();
+}
+
+/// Slow name servers must not hold up the books, so lookups tick on their own.
+async fn resolve_always(control: Arc<Mutex<Control>>, resolver: Resolver) {
+    let mut tick = tokio::time::interval(INGEST_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        resolve_due(&control, &resolver, Instant::now()).await;
+    }
+}
+
+/// Looks up the names that are due, all at a time, and publishes if any leads elsewhere. Answers whether it did.
+pub async fn resolve_due(control: &Mutex<Control>, resolver: &Resolver, now: Instant) -> bool {
+    let due = lock(control).names_due(now);
+    let mut lookups = JoinSet::new();
+    for host in due {
+        let resolver = resolver.clone();
+        lookups.spawn(async move {
+            let found = resolver.look_up(&host).await;
+            (host, found)
+        });
+    }
+    let mut changed = false;
+    // One at a time: a name whose server does not answer keeps nobody else waiting.
+    while let Some(outcome) = lookups.join_next().await {
+        let Ok((host, found)) = outcome else { continue };
+        changed |= lock(control).learn_addresses(&host, found, Instant::now());
+    }
+    changed
+}
+
+impl Control {
+    /// One step: reports into the books, ended access keys out of the snapshot, whatever could not be published before.
+    pub fn tick(&mut self) {
+        let now = self.now();
+        if self.next_end.is_some_and(|end| end <= now) {
+            self.dirty.access = true;
+        }
+        let ingested = self.ingest().map(drop);
+        let published = self.publish().map(drop);
+        let trouble = ingested.and(published).err().map(|error| error.to_string());
+        if trouble != self.trouble
+            && let Some(sentence) = &trouble
+        {
+            self.note("ledger", sentence.clone());
+        }
+        self.trouble = trouble;
+    }
+
+    /// The names to look up by `now`.
+    pub fn names_due(&self, now: Instant) -> Vec<String> {
+        self.names.due(now)
+    }
+
+    /// Takes in what a lookup found (`None`: it failed) and publishes if that changed anything. Answers whether it did.
+    pub fn learn_addresses(&mut self, host: &str, found: Option<Found>, now: Instant) -> bool {
+        match self.names.learn(host, found, now) {
+            Learned::Same => false,
+            Learned::Failed => {
+                if !self.names.leads_somewhere(host) {
+                    self.note("dns", format!("the name {host} cannot be resolved; check it and the name servers"));
+                }
+                false
+            }
+            Learned::Changed => {
+                self.dirty.providers = true;
+                let failed = self.publish().err();
+                if let Some(error) = &failed {
+                    self.note("dns", error.to_string());
+                }
+                self.note_unreachable(host);
+                failed.is_none()
+            }
+        }
+    }
+
+    /// Says so when a name leads only where its providers may not be.
+    fn note_unreachable(&mut self, host: &str) {
+        let refused = |provider: &&super::providers::Configured| {
+            provider.url.host() == host
+                && self.names.leads_somewhere(host)
+                && self.names.addresses(&provider.url, provider.config.allow_private_address).is_empty()
+        };
+        let notes: Vec<String> = self.configured.iter().filter(refused).map(|provider| {
+            let name = &provider.config.id;
+            format!("provider `{name}`: {host} leads to addresses that are not allowed; set `allow_private_address` if it is yours")
+        }).collect();
+        self.note_all("dns", notes);
+    }
+}
