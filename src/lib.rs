@@ -3,9 +3,14 @@
 //! Two planes that never touch and one waist between them: `data_plane` serves requests from immutable snapshots, one thread per core;
 //! `control_plane` makes decisions slowly and publishes them. `docs/ARCHITECTURE.md` has the plan, `tests/tidy.rs` keeps its arrows.
 
+pub mod admin;
+pub mod app;
 pub mod chat;
+pub mod cli;
 pub mod config;
+pub mod control_plane;
 pub mod data_plane;
+pub mod demo;
 pub mod domain;
 pub mod http;
 pub mod json;
@@ -16,5 +21,7 @@ pub mod report;
 pub mod routing;
 pub mod rt;
 pub mod snapshot;
+pub mod store;
+pub mod telemetry;
 pub mod tls;
 pub mod vault;

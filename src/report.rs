@@ -123,9 +123,10 @@ impl CoreReports {
         self.queue.len() + in_flight.saturating_mul(each) <= self.queue.capacity()
     }
 
-    /// Hands a record over. The room was reserved at admission; a refusal is an accounting bug and returned as such.
-    pub fn push(&self, report: AttemptReport) -> Result<(), AttemptReport> {
-        self.queue.push(report)
+    /// Hands a record over; false if there was no room. The room was reserved at admission: a refusal is an error in that arithmetic.
+    #[must_use]
+    pub fn push(&self, report: AttemptReport) -> bool {
+        self.queue.push(report).is_ok()
     }
 
     /// How many records wait to be taken.

@@ -203,6 +203,13 @@ impl CredentialTable {
         self.shared.entry(provider.clone()).or_default().push(credential);
     }
 
+    /// How many different credentials there are for a provider, over all tenants.
+    pub fn count(&self, provider: &ProviderId) -> usize {
+        let own = self.by_tenant.values().filter_map(|providers| providers.get(provider));
+        let all = own.chain(self.shared.get(provider)).flatten();
+        all.map(|credential| credential.id).collect::<std::collections::HashSet<_>>().len()
+    }
+
     /// What a tenant shows a provider: its own keys if it has any, else the operator's.
     pub fn find(&self, tenant: &TenantId, provider: &ProviderId) -> &[Arc<Credential>] {
         let own = self.by_tenant.get(tenant).and_then(|providers| providers.get(provider));

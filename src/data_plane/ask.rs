@@ -135,10 +135,11 @@ fn json_fault(fault: JsonFault) -> Fault {
 
 fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String, Fault> {
     let mut unescaped = Vec::new();
-    if member.kind == Kind::String && text::unescape(body, member.value, &mut unescaped) {
-        if let Ok(value) = String::from_utf8(unescaped) {
-            return Ok(value);
-        }
+    if member.kind == Kind::String
+        && text::unescape(body, member.value, &mut unescaped)
+        && let Ok(value) = String::from_utf8(unescaped)
+    {
+        return Ok(value);
     }
     Err(Fault::invalid(format!("The member `{name}` must be a string."), Some(name)))
 }

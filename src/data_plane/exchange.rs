@@ -7,7 +7,7 @@ use super::ask::Ask;
 use super::downstream::{BodyClock, BodyTrouble, Downstream};
 use super::failover::{self, Chat};
 use super::fault::{Fault, KeyTrouble};
-use super::per_core::{Core, Phase};
+use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
 use super::{forward, local};
 use crate::domain::clock::UnixMillis;
@@ -17,7 +17,7 @@ use crate::http::body::BodyReader;
 use crate::http::head::{KnownField, Method, Presented, RequestFraming, RequestHead, Version};
 use crate::report::Held;
 use crate::rt::Buf;
-use crate::snapshot::{AccessKey, Snapshot};
+use crate::snapshot::AccessKey;
 use crate::vault::access_key;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Exchange<'a> {
     /// This core.
     pub core: &'a Rc<Core>,
     /// What everything in this exchange is decided from.
-    pub snapshot: Rc<Arc<Snapshot>>,
+    pub snapshot: Loaded,
     /// Its id.
     pub id: RequestId,
     /// When its head was complete.

@@ -1,8 +1,8 @@
 //! Attempts until one answers: which failure allows another try, where, and what the client hears when none is left.
 //!
-//! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, or that the provider refused in so many
-//! words, may be repeated elsewhere; one that was sent and then broke or timed out is not, since the provider may bill it (rule Q1).
-//! Every attempt leaves exactly one report.
+//! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, that the provider refused, or whose
+//! connection broke before a byte of an answer may be repeated elsewhere; one that timed out is not: the time is gone, and the provider
+//! may bill it (rule Q1). A large body is sent once only (rule Q6). Every attempt leaves exactly one report.
 
 use super::ask::Ask;
 use super::attempt::{self, Answer, Call, Content, Failure};
@@ -15,6 +15,7 @@ use super::relay::{self, Passage, Relayed};
 use crate::chat::fault::{self, Elsewhere, FaultClass, UpstreamFault};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::CredentialId;
+use crate::domain::text::bounded;
 use crate::domain::token::{Usage, UsageSource};
 use crate::http::head::{Method, RequestHead};
 use crate::limits;
@@ -40,16 +41,25 @@ enum Tryout {
     /// The client has its answer, or as much of it as there will be.
     Served(Next),
     /// Nothing has gone to the client.
-    Failed(UpstreamFault),
+    Failed(Refusal),
     /// The client has gone.
     Gone,
+}
+
+/// A failure, and what the client needs if it turns out to be the last.
+struct Refusal {
+    fault: UpstreamFault,
+    /// The provider's status; 0 if none came.
+    status: u16,
+    /// The member of the request that the provider blames.
+    param: Option<String>,
 }
 
 /// What the failures so far rule out.
 #[derive(Default)]
 struct Trail {
     tried: Vec<Tried>,
-    last: Option<UpstreamFault>,
+    last: Option<Refusal>,
     classes: Vec<FaultClass>,
     retry_after: Option<Duration>,
     dead_providers: Vec<ProviderIx>,
@@ -79,6 +89,7 @@ pub async fn run(
         let mut report = open_report(exchange, chat, candidate, provider);
         let passage = Passage { chat, candidate, provider, policy: plan.policy };
         let outcome = try_one(exchange, down, &passage, &mut report).await;
+        let sent = report.outcome != Outcome::Unreachable;
         reports.push(exchange, report);
         match outcome {
             Tryout::Served(next) => {
@@ -89,9 +100,10 @@ pub async fn run(
                 reports.close(exchange);
                 return Ok(Next::Abort);
             }
-            Tryout::Failed(fault) => {
-                park(exchange, candidate, &fault);
-                trail.note(candidate, provider, fault);
+            Tryout::Failed(refusal) => {
+                park(exchange, candidate, &refusal.fault);
+                trail.over |= sent && chat.received.body().len() > limits::REPLAY_BYTES_MAX;
+                trail.note(candidate, provider, refusal);
             }
         }
     }
@@ -141,7 +153,8 @@ async fn ask_and_relay(
             exchange.waited += began.elapsed();
             failed(failure, report)
         }
-        Ok(answer) => {
+        Ok(mut answer) => {
+            passage.scrub_lines(&mut answer.kept);
             exchange.waited += answer.waited + answer.connecting;
             report.status = answer.status;
             report.connect_us = micros(answer.connecting);
@@ -193,7 +206,7 @@ fn failed(failure: Failure, report: &mut AttemptReport) -> Tryout {
         Failure::Broken => (Outcome::Broken, FaultClass::Unknown, "the provider's answer broke off"),
     };
     report.outcome = outcome;
-    Tryout::Failed(UpstreamFault::without_answer(class, words))
+    Tryout::Failed(UpstreamFault::without_answer(class, words).into())
 }
 
 /// A success: relays it, unless it turns out to be a failure before anything has gone to the client.
@@ -218,7 +231,7 @@ async fn pass_on(
         }
         Relayed::Fault(fault) => {
             report.outcome = Outcome::Refused;
-            Tryout::Failed(fault)
+            Tryout::Failed(fault.into())
         }
         Relayed::Failed(failure) => failed(failure, report),
     }
@@ -262,7 +275,20 @@ async fn refused(
     attempt::give_back(exchange.core, &passage.provider.origin, answer);
     passage.scrub(&mut fault);
     report.outcome = Outcome::Refused;
-    Tryout::Failed(fault)
+    let param = blamed(body.bytes()).map(|param| bounded(&param, limits::FAULT_CODE_BYTES_MAX));
+    Tryout::Failed(Refusal { fault, status: report.status, param })
+}
+
+/// `error.param` of an OpenAI-shaped error body.
+fn blamed(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    body.get("error")?.get("param")?.as_str().map(str::to_owned)
+}
+
+impl From<UpstreamFault> for Refusal {
+    fn from(fault: UpstreamFault) -> Self {
+        Self { fault, status: 0, param: None }
+    }
 }
 
 // === impl Trail ===
@@ -274,7 +300,8 @@ impl Trail {
         dead_credential || self.dead_providers.contains(&candidate.target.provider)
     }
 
-    fn note(&mut self, candidate: &Candidate, provider: &Provider, fault: UpstreamFault) {
+    fn note(&mut self, candidate: &Candidate, provider: &Provider, refusal: Refusal) {
+        let fault = &refusal.fault;
         let again = fault.class.again();
         if let Some(credential) = &candidate.credential {
             self.dead_credentials.push(credential.id);
@@ -283,14 +310,14 @@ impl Trail {
             self.dead_providers.push(candidate.target.provider);
         }
         // Without window sizes to compare, a prompt that is too long for one model is answered as such.
-        self.over = again.other_provider != Elsewhere::Any || is_uncertain(fault.class);
+        self.over |= again.other_provider != Elsewhere::Any || is_uncertain(fault.class);
         self.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: fault.class.as_str() });
         self.classes.push(fault.class);
         self.retry_after = match (self.retry_after, fault.retry_after) {
             (Some(known), Some(new)) => Some(known.min(new)),
             (known, new) => known.or(new),
         };
-        self.last = Some(fault);
+        self.last = Some(refusal);
     }
 
     /// What the client hears.
@@ -307,11 +334,10 @@ impl Trail {
             let wait = self.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN);
             return Fault::RateLimited { retry_after_s: wait.as_secs_f64().ceil() as u64 };
         }
-        match last.class {
+        match last.fault.class {
             FaultClass::Timeout => Fault::UpstreamTimeout,
-            FaultClass::BadRequest => refusal(400, last),
-            FaultClass::ContextTooLong | FaultClass::ContentFilter => refusal(400, last),
-            FaultClass::ModelNotFound => refusal(404, last),
+            FaultClass::BadRequest | FaultClass::ContextTooLong | FaultClass::ContentFilter => refused_as(400, last),
+            FaultClass::ModelNotFound => refused_as(404, last),
             _ => Fault::AllUnavailable { tried: self.tried },
         }
     }
@@ -322,8 +348,11 @@ fn is_uncertain(class: FaultClass) -> bool {
     matches!(class, FaultClass::Timeout)
 }
 
-fn refusal(status: u16, fault: UpstreamFault) -> Fault {
-    Fault::Refused { status, class: fault.class, message: fault.message, code: fault.code, param: None }
+/// The provider's own refusal, with its own status where that speaks of the request and not of our key or our rate.
+fn refused_as(usual: u16, refusal: Refusal) -> Fault {
+    let Refusal { fault, status, param } = refusal;
+    let status = if matches!(status, 400 | 404 | 405 | 409 | 410 | 413 | 415 | 422) { status } else { usual };
+    Fault::Refused { status, class: fault.class, message: fault.message, code: fault.code, param }
 }
 
 // === Reports ===
@@ -350,9 +379,8 @@ impl Reports {
 }
 
 fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
-    let lost = exchange.core.reports.push(report).is_err();
-    // Admission has reserved the place; a full queue here would be an error in that arithmetic.
-    debug_assert!(!lost, "a report found no room");
+    let delivered = exchange.core.reports.push(report);
+    debug_assert!(delivered, "a report found no room although admission had reserved it");
 }
 
 fn open_report(exchange: &Exchange<'_>, chat: &Chat<'_>, candidate: &Candidate, provider: &Provider) -> AttemptReport {

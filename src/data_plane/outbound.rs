@@ -23,39 +23,27 @@ const HEAD_BYTES_ROOM: usize = 4 * 1024;
 const USER_AGENT: &str = concat!("igris/", env!("CARGO_PKG_VERSION"));
 
 /// Members that some provider's row drops or renames.
-const REWRITABLE_NAMES: [&str; 32] = [
-    "max_tokens",
-    "max_completion_tokens",
-    "user",
-    "store",
-    "seed",
-    "random_seed",
+const REWRITABLE_NAMES: [&str; 20] = [
+    "frequency_penalty",
     "logit_bias",
     "logprobs",
-    "top_logprobs",
+    "max_completion_tokens",
+    "max_tokens",
     "n",
     "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "temperature",
-    "top_p",
-    "metadata",
-    "service_tier",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "stream_options",
-    "reasoning_effort",
-    "response_format",
-    "prediction",
-    "safety_identifier",
-    "prompt_cache_key",
-    "verbosity",
-    "web_search_options",
-    "modalities",
-    "audio",
-    "moderation",
+    "prompt_cache_options",
     "prompt_cache_retention",
+    "random_seed",
+    "safety_identifier",
+    "seed",
+    "stop",
+    "store",
+    "stream_options",
+    "temperature",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
 ];
 static REWRITABLE: Names = Names::new(&REWRITABLE_NAMES);
 const REWRITABLE_COUNT: usize = REWRITABLE_NAMES.len();
@@ -200,5 +188,24 @@ impl Outbound<'_> {
             let name = if *known == KnownField::Traceparent { "traceparent" } else { "tracestate" };
             head.find(bytes, *known).map(|value| (name, value))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::table;
+
+    #[test]
+    fn every_member_that_a_row_rewrites_is_looked_for() {
+        for rule in table::ROWS.iter().flat_map(|row| row.quirks.rules) {
+            let names = match rule.rewrite {
+                Rewrite::Drop(member) => vec![member],
+                Rewrite::Rename(member, sent) => vec![member, sent],
+            };
+            for name in names {
+                assert!(REWRITABLE_NAMES.contains(&name), "`{name}` is in a row and not in REWRITABLE_NAMES");
+            }
+        }
     }
 }

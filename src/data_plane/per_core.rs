@@ -47,6 +47,10 @@ impl PhaseSwitch {
     }
 }
 
+/// A snapshot in the hands of one core: the inner count is shared with other cores and moves once a publication, the outer one is the
+/// core's own and moves with every exchange.
+pub type Loaded = Rc<Arc<Snapshot>>;
+
 /// One core's world. Lives in an `Rc`: sessions of this core share it, nobody else can.
 pub struct Core {
     /// Which core, from 0.
@@ -57,7 +61,7 @@ pub struct Core {
     pub pools: RefCell<Pools>,
     phase: PhaseSwitch,
     cache: RefCell<Cache<Published, Arc<Snapshot>>>,
-    current: RefCell<Rc<Arc<Snapshot>>>,
+    current: RefCell<Loaded>,
     dice: RefCell<fastrand::Rng>,
     date: RefCell<DateLine>,
     sessions: RefCell<Slab<Option<Waker>>>,
@@ -90,9 +94,8 @@ impl Core {
         })
     }
 
-    /// The snapshot to serve one exchange from. Cloning the inner `Rc` touches no cache line of another core; the shared reference count
-    /// moves once per publication.
-    pub fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    /// The snapshot to serve one exchange from.
+    pub fn snapshot(&self) -> Loaded {
         let mut cache = self.cache.borrow_mut();
         let latest = cache.load();
         let mut current = self.current.borrow_mut();

@@ -62,7 +62,7 @@ pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Res
         .filter(|target| forced.is_none_or(|ix| target.provider == ix) && allowed(snapshot, key, target.provider))
         .collect();
     if targets.is_empty() {
-        return Err(not_allowed(model));
+        return Err(if forced.is_some() { not_served_there() } else { not_allowed(model) });
     }
     let policy = ask.policy.unwrap_or_else(|| policy_of(snapshot, &resolution));
     order(core, policy, &mut targets);
@@ -94,6 +94,13 @@ fn policy_of(snapshot: &Snapshot, resolution: &Resolution) -> Policy {
 
 fn not_allowed(model: &str) -> Fault {
     Fault::ModelNotAllowed { model: bounded(model, limits::MODEL_NAME_BYTES_MAX) }
+}
+
+fn not_served_there() -> Fault {
+    Fault::invalid(
+        "The provider asked for does not serve this model; leave `provider` out or change it.",
+        Some("provider"),
+    )
 }
 
 fn not_found(miss: NotFound) -> Fault {

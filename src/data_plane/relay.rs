@@ -24,6 +24,7 @@ use crate::report::{Held, Outcome};
 use crate::rt::{self, Buf};
 use crate::snapshot::{Policy, Provider};
 use crate::vault::scrub::Scrubber;
+use memchr::memmem;
 use std::time::Instant;
 
 /// Who passes what to whom.
@@ -46,6 +47,14 @@ impl Passage<'_> {
         let clean = |text: &str| String::from_utf8_lossy(&scrubber.scrub(text.as_bytes())).into_owned();
         fault.message = clean(&fault.message);
         fault.code = fault.code.take().map(|code| clean(&code));
+    }
+
+    /// The same for header lines; a look for the key itself decides whether more is to be done.
+    pub fn scrub_lines(&self, lines: &mut Vec<u8>) {
+        let Some(credential) = self.candidate.credential.as_deref() else { return };
+        if memmem::find(lines, credential.secret.expose()).is_some() {
+            *lines = Scrubber::new(&[&credential.secret]).scrub(lines).into_owned();
+        }
     }
 }
 

@@ -1,0 +1,178 @@
+//! The Unix sockets of the control plane: bound where nobody else can reach them, and answered to known users only.
+//!
+//! Rule A1: the directory is made with mode 0700, the socket has 0600 before it has its name, and a stale socket gives way only if it
+//! is a socket, ours, and nobody answers. Rule A2: the kernel's word on the peer's user decides on accept.
+
+use crate::limits::ACCEPT_BACK_OFF;
+use axum::serve::Listener;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+
+/// A bound socket. Dropping it removes its file.
+pub struct AdminSocket {
+    listener: UnixListener,
+    admitted: Vec<u32>,
+    file: SocketFile,
+}
+
+/// Who is at the other end, by the kernel's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user's number.
+    pub uid: u32,
+}
+
+/// Our file in the directory, told from a later one of the same name by its inode.
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Binds a socket for our own user, root and `allowed_uids`. Must be called on a tokio runtime.
+///
+/// The mode is 0600. With other users allowed it is 0666, because without the right to write they could not connect; then the
+/// check of the peer decides, and the operator opens the directory to them.
+///
+/// # Errors
+/// A sentence with a remedy: the directory is another user's or open to writers, the name is taken by something that is not a
+/// socket of ours, somebody answers there, or the kernel refuses.
+pub fn bind(path: &Path, allowed_uids: &[u32]) -> io::Result<AdminSocket> {
+    let own = UnixStream::pair()?.0.peer_cred()?.uid();
+    let name = path.file_name().ok_or_else(|| refused(path, "names no file; give the path of a socket"))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory(parent, own)?;
+    // Everything below goes through the open directory: it stays this one, whatever happens to the path, and long paths fit.
+    let inside = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    make_room(&inside.join(name), path, own)?;
+    let passing = inside.join(format!(".igris-{}-{:x}", std::process::id(), fastrand::u32(..)));
+    let listener = UnixListener::bind(&passing)?;
+    let named = named(&passing, &inside.join(name), if allowed_uids.is_empty() { 0o600 } else { 0o666 });
+    let metadata = named.inspect_err(|_| drop(fs::remove_file(&passing)))?;
+    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    Ok(AdminSocket { listener, admitted: [own, 0].iter().chain(allowed_uids).copied().collect(), file })
+}
+
+/// Gives the socket its mode, then its name: it never has the one without the other.
+fn named(passing: &Path, path: &Path, mode: u32) -> io::Result<Metadata> {
+    fs::set_permissions(passing, Permissions::from_mode(mode))?;
+    fs::rename(passing, path)?;
+    fs::symlink_metadata(path)
+}
+
+/// Opens the directory, making it when missing. One that exists is taken as it is if nobody else can put files there: changing the
+/// mode of a directory that is not ours alone would break others.
+fn directory(path: &Path, own: u32) -> io::Result<File> {
+    if !path.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    }
+    let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC).open(path)?;
+    let metadata = directory.metadata()?;
+    if metadata.uid() != own && metadata.uid() != 0 {
+        return Err(refused(path, "belongs to another user; give the admin socket a directory of its own"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(refused(path, "can be written by others; chmod 700 it, or give the socket a directory of its own"));
+    }
+    Ok(directory)
+}
+
+/// Makes sure that the name is free, or held by a stale socket of ours that the new one may replace.
+fn make_room(place: &Path, path: &Path, own: u32) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(refused(path, "exists and is not a socket; remove it or choose another path"));
+    }
+    if metadata.uid() != own {
+        return Err(refused(path, "is a socket of another user; choose another path"));
+    }
+    if somebody_answers(place)? {
+        return Err(refused(path, "is in use by a running igris; stop it or choose another path"));
+    }
+    Ok(())
+}
+
+/// A full backlog counts as an answer: somebody holds the other end.
+fn somebody_answers(place: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(place)?) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
+            _ => Ok(true),
+        },
+    }
+}
+
+fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, format!("{} {why}", path.display()))
+}
+
+// === impl AdminSocket ===
+
+impl AdminSocket {
+    fn admitted(&self, stream: &UnixStream) -> Option<Peer> {
+        let uid = stream.peer_cred().ok()?.uid();
+        self.admitted.contains(&uid).then_some(Peer { uid })
+    }
+}
+
+impl Listener for AdminSocket {
+    type Io = UnixStream;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (UnixStream, Peer) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // Otherwise dropped without a word: a stranger learns nothing, not even that this is HTTP.
+                    if let Some(peer) = self.admitted(&stream) {
+                        return (stream, peer);
+                    }
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Peer> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// As the audit log names it.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid:{}", self.uid)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode);
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| ours(&metadata)) {
+            // At worst a stale socket stays, which the next start replaces.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl fmt::Debug for AdminSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminSocket").field("path", &self.file.path).field("admitted", &self.admitted).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! The part of the public API that the control plane answers, behind the internal socket.
+//!
+//! The data plane has authenticated the request and says who asks in `x-igris-principal-…` fields, which no client can set. The
+//! tenant comes from there alone: a path of another tenant answers exactly what a path that nothing serves answers (rule T1). The one
+//! exception is the operator: a key of the tenant `default` with the scope `admin` may act for every tenant. `admin` contains the other
+//! scopes.
+
+use super::answer::{Outcome, Refusal, fine};
+use super::keys::{self, Owner};
+use super::query::{Asked, At, is_name};
+use super::{Shared, locked};
+use crate::config::TENANT_DEFAULT;
+use crate::domain::id::{AccessKeyId, TenantId};
+use crate::domain::scope::{Scope, Scopes};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use axum::routing::get;
+
+/// Who asks, by the data plane's word.
+pub struct Principal {
+    tenant: TenantId,
+    /// The access key's id, for the audit log.
+    key: AccessKeyId,
+    scopes: Scopes,
+}
+
+/// The routes of the internal socket.
+pub fn router(control: Shared) -> Router {
+    Router::new()
+        .route("/v1/tenants/{tenant}/providers/{provider}/keys", get(list_keys).post(add_key))
+        .route("/v1/tenants/{tenant}/providers/{provider}/keys/{id}", get(show_key).delete(remove_key))
+        .route("/v1/tenants/{tenant}/usage", get(usage))
+        .route("/v1/providers/{provider}/stats", get(stats))
+        .fallback(async |uri: Uri| Refusal::no_such_path(uri.path()))
+        .method_not_allowed_fallback(async || Refusal::wrong_method())
+        .with_state(control)
+}
+
+type Place = At<(String, String)>;
+type KeyPlace = At<(String, String, String)>;
+
+async fn add_key(
+    State(control): State<Shared>,
+    asks: Principal,
+    At((tenant, provider)): Place,
+    uri: Uri,
+    body: Bytes,
+) -> Outcome {
+    keys::add(&control, &asks.owner(&tenant, provider, &uri)?, &body)
+}
+
+async fn list_keys(State(control): State<Shared>, asks: Principal, At((tenant, provider)): Place, uri: Uri) -> Outcome {
+    keys::list(&control, &asks.owner(&tenant, provider, &uri)?)
+}
+
+async fn show_key(
+    State(control): State<Shared>,
+    asks: Principal,
+    At((tenant, provider, id)): KeyPlace,
+    uri: Uri,
+) -> Outcome {
+    keys::show(&control, &asks.owner(&tenant, provider, &uri)?, &id)
+}
+
+async fn remove_key(
+    State(control): State<Shared>,
+    asks: Principal,
+    At((tenant, provider, id)): KeyPlace,
+    uri: Uri,
+) -> Outcome {
+    keys::remove(&control, &asks.owner(&tenant, provider, &uri)?, &id)
+}
+
+async fn usage(State(control): State<Shared>, asks: Principal, At(tenant): At<String>, uri: Uri) -> Outcome {
+    let tenant = asks.acts_for(&tenant, Scope::Costs, &uri)?;
+    let mut asked = Asked::read(&uri)?;
+    let period = asked.period()?;
+    asked.end("`period`")?;
+    let mut control = locked(&control);
+    let now = control.now();
+    fine(&control.usage(&tenant, period, now)?)
+}
+
+async fn stats(State(control): State<Shared>, asks: Principal, At(provider): At<String>) -> Outcome {
+    asks.needs(Scope::Inference)?;
+    let figures = locked(&control).provider_stats(&provider);
+    fine(&figures.ok_or_else(|| Refusal::no_such("provider", "GET /v1/providers"))?)
+}
+
+// === impl Principal ===
+
+impl Principal {
+    /// The tenant of a path, if this principal may act for it in this way. First whose it is, then whether the scope is there: a key
+    /// without the scope learns nothing about other tenants either.
+    fn acts_for(&self, tenant: &str, scope: Scope, uri: &Uri) -> Result<TenantId, Refusal> {
+        let operator = self.tenant.as_str() == TENANT_DEFAULT && self.scopes.has(Scope::Admin);
+        if self.tenant.as_str() != tenant && !(operator && is_name(tenant)) {
+            return Err(Refusal::no_such_path(uri.path()));
+        }
+        self.needs(scope)?;
+        Ok(TenantId::new(tenant))
+    }
+
+    fn needs(&self, scope: Scope) -> Result<(), Refusal> {
+        if self.scopes.has(scope) || self.scopes.has(Scope::Admin) {
+            return Ok(());
+        }
+        let name = scope.name();
+        let message = format!("This access key lacks the scope `{name}`; ask the operator for a key that has it.");
+        Err(Refusal::new(403, "insufficient_scope", message))
+    }
+
+    fn owner(&self, tenant: &str, provider: String, uri: &Uri) -> Result<Owner, Refusal> {
+        Ok(Owner { who: self.key.to_string(), tenant: self.acts_for(tenant, Scope::Keys, uri)?, provider })
+    }
+
+    fn read(fields: &HeaderMap) -> Option<Self> {
+        let one = |name: &str| {
+            let mut values = fields.get_all(name).iter();
+            let value = values.next()?.to_str().ok()?;
+            values.next().is_none().then_some(value)
+        };
+        let tenant = one("x-igris-principal-tenant").filter(|name| is_name(name))?;
+        let key = AccessKeyId::parse(one("x-igris-principal-key")?)?;
+        // An unknown scope is a newer data plane's: it grants nothing here.
+        let scopes = one("x-igris-principal-scopes")?.split(',').filter_map(|name| Scope::parse(name.trim())).collect();
+        Some(Self { tenant: TenantId::new(tenant), key, scopes })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Self::read(&parts.headers).ok_or_else(|| {
+            Refusal::new(401, "invalid_api_key", "Nobody vouches for this request; send it to the public listener.")
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Answers of the admin API for people: small aligned tables, names and values, one line for an event.
+//!
+//! Text that was chosen elsewhere is made safe for a terminal first: no control characters, no marks that reorder a line (rule R5).
+
+use crate::domain::text::bounded;
+use crate::limits::LOG_TEXT_BYTES_MAX;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// A column: its title, and where its value is in a row.
+pub(super) struct Column(&'static str, &'static str);
+
+/// `igris admin providers`.
+pub(super) const PROVIDERS: &[Column] = &[
+    Column("NAME", "name"),
+    Column("REQUESTS", "requests"),
+    Column("P50 MS", "latency_ms_p50"),
+    Column("P99 MS", "latency_ms_p99"),
+    Column("ERRORS", "error_rate"),
+    Column("TOKENS IN", "input_tokens"),
+    Column("TOKENS OUT", "output_tokens"),
+    Column("COST USD", "cost_usd"),
+];
+/// `igris admin keys list`.
+pub(super) const KEYS: &[Column] = &[
+    Column("ID", "id"),
+    Column("PROVIDER", "provider"),
+    Column("STATUS", "status"),
+    Column("KEY", "key"),
+    Column("CREATED", "created_at"),
+];
+/// `igris admin tenants list`.
+pub(super) const TENANTS: &[Column] = &[Column("ID", "id"), Column("CREATED", "created_at")];
+/// `igris admin access-keys list`.
+pub(super) const ACCESS_KEYS: &[Column] = &[
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("STATUS", "status"),
+    Column("KEY", "key"),
+    Column("SCOPES", "scopes"),
+    Column("CREATED", "created_at"),
+];
+const ENTRIES: &[Column] = &[Column("ENTRY", "name"), Column("POLICY", "policy"), Column("TARGETS", "targets")];
+const MODELS: &[Column] = &[Column("MODEL", "name"), Column("PROVIDERS", "providers")];
+
+/// Rows of `data`, or a line that says there are none.
+pub(super) fn table(answer: &Value, columns: &[Column]) -> String {
+    rows_of(&answer["data"], columns)
+}
+
+/// The owner's entries, then every name that is served.
+pub(super) fn routes(answer: &Value) -> String {
+    let mut answer = answer.clone();
+    for target in answer["entries"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .flat_map(|entry| entry["targets"].as_array_mut())
+        .flatten()
+    {
+        *target = Value::from(format!("{}/{}", cell(&target["provider"]), cell(&target["model"])));
+    }
+    format!("{}\n{}", rows_of(&answer["entries"], ENTRIES), rows_of(&answer["models"], MODELS))
+}
+
+fn rows_of(list: &Value, columns: &[Column]) -> String {
+    let rows: Vec<Vec<String>> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| columns.iter().map(|Column(_, member)| cell(&row[*member])).collect())
+        .collect();
+    if rows.is_empty() {
+        return "none\n".to_owned();
+    }
+    let titles: Vec<String> = columns.iter().map(|Column(title, _)| (*title).to_owned()).collect();
+    aligned(&titles, &rows)
+}
+
+/// `name  value` for every member, members of members with a dotted name.
+pub(super) fn fields(answer: &Value) -> String {
+    let mut rows = Vec::new();
+    flatten("", answer, &mut rows);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:<width$}  {value}");
+        text
+    })
+}
+
+/// The total, then sums by provider and by model.
+pub(super) fn usage(answer: &Value) -> String {
+    const SUMS: [(&str, &str); 5] = [
+        ("REQUESTS", "requests"),
+        ("ATTEMPTS", "attempts"),
+        ("TOKENS IN", "input_tokens"),
+        ("TOKENS OUT", "output_tokens"),
+        ("COST USD", "cost_usd"),
+    ];
+    let line = |name: &str, sums: &Value| {
+        let mut row = vec![safe(name)];
+        row.extend(SUMS.iter().map(|(_, member)| cell(&sums[*member])));
+        row
+    };
+    let mut rows = vec![line("all", answer)];
+    for group in ["by_provider", "by_model"] {
+        let sums = answer[group].as_object().into_iter().flatten();
+        rows.extend(sums.map(|(name, sums)| line(name, sums)));
+    }
+    let mut titles = vec![format!("{} TO {}", cell(&answer["from"]), cell(&answer["to"]))];
+    titles.extend(SUMS.iter().map(|(title, _)| (*title).to_owned()));
+    aligned(&titles, &rows)
+}
+
+/// `2026-11-23T06:51:53Z  config  text`.
+pub(super) fn event(event: &Value) -> String {
+    format!("{}  {:<10}  {}", cell(&event["at"]), cell(&event["kind"]), cell(&event["text"]))
+}
+
+/// Text fit for one line of a terminal.
+pub(super) fn safe(text: &str) -> String {
+    bounded(text, 8 * LOG_TEXT_BYTES_MAX)
+}
+
+fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                let dot = if prefix.is_empty() { "" } else { "." };
+                flatten(&format!("{prefix}{dot}{}", safe(name)), value, rows);
+            }
+        }
+        other => rows.push((prefix.to_owned(), cell(other))),
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => safe(text),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            // Four decimals show a hundredth of a cent; more is noise.
+            Some(float) => {
+                let text = format!("{float:.4}");
+                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            }
+            None => number.to_string(),
+        },
+        Value::Array(parts) => parts.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| format!("{}={}", safe(name), cell(value))).collect::<Vec<_>>().join(" ")
+        }
+        Value::Bool(truth) => truth.to_string(),
+    }
+}
+
+/// Columns two spaces apart; numbers to the right.
+fn aligned(titles: &[String], rows: &[Vec<String>]) -> String {
+    let is_number = |text: &str| text == "-" || text.parse::<f64>().is_ok();
+    let right: Vec<bool> = (0..titles.len()).map(|place| rows.iter().all(|row| is_number(&row[place]))).collect();
+    let all = || std::iter::once(titles).chain(rows.iter().map(Vec::as_slice));
+    let widths: Vec<usize> =
+        (0..titles.len()).map(|place| all().map(|row| row[place].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in all() {
+        let cells = row.iter().zip(&widths).zip(&right).map(|((cell, width), right)| match right {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:<width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_is_aligned() {
+        let answer = json!({ "data": [
+            { "id": "default", "created_at": "2026" },
+            { "id": "a\u{202e}\n", "created_at": null },
+        ]});
+        assert_eq!(table(&answer, TENANTS), "ID       CREATED\ndefault     2026\na              -\n");
+        assert_eq!(table(&json!({ "data": [] }), TENANTS), "none\n");
+    }
+
+    #[test]
+    fn fields_and_sums_are_flat() {
+        let text = fields(&json!({ "config": { "version": 7 }, "cores": 2 }));
+        assert_eq!(text, "config.version  7\ncores           2\n");
+        let sums = json!({ "from": "A", "to": "B", "requests": 3, "attempts": 4, "input_tokens": 5, "output_tokens": 6,
+            "cost_usd": 0.25, "by_provider": { "openai": { "requests": 3 } }, "by_model": {} });
+        let text = usage(&sums);
+        assert!(text.lines().next().is_some_and(|line| line.starts_with("A TO B  REQUESTS")), "{text}");
+        assert!(text.contains("openai") && text.contains("0.25"), "{text}");
+    }
+}
