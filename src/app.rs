@@ -6,6 +6,7 @@
 use crate::admin::{self, Ceiling, Drain};
 use crate::config::{self, Config};
 use crate::control_plane::{self, ConfigSource, Control, Start};
+use crate::dashboard::{self, Token};
 use crate::data_plane::per_core::{Phase, PhaseSwitch};
 use crate::data_plane::worker::{self, Post};
 use crate::domain::clock::UnixMillis;
@@ -311,8 +312,10 @@ async fn bind_control(
         tokio::spawn(admin::serve(socket, admin::router(control.clone(), drain), people, stopped.clone())),
     ];
     let Some(address) = plan.dashboard else { return Ok((tasks, None)) };
-    let _ = (address, &mut tasks);
-    Ok((tasks, None))
+    let dashboard = dashboard::bind(address, Token::make(&mut vault::OsEntropy)?).await?;
+    let link = dashboard.link()?;
+    tasks.push(tokio::spawn(dashboard.serve(control.clone(), stopped.clone())));
+    Ok((tasks, Some(link)))
 }
 
 /// The control plane's own work, and its events as log lines, until the end.

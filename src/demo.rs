@@ -17,12 +17,29 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// The providers that are simulated: name, first byte, gap between events.
-const PROVIDERS: [(&str, Duration, Duration); 3] = [
-    ("openai", Duration::from_millis(40), Duration::from_millis(25)),
-    ("mistral", Duration::from_millis(60), Duration::from_millis(15)),
-    ("deepseek", Duration::from_millis(90), Duration::from_millis(35)),
+/// One simulated provider.
+struct Cast {
+    name: &'static str,
+    /// What the model is called there.
+    model: &'static str,
+    weight: u32,
+    /// Until the first byte.
+    latency: Duration,
+    /// Between two events.
+    gap: Duration,
+}
+
+/// The providers that are simulated.
+const PROVIDERS: [Cast; 3] = [
+    cast("openai", "gpt-4o-mini", 3, 40, 25),
+    cast("mistral", "mistral-small-latest", 2, 60, 15),
+    cast("deepseek", "deepseek-flash", 1, 90, 35),
 ];
+
+const fn cast(name: &'static str, model: &'static str, weight: u32, latency_ms: u64, gap_ms: u64) -> Cast {
+    Cast { name, model, weight, latency: Duration::from_millis(latency_ms), gap: Duration::from_millis(gap_ms) }
+}
+
 /// What each of them accepts as its key.
 const PROVIDER_KEY: &str = "sk-demo-simulated-provider-key";
 /// Pause between two requests of the trickle.
@@ -31,20 +48,21 @@ const TRICKLE_PAUSE: Duration = Duration::from_millis(700);
 /// Runs the demonstration until interrupted.
 pub fn run(listen: Option<SocketAddr>) -> anyhow::Result<()> {
     let place = Place::make()?;
-    let simulators = PROVIDERS.map(|(name, latency, gap)| {
-        Simulator::builder().name(name).keys([PROVIDER_KEY]).latency(latency).event_gap(gap).counters_only().start()
-    });
-    let simulators = simulators.into_iter().collect::<Result<Vec<_>, _>>().context("cannot start the simulators")?;
+    let simulators = PROVIDERS.iter().map(simulate).collect::<Result<Vec<_>, _>>();
+    let simulators = simulators.context("cannot start the simulated providers")?;
     let key = AccessKeyText::make(&mut OsEntropy)?;
     place.write("access.key", key.expose())?;
     place.write("provider.key", PROVIDER_KEY.as_bytes())?;
     place.write("igris.toml", configuration(&place, &simulators).as_bytes())?;
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8081)));
+    // The next port; with port 0 the kernel chooses both.
+    let dashboard = SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().saturating_add(1) });
     let running = app::start(
         ServeOptions {
             config: Some(place.file("igris.toml")),
-            listen: vec![listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)))],
+            listen: vec![listen],
             data_dir: place.file("data"),
-            dashboard: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            dashboard: Some(dashboard),
             ..ServeOptions::default()
         },
         |name| std::env::var(name).ok(),
@@ -57,21 +75,23 @@ pub fn run(listen: Option<SocketAddr>) -> anyhow::Result<()> {
     running.wait()
 }
 
+fn simulate(cast: &Cast) -> std::io::Result<Simulator> {
+    let provider = Simulator::builder().name(cast.name).keys([PROVIDER_KEY]).models([cast.model]);
+    provider.latency(cast.latency).event_gap(cast.gap).counters_only().start()
+}
+
 /// What the gateway is configured with: one model that three providers serve, each under its own name for it.
 fn configuration(place: &Place, simulators: &[Simulator]) -> String {
     let mut text = String::from("version = 1\n");
-    for ((name, ..), simulator) in PROVIDERS.iter().zip(simulators) {
+    let mut targets = String::new();
+    for (Cast { name, model, weight, .. }, simulator) in PROVIDERS.iter().zip(simulators) {
         let (url, key) = (simulator.base_url(), place.file("provider.key"));
         text.push_str(&format!(
             "[[providers]]\nname = \"{name}\"\nbase_url = \"{url}\"\napi_key = {{ file = {key:?} }}\nallow_private_address = true\n"
         ));
+        targets.push_str(&format!("  {{ provider = \"{name}\", model = \"{model}\", weight = {weight} }},\n"));
     }
-    text.push_str(
-        "[[models]]\nname = \"demo\"\npolicy = \"weighted\"\ntargets = [\n  \
-         { provider = \"openai\", model = \"gpt-4o-mini\", weight = 3 },\n  \
-         { provider = \"mistral\", model = \"mistral-small-latest\", weight = 2 },\n  \
-         { provider = \"deepseek\", model = \"deepseek-flash\" },\n]\n",
-    );
+    text.push_str(&format!("[[models]]\nname = \"demo\"\npolicy = \"weighted\"\ntargets = [\n{targets}]\n"));
     let key = place.file("access.key");
     text.push_str("[[tenants]]\nid = \"default\"\n[[access_keys]]\nname = \"demo\"\ntenant = \"default\"\n");
     text.push_str(&format!("key = {{ file = {key:?} }}\nscopes = [\"inference\", \"keys\", \"costs\", \"admin\"]\n"));

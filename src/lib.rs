@@ -9,6 +9,7 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod control_plane;
+pub mod dashboard;
 pub mod data_plane;
 pub mod demo;
 pub mod domain;

@@ -262,8 +262,9 @@ pub const PROVIDER_KEY_BYTES_MAX: usize = 8 * 1024;
 pub const ACCESS_KEY_BYTES_MAX: usize = 512;
 /// Bytes of an access key's name.
 pub const ACCESS_KEY_NAME_BYTES_MAX: usize = 256;
-/// Milliseconds of a credential's timeout unless it says otherwise.
-pub const CREDENTIAL_TIMEOUT_MS: u32 = 30_000;
+/// Milliseconds to a first answer byte for a credential whose owner set none; then the bound for the kind of answer holds
+/// ([`FIRST_BYTE_STREAMING_DEADLINE`], [`FIRST_BYTE_UNARY_DEADLINE`]).
+pub const CREDENTIAL_TIMEOUT_MS: u32 = 300_000;
 /// Milliseconds of a credential's timeout, at most: a whole exchange may not take longer.
 pub const CREDENTIAL_TIMEOUT_MS_MAX: u32 = 900_000;
 /// Retries of a credential unless it says otherwise.
@@ -284,6 +285,7 @@ const _: () = assert!(CHUNK_LINE_BYTES_MAX < READ_BUFFER_BYTES, "a chunk line mu
 const _: () = assert!(READ_BUFFER_BYTES <= RELAY_BUFFER_BYTES);
 const _: () = assert!(READ_BUFFER_BYTES_MIN <= READ_BUFFER_BYTES && READ_BUFFER_BYTES <= POOLED_BYTES_PER_SIZE_MAX);
 const _: () = assert!(BODY_BYTES_MAX <= BODY_BYTES_CEILING);
+const _: () = assert!(CREDENTIAL_TIMEOUT_MS as u128 == FIRST_BYTE_UNARY_DEADLINE.as_millis());
 const _: () = assert!(CONNECT_DEADLINE.as_secs() < FIRST_BYTE_STREAMING_DEADLINE.as_secs());
 const _: () = assert!(KEEP_ALIVE_IDLE.as_secs() > UPSTREAM_IDLE.as_secs());
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && FIELDS_MAX <= FIELDS_CEILING);

@@ -58,12 +58,24 @@ pub struct ConfigStamp {
 pub struct Settings {
     /// Bytes of a request body.
     pub body_bytes_max: u64,
+    /// Bytes of a request head.
+    pub head_bytes_max: usize,
+    /// Fields in a request head.
+    pub head_fields_max: usize,
     /// A request head must be complete by then.
     pub head_deadline: Duration,
     /// A request body must be complete by then.
     pub body_deadline: Duration,
+    /// A TLS handshake with a client must end by then.
+    pub tls_handshake: Duration,
     /// Idle time of a downstream connection.
     pub keep_alive_idle: Duration,
+    /// Exchanges on one downstream connection.
+    pub exchanges_per_connection: u32,
+    /// First byte of a streamed answer.
+    pub first_byte_streaming: Duration,
+    /// First byte of any other answer.
+    pub first_byte_unary: Duration,
     /// A client that does not read is cut after this long.
     pub client_stall: Duration,
     /// A whole exchange.

@@ -57,7 +57,7 @@ impl Feed {
 fn write_event(text: &mut String, event: &Event) {
     // Plain texts and a number: neither the JSON nor the String can fail.
     let data = serde_json::to_string(event).unwrap_or_default();
-    let _ = write!(text, "id: {}\nevent: {}\ndata: {data}\n\n", event.sequence, event.kind);
+    let _ = write!(text, "id: {}\ndata: {data}\n\n", event.sequence);
 }
 
 impl hyper::body::Body for Feed {

@@ -26,4 +26,6 @@ use std::sync::{Arc, Mutex};
 pub type Shared = Arc<Mutex<Control>>;
 
 #[cfg(test)]
+pub(crate) mod house;
+#[cfg(test)]
 mod tests;

@@ -31,12 +31,19 @@ pub struct Principal {
 pub fn router(control: Shared) -> Router {
     Router::new()
         .route("/v1/tenants/{tenant}/providers/{provider}/keys", get(list_keys).post(add_key))
-        .route("/v1/tenants/{tenant}/providers/{provider}/keys/{id}", get(show_key).delete(remove_key))
+        .route(
+            "/v1/tenants/{tenant}/providers/{provider}/keys/{id}",
+            get(show_key).delete(remove_key).fallback(nothing),
+        )
         .route("/v1/tenants/{tenant}/usage", get(usage))
         .route("/v1/providers/{provider}/stats", get(stats))
-        .fallback(async |uri: Uri| Refusal::no_such_path(uri.path()))
+        .fallback(nothing)
         .method_not_allowed_fallback(async || Refusal::wrong_method())
         .with_state(control)
+}
+
+async fn nothing(uri: Uri) -> Refusal {
+    Refusal::no_such_path(uri.path())
 }
 
 type Place = At<(String, String)>;

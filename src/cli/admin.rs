@@ -459,6 +459,55 @@ mod tests {
         assert_eq!(body, json!({ "name": "app", "scopes": ["inference", "costs"] }));
     }
 
+    fn args(line: &str, socket: &std::path::Path) -> AdminArgs {
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect(line);
+        let Command::Admin(mut args) = cli.command else { panic!("not admin: {line}") };
+        args.socket = socket.to_owned();
+        args
+    }
+
+    #[test]
+    fn commands_reach_a_real_gateway() {
+        let (house, path, end) = crate::admin::house::House::in_thread();
+        let key = path.with_file_name("provider.key");
+        std::fs::write(&key, crate::admin::house::CANARY).expect("written");
+        let good = [
+            "igris admin status",
+            "igris admin tenants add acme",
+            "igris admin tenants list",
+            "igris admin access-keys add --tenant acme --name app --limits {\"concurrent\":3}",
+            "igris admin access-keys list --tenant acme --json",
+            "igris admin keys list openai",
+            "igris admin providers",
+            "igris admin routes",
+            "igris admin usage --tenant acme --period week",
+            "igris admin metrics",
+            "igris admin config",
+            "igris admin reload",
+            "igris admin drain",
+        ];
+        for line in good {
+            assert_eq!(format!("{:?}", run(&args(line, &path))), format!("{:?}", ExitCode::SUCCESS), "{line}");
+        }
+        let add = format!("igris admin keys add openai --tenant acme --timeout 9s --key-file {}", key.display());
+        assert_eq!(format!("{:?}", run(&args(&add, &path))), format!("{:?}", ExitCode::SUCCESS));
+        let acme = crate::domain::id::TenantId::new("acme");
+        let stored = crate::control_plane::lock(&house).credentials(&acme, Some("openai")).expect("stored");
+        assert_eq!(stored[0].config.timeout_ms, 9_000);
+        for line in
+            ["igris admin tenants add acme", "igris admin keys show openai key_1", "igris admin usage --tenant nobody"]
+        {
+            assert_eq!(
+                format!("{:?}", run(&args(line, &path))),
+                format!("{:?}", ExitCode::from(EXIT_FAILURE)),
+                "{line}"
+            );
+        }
+        end();
+        let refused = ask(&args("igris admin status", &path), &called("igris admin status")).expect_err("nobody there");
+        assert!(format!("{refused:#}").contains("start `igris serve`"), "{refused:#}");
+    }
+
     #[test]
     fn nothing_in_the_arguments_reaches_another_path() {
         for line in [

@@ -9,6 +9,7 @@ mod print;
 mod secret_input;
 
 use crate::config::{Io, LogFormat};
+use crate::control_plane::ControlError;
 use crate::limits::{LOG_TEXT_BYTES_MAX, NAME_CHARS_MAX};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -117,10 +118,11 @@ pub fn parse() -> Cli {
     })
 }
 
-/// Says why a command failed, on stderr, and answers the exit code for it.
+/// Says why a command failed, on stderr, and answers the exit code for it: 2 for what the configuration says, 1 for all else.
 pub fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("igris: {error:#}");
-    ExitCode::from(EXIT_FAILURE)
+    let of_config = matches!(error.downcast_ref(), Some(ControlError::Config(_) | ControlError::File { .. }));
+    ExitCode::from(if of_config { EXIT_USAGE } else { EXIT_FAILURE })
 }
 
 /// clap's report has several paragraphs; what is wrong is the first, what was probably meant the tip.

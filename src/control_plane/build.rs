@@ -2,13 +2,14 @@
 
 use super::ControlError;
 use super::access::Access;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, KeyConfig};
 use super::key_limits;
 use super::providers::Configured;
 use super::supply::Means;
 use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
+use crate::limits::CREDENTIAL_TIMEOUT_MS;
 use crate::providers::Catalogue;
 use crate::routing::resolve::{Alias, ModelTable, Resolution, Resolver, Route, Routes, Target};
 use crate::snapshot::{
@@ -95,7 +96,7 @@ pub(super) fn credential_table(
         let credential = Credential {
             id: opened.id,
             secret: opened.secret,
-            timeout: limits.map(|limits| Duration::from_millis(u64::from(limits.timeout_ms))),
+            timeout: limits.and_then(own_timeout),
             max_retries: limits.map_or(provider.config.max_retries, |limits| Some(limits.max_retries)),
         };
         let retiring = opened.state == CredentialState::Retiring;
@@ -185,14 +186,25 @@ fn policy(policy: config::Policy) -> Policy {
     }
 }
 
+/// What an owner set for one key; the usual figure stands for none, and then the kind of answer decides.
+fn own_timeout(config: KeyConfig) -> Option<Duration> {
+    (config.timeout_ms != CREDENTIAL_TIMEOUT_MS).then(|| Duration::from_millis(u64::from(config.timeout_ms)))
+}
+
 /// How requests are served.
 pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
     let limits = &config.server.limits;
     Settings {
         body_bytes_max: limits.body_bytes,
+        head_bytes_max: limits.head_bytes,
+        head_fields_max: limits.fields,
         head_deadline: limits.head_deadline,
         body_deadline: limits.body_deadline,
+        tls_handshake: limits.tls_handshake_deadline,
         keep_alive_idle: limits.keep_alive_idle,
+        exchanges_per_connection: limits.exchanges_per_connection,
+        first_byte_streaming: limits.first_byte_streaming_deadline,
+        first_byte_unary: limits.first_byte_unary_deadline,
         client_stall: limits.client_stall_deadline,
         exchange_deadline: limits.exchange_deadline,
         stream_silence: limits.stream_silence_deadline,

@@ -69,7 +69,7 @@ fn a_key_goes_in_once_and_comes_out_for_the_snapshot_only() {
     let view = house.add(&acme, padded).expect("added");
     assert_eq!((view.status, view.key.as_str(), view.warnings.len()), ("active", "sk-proj-…0001", 0));
     let json = serde_json::to_value(&view).expect("json");
-    assert_eq!(json["config"], serde_json::json!({"timeout": 30, "max_retries": 3}));
+    assert_eq!(json["config"], serde_json::json!({"timeout": 300, "max_retries": 3}));
     assert_eq!(json["created_at"], "2026-11-23T06:51:53Z");
     assert_eq!(house.opened(), [("acme".to_owned(), key(1).expose().to_vec())]);
     let mut house = house.reopen();

@@ -48,7 +48,7 @@ use crate::providers::{Catalogue, table};
 use crate::report::CoreReports;
 use crate::routing::resolve::Alias;
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
-use crate::store::{AuditEntry, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::vault::{Entropy, Keyring};
 use events::Events;
 use ingest::Ingest;
@@ -94,6 +94,8 @@ pub struct Control {
     dirty: Dirty,
     /// When the next access key ends.
     next_end: Option<UnixMillis>,
+    /// The day for which retired models were left out, since the Unix epoch.
+    routes_day: u64,
     started: Instant,
     events: Events,
     stats: Stats,
@@ -300,24 +302,15 @@ impl Control {
     fn note_all(&mut self, kind: &'static str, notes: Vec<String>) {
         notes.into_iter().for_each(|text| self.note(kind, text));
     }
-
-    fn audit(
-        &mut self,
-        who: &str,
-        tenant: Option<&TenantId>,
-        what: &str,
-        target: &str,
-        before: &str,
-        after: &str,
-    ) -> Result<(), ControlError> {
-        let at = self.now();
-        self.store.admin().append_audit(&AuditEntry { at, tenant, who, what, target, before, after })?;
-        Ok(())
-    }
 }
 
 /// What an operation on the store needs.
 fn means(control: &mut Control) -> Means<'_> {
     let now = control.now();
     Means { store: &mut control.store, keyring: &control.keyring, entropy: &mut *control.entropy, now }
+}
+
+/// Models retire at midnight, UTC.
+fn day_of(now: UnixMillis) -> u64 {
+    now.0 / 86_400_000
 }

@@ -65,9 +65,16 @@ impl Configured {
             authority.filter(|_| url.is_tls()).map_or_else(String::new, |pem| format!("#{}", short_digest(pem)));
         let scheme = if url.is_tls() { "https" } else { "http" };
         let origin_key = Arc::from(format!("{scheme}://{}:{}{trust}", url.host(), url.port()));
-        let models = living_models(&spec, catalogue, now).chain(config.models.iter().map(String::as_str));
-        let models = models.map(Arc::from).collect();
-        Ok(Self { spec: Arc::new(spec), url, models, origin_key, tls, config, by_config })
+        let models = Vec::new();
+        let mut configured = Self { spec: Arc::new(spec), url, models, origin_key, tls, config, by_config };
+        configured.list_living(catalogue, now);
+        Ok(configured)
+    }
+
+    /// Lists the models that it serves on the day of `now`.
+    pub(super) fn list_living(&mut self, catalogue: &Catalogue, now: UnixMillis) {
+        let own = self.config.models.iter().map(String::as_str);
+        self.models = living_models(&self.spec, catalogue, now).chain(own).map(Arc::from).collect();
     }
 
     /// The published form, with these addresses.
@@ -114,6 +121,13 @@ pub(super) fn built_in(row: &'static Row) -> config::Provider {
         models: Vec::new(),
         ca: None,
     }
+}
+
+/// Whether the gateway speaks the dialect of a configured provider.
+pub(super) fn is_spoken(config: &config::Provider) -> bool {
+    let usual = table::find(config.id.as_str()).map(|row| row.dialect);
+    let dialect = config.dialect.as_deref().and_then(Dialect::parse).or(usual);
+    dialect.is_none_or(Dialect::is_spoken)
 }
 
 fn url_of(config: &config::Provider) -> Result<BaseUrl, String> {

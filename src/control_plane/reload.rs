@@ -3,11 +3,12 @@
 
 use super::inputs;
 use super::start::configured;
-use super::supply::{self, Means};
-use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known};
+use super::supply;
+use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means, providers};
 use crate::config::{Config, Problems};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::snapshot::ConfigStamp;
+use crate::store::AuditEntry;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 use std::fs::File;
@@ -32,13 +33,18 @@ pub struct Reloaded {
 /// Reads a configuration file once (rule C2).
 ///
 /// # Errors
-/// [`ControlError::File`], or [`ControlError::Config`] with every problem.
+/// [`ControlError::Config`] with every problem.
 pub fn read_config(path: &Path) -> Result<(Config, ConfigStamp, Vec<String>), ControlError> {
-    let file_error = |cause| ControlError::File { path: path.to_owned(), cause };
+    let name = path.display().to_string();
+    let unreadable = |cause| {
+        ControlError::Config(vec![format!(
+            "{name}: error: cannot be read ({cause}); check its path, permissions and that it is UTF-8"
+        )])
+    };
     let mut text = String::new();
-    let file = File::open(path).map_err(file_error)?;
-    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(file_error)?;
-    parse_config(&path.display().to_string(), &text)
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    parse_config(&name, &text)
 }
 
 /// Parses the text of a configuration; `name` is for messages.
@@ -52,7 +58,12 @@ pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<
     }
     let (config, warnings): (Config, Problems) = Config::parse_with_warnings(name, text, &known::known())?;
     let stamp = stamp(config.version, text);
-    Ok((config, stamp, warnings.to_string().lines().map(str::to_owned).collect()))
+    let mut warnings: Vec<String> = warnings.to_string().lines().map(str::to_owned).collect();
+    let silent = config.providers.iter().filter(|provider| !providers::is_spoken(provider));
+    warnings.extend(silent.map(|provider| {
+        format!("{name}: warning: provider `{}` is left out: this version does not speak its dialect", provider.id)
+    }));
+    Ok((config, stamp, warnings))
 }
 
 /// What names a configuration: its version and the SHA-256 of its text.
@@ -107,17 +118,16 @@ impl Control {
         let configured = configured(&config, &inputs, &mut self.trusts, &self.catalogue, now)?;
         build::route_table(&config.models, &configured, &self.catalogue, &self.aliases, now)
             .map_err(|error| ControlError::Config(vec![error]))?;
-        let (store, keyring, entropy) = (&mut self.store, &self.keyring, &mut *self.entropy);
-        let notes = supply::apply(Means { store, keyring, entropy, now }, &config, &inputs, &configured)?;
-        let before = std::mem::replace(&mut self.stamp, stamp);
+        let (old, new) = (self.stamp.version.to_string(), stamp.version.to_string());
+        let (what, target) = ("config.put", stamp.digest.as_str());
+        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &old, after: &new };
+        let notes = supply::apply(means(self), &config, &inputs, &configured, &audit)?;
         (self.config, self.configured, self.warnings) = (config, configured, warnings.clone());
         self.live = Live { fingerprint: inputs.fingerprint, listener: inputs.listener };
-        self.dirty = Dirty::ALL;
+        (self.stamp, self.dirty) = (stamp, Dirty::ALL);
         self.publish()?;
-        let (old, new) = (before.version.to_string(), self.stamp.version.to_string());
         self.note_all("config", notes);
         self.note("config", format!("configuration version {new} is live (it was {old})"));
-        self.audit(who, None, "config.put", &self.stamp.digest.clone(), &old, &new)?;
         Ok(self.reloaded(true, warnings))
     }
 

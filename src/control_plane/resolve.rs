@@ -50,7 +50,10 @@ pub(super) enum Learned {
     /// Nothing that matters.
     Same,
     /// The lookup failed; what was known still serves, if anything was.
-    Failed,
+    Failed {
+        /// Whether the one before failed too.
+        again: bool,
+    },
 }
 
 // === impl Names ===
@@ -94,7 +97,7 @@ impl Names {
                     known.addresses.clear();
                     return Learned::Changed;
                 }
-                Learned::Failed
+                Learned::Failed { again: known.failures > 1 }
             }
         }
     }
@@ -220,10 +223,11 @@ mod tests {
     fn the_last_good_addresses_serve_while_lookups_fail_but_not_for_ever() {
         let now = Instant::now();
         let mut names = names(now);
-        assert_eq!(names.learn(HOST, None, now), Learned::Failed);
+        assert_eq!(names.learn(HOST, None, now), Learned::Failed { again: false });
+        assert_eq!(names.learn(HOST, None, now), Learned::Failed { again: true });
         names.learn(HOST, found(&["1.1.1.1"], 60), now);
         let hour = now + DNS_STALE_MAX;
-        assert_eq!(names.learn(HOST, None, hour), Learned::Failed);
+        assert_eq!(names.learn(HOST, None, hour), Learned::Failed { again: false });
         assert_eq!(addresses(&names, "https://api.example.com", false), ["1.1.1.1:443"]);
         assert_eq!(names.learn(HOST, None, hour + Duration::from_secs(1)), Learned::Changed);
         assert!(addresses(&names, "https://api.example.com", false).is_empty());

@@ -3,11 +3,11 @@
 use super::events::Events;
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
-use super::providers::{Configured, Trusts};
+use super::providers::{self, Configured, Trusts};
 use super::resolve::Names;
 use super::stats::Stats;
 use super::supply::{self, Means};
-use super::{ConfigSource, Control, ControlError, Dirty, Live, Surroundings, build};
+use super::{ConfigSource, Control, ControlError, Dirty, Live, Surroundings, build, day_of};
 use crate::config::{Config, KeySource, Store as StorePlace, TENANT_DEFAULT};
 use crate::control_plane::access::{Access, Terms};
 use crate::domain::clock::UnixMillis;
@@ -16,7 +16,7 @@ use crate::domain::scope::Scopes;
 use crate::providers::{Catalogue, aliases};
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
-use crate::store::{Store, StoreError};
+use crate::store::{AuditEntry, Store, StoreError};
 use crate::vault::{AccessKeyText, Entropy, Keyring, RootSource};
 use arc_swap::ArcSwap;
 use serde_json::Map;
@@ -93,7 +93,10 @@ impl Control {
         let mut store = Store::open(&store_path)?;
         let keyring = store.unlock(&root_source(&config, &data_dir), &mut *entropy, now)?;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
-        let notes = supply::apply(means, &config, &inputs, &configured)?;
+        let version = stamp.version.to_string();
+        let (who, what, target) = ("start", "config.load", stamp.digest.as_str());
+        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: "", after: &version };
+        let notes = supply::apply(means, &config, &inputs, &configured, &audit)?;
         let minted = match &source {
             ConfigSource::Environment => {
                 mint(Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now })?
@@ -122,6 +125,7 @@ impl Control {
             published: Arc::new(ArcSwap::from_pointee(first)),
             dirty: Dirty { access: true, credentials: true, providers: true, routes: false, settings: true },
             next_end: None,
+            routes_day: day_of(now),
             started,
             events: Events::default(),
             stats: Stats::default(),
@@ -147,7 +151,7 @@ pub(super) fn configured(
     now: UnixMillis,
 ) -> Result<Vec<Configured>, ControlError> {
     let (mut usable, mut faults) = (Vec::with_capacity(config.providers.len()), Vec::new());
-    for provider in &config.providers {
+    for provider in config.providers.iter().filter(|provider| providers::is_spoken(provider)) {
         let authority = inputs.authorities.get(&provider.id).map(Vec::as_slice);
         match Configured::new(provider.clone(), authority, true, trusts, catalogue, now) {
             Ok(provider) => usable.push(provider),

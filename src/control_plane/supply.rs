@@ -13,7 +13,7 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{ProviderId, TenantId};
 use crate::domain::secret::Secret;
 use crate::limits::{CREDENTIAL_RETRIES, CREDENTIAL_TIMEOUT_MS, CREDENTIAL_TIMEOUT_MS_MAX};
-use crate::store::{Origin, Store};
+use crate::store::{AuditEntry, Origin, Store};
 use crate::vault::{Entropy, Keyring};
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ pub(super) struct Means<'a> {
     pub(super) now: UnixMillis,
 }
 
-/// Applies tenants, access keys and provider keys, all or none. Answers what an owner should know.
+/// Applies tenants, access keys and provider keys and notes it in the audit log, all or none. Answers what an owner should know.
 ///
 /// # Errors
 /// The first refusal; then nothing changed.
@@ -34,6 +34,7 @@ pub(super) fn apply(
     config: &Config,
     inputs: &Inputs,
     providers: &[Configured],
+    audit: &AuditEntry<'_>,
 ) -> Result<Vec<String>, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     store.all_or_nothing(|store| {
@@ -41,6 +42,7 @@ pub(super) fn apply(
         means.tenants(config)?;
         let notes = means.access_keys(config, inputs)?;
         means.credentials(inputs, providers)?;
+        means.store.admin().append_audit(audit)?;
         Ok(notes)
     })
 }

@@ -18,6 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
+mod listener;
 mod reloading;
 
 thread_local! {
@@ -372,7 +373,7 @@ fn tenants_are_made_and_destroyed_but_not_behind_the_configurations_back() {
     assert_eq!(control.access_keys(&tenant("beta")).expect_err("gone").status(), 404);
     let rows = control.store.admin().verify_audit().expect("a whole chain (rule A4)");
     let last = control.store.admin().audit_tail(1).expect("read").remove(0);
-    assert_eq!((rows, last.what.as_str(), last.who.as_str()), (3, "tenant.delete", WHO));
+    assert_eq!((rows, last.what.as_str(), last.who.as_str()), (4, "tenant.delete", WHO));
 }
 
 // ---- Reports ----------------------------------------------------------------------------------------------------------------
@@ -492,6 +493,43 @@ fn a_model_that_a_client_made_up_makes_no_series() {
     assert!(metrics.contains("model=\"other\",outcome=\"completed\"} 3") && !metrics.contains("evil"), "rule R5");
 }
 
+#[test]
+fn a_store_that_refuses_loses_nothing_and_counts_nothing_twice() {
+    let house = House::new("refusing");
+    let mut control = house.open(CONFIG);
+    let raw = rusqlite::Connection::open(house.directory.join("igris.db")).expect("opened");
+    raw.execute_batch("ALTER TABLE usage RENAME TO away").expect("renamed");
+    report(&house, "acme", Outcome::Completed, true, Some("1"));
+    control.tick();
+    assert!(control.status()["trouble"].is_string() && control.status()["store"]["ok"] == false);
+    assert!(events(&control).contains("ledger: "), "{}", events(&control));
+    report(&house, "acme", Outcome::Completed, true, Some("1"));
+    control.tick();
+    assert_eq!(house.reports.waiting(), 1, "rule L4: what cannot be booked stays in its queue");
+    raw.execute_batch("ALTER TABLE away RENAME TO usage").expect("renamed");
+    control.tick();
+    assert!(control.status()["trouble"].is_null() && house.reports.waiting() == 0);
+    let total = control.usage(&tenant("acme"), UsagePeriod::Hour, clock()).expect("summed").total;
+    assert_eq!((total.requests, total.cost), (2, Money::parse_usd("2").expect("an amount")));
+}
+
+#[test]
+fn a_model_that_retires_overnight_leaves_the_list() {
+    let house = House::new("retires");
+    let mut control = house.open(CONFIG);
+    let listed = |control: &Control| {
+        let snapshot = control.published().load_full();
+        let routes = snapshot.routes.listed.iter().any(|model| &*model.name == "gpt-4o");
+        (routes, snapshot.providers[1].models.iter().any(|model| &**model == "gpt-4o"))
+    };
+    control.tick();
+    assert_eq!(listed(&control), (true, true));
+    // 2027-01-14T00:00:00Z, its last day.
+    CLOCK.set(1_799_884_800_000);
+    control.tick();
+    assert_eq!(listed(&control), (false, false));
+}
+
 // ---- Names ------------------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -543,4 +581,49 @@ fn the_loop_takes_reports_in_and_stops_with_nothing_left() {
     assert_eq!(house.reports.waiting(), 0);
     let answer = lock(&control).usage(&tenant("acme"), UsagePeriod::Hour, clock()).expect("summed");
     assert_eq!(answer.total.requests, 2);
+}
+
+/// Run alone with `--ignored --nocapture` and `--release` for the figures.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_opening_and_publishing_take() {
+    let house = House::new("speed");
+    let timed = |what: &str, since: Instant| println!("{what}: {:?}", since.elapsed());
+    let start = Instant::now();
+    let mut control = house.open(CONFIG);
+    timed("first start", start);
+    let none = serde_json::Map::new();
+    control
+        .store
+        .all_or_nothing(|store| {
+            for n in 0..10_000 {
+                let name = tenant(&format!("t{n}"));
+                store.admin().ensure_tenant(&name, &control.keyring, &mut OsEntropy, NOW)?;
+                for _ in 0..10 {
+                    let terms = access::Terms { name: "app", scopes: Scopes::INFERENCE, limits: &none, expires: None };
+                    access::Access::new(store, &control.keyring, &mut OsEntropy, NOW).make(&name, &terms)?;
+                }
+            }
+            Ok::<(), ControlError>(())
+        })
+        .expect("stored");
+    let start = Instant::now();
+    control.dirty.access = true;
+    control.publish().expect("published");
+    timed("publishing 100 000 access keys", start);
+    let start = Instant::now();
+    let reloaded = control.reload(WHO, Some(&CONFIG.replace("version = 3", "version = 4"))).expect("fine");
+    timed("reload with 10 000 tenants and 100 000 access keys", start);
+    assert!(reloaded.changed);
+    drop(control);
+    let start = Instant::now();
+    let control = house.open(CONFIG);
+    timed("start with them", start);
+    assert_eq!(control.published().load().access.keys.len(), 100_001);
+    drop(control);
+    let bare = House::new("speed-bare");
+    drop(bare.open(CONFIG));
+    let start = Instant::now();
+    drop(bare.open(CONFIG));
+    timed("start with an existing small store", start);
 }

@@ -2,8 +2,8 @@
 //!
 //! The lock is never held across an await, so that an API call waits for one step at most.
 
-use super::Control;
 use super::resolve::{Found, Learned, Resolver};
+use super::{Control, day_of};
 use crate::limits::INGEST_TICK;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -73,11 +73,17 @@ pub async fn resolve_due(control: &Mutex<Control>, resolver: &Resolver, now: Ins
 }
 
 impl Control {
-    /// One step: reports into the books, ended access keys out of the snapshot, whatever could not be published before.
+    /// One step: reports into the books, ended access keys and retired models out of the snapshot, and whatever could not be
+    /// published before.
     pub fn tick(&mut self) {
         let now = self.now();
         if self.next_end.is_some_and(|end| end <= now) {
             self.dirty.access = true;
+        }
+        if day_of(now) != self.routes_day {
+            self.routes_day = day_of(now);
+            self.configured.iter_mut().for_each(|provider| provider.list_living(&self.catalogue, now));
+            (self.dirty.providers, self.dirty.routes) = (true, true);
         }
         let ingested = self.ingest().map(drop);
         let published = self.publish().map(drop);
@@ -99,8 +105,8 @@ impl Control {
     pub fn learn_addresses(&mut self, host: &str, found: Option<Found>, now: Instant) -> bool {
         match self.names.learn(host, found, now) {
             Learned::Same => false,
-            Learned::Failed => {
-                if !self.names.leads_somewhere(host) {
+            Learned::Failed { again } => {
+                if !again && !self.names.leads_somewhere(host) {
                     self.note("dns", format!("the name {host} cannot be resolved; check it and the name servers"));
                 }
                 false

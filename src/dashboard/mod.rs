@@ -92,7 +92,8 @@ fn file(content_type: &'static str, text: &'static str) -> Response {
 /// Lets in who shows the token, and only to look. A wrong token and none get the same answer (rule V11).
 async fn admit(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
     if request.method() != Method::GET {
-        return Refusal::new(405, "method_not_allowed", "The dashboard only looks; change things with `igris admin`.").into();
+        return Refusal::new(405, "method_not_allowed", "The dashboard only looks; change things with `igris admin`.")
+            .into();
     }
     // A page elsewhere may point its own name at our address; the cookie would not come along, and this answers nothing either.
     if token.is_in_cookie(request.headers()) || token.is_in_authorization(request.headers()) {
@@ -104,7 +105,9 @@ async fn admit(State(token): State<Arc<Token>>, request: Request, next: Next) ->
     let page = request.uri().path() == "/";
     let message = "Open the dashboard by the link with its token that igris printed at start.";
     match page {
-        true => (StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], message).into_response(),
+        true => {
+            (StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], message).into_response()
+        }
         false => Refusal::new(401, "invalid_token", message).into(),
     }
 }

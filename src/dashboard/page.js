@@ -176,7 +176,7 @@ function listen() {
     list.prepend(line);
     while (list.children.length > EVENTS_SHOWN) list.lastElementChild.remove();
   };
-  for (const kind of ["start", "config", "credential", "access_key", "tenant", "dns", "ledger"]) feed.addEventListener(kind, take);
+  feed.addEventListener("message", take);
 }
 
 look();

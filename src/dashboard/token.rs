@@ -42,7 +42,8 @@ impl Token {
 
     pub(super) fn is_in_authorization(&self, fields: &HeaderMap) -> bool {
         let value = fields.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let shown =
+            value.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         shown.is_some_and(|(_, text)| self.is(text.trim()))
     }
 

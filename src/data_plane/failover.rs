@@ -182,7 +182,8 @@ async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'
         request: exchange.id,
     };
     let edits = outbound.edits();
-    let usual = if chat.ask.stream { limits::FIRST_BYTE_STREAMING_DEADLINE } else { limits::FIRST_BYTE_UNARY_DEADLINE };
+    let settings = &exchange.snapshot.settings;
+    let usual = if chat.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
     let call = Call {
         origin: &provider.origin,
         connect_timeout: provider.connect_timeout,

