@@ -22,9 +22,10 @@ use signal_hook::iterator::Signals;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use tokio::net::TcpListener as TcpMetrics;
 use tokio::sync::watch;
 
 /// What `igris serve` was told on its command line.
@@ -63,6 +64,7 @@ pub struct Running {
     control: Shared,
     phase: PhaseSwitch,
     workers: Workers,
+    sockets: Sockets,
     reports: Vec<Arc<CoreReports>>,
     stop: watch::Sender<bool>,
     control_thread: JoinHandle<()>,
@@ -71,6 +73,10 @@ pub struct Running {
 }
 
 type Shared = Arc<Mutex<Control>>;
+
+/// Listening sockets by address and core. Kept beside the workers, so that a worker started again finds its sockets and what waits in
+/// them; emptied when the drain begins, so that the kernel refuses new connections.
+type Sockets = Arc<Mutex<Vec<Vec<TcpListener>>>>;
 
 /// Serves until told to stop.
 pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
@@ -116,6 +122,7 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
         allowed_uids: config.admin.allowed_uids.clone(),
         internal_socket: options.data_dir.join("control.sock"),
         dashboard: options.dashboard.or(config.admin.dashboard),
+        metrics: config.admin.metrics,
         log,
     };
     let drain_timeout = config.server.drain_timeout;
@@ -137,13 +144,14 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
     let phase = PhaseSwitch::default();
     let published = opened.control.published();
     // Sockets last: whoever can connect finds a gateway that is ready.
-    let sockets = listen.iter().map(|address| bind(*address, cores)).collect::<anyhow::Result<Vec<_>>>()?;
-    let addresses = sockets.iter().filter_map(|per_core| per_core.first()?.local_addr().ok()).collect();
+    let bound = listen.iter().map(|address| bind(*address, cores)).collect::<anyhow::Result<Vec<_>>>()?;
+    let addresses = bound.iter().filter_map(|per_core| per_core.first()?.local_addr().ok()).collect();
+    let sockets = Arc::new(Mutex::new(bound));
     let control = Arc::new(Mutex::new(opened.control));
     let (stop, stopped) = watch::channel(false);
     let (control_thread, dashboard_url) = start_control(plan, control.clone(), phase.clone(), stopped)?;
     let connections_max = per_core.min(descriptors_per_core(cores));
-    let workers = start_workers(driver, cores, sockets, published, &reports, &phase, connections_max)?;
+    let workers = start_workers(driver, cores, sockets.clone(), published, &reports, &phase, connections_max)?;
     let minted = opened.minted;
     Ok(Running {
         addresses,
@@ -153,6 +161,7 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
         control,
         phase,
         workers,
+        sockets,
         reports,
         stop,
         control_thread,
@@ -232,7 +241,7 @@ fn descriptors_per_core(cores: usize) -> usize {
 fn start_workers(
     driver: Driver,
     cores: usize,
-    sockets: Vec<Vec<TcpListener>>,
+    sockets: Sockets,
     published: Published,
     reports: &[Arc<CoreReports>],
     phase: &PhaseSwitch,
@@ -240,8 +249,8 @@ fn start_workers(
 ) -> anyhow::Result<Workers> {
     let (reports, phase) = (reports.to_vec(), phase.clone());
     let workers = Workers::start(driver, WorkerSpec::one_per_core(cores), move |index| {
-        // Cloned, so that a worker started again finds its sockets, and what waits in them.
-        let own = sockets.iter().filter_map(|per_core| per_core.get(index.0)?.try_clone().ok()).collect();
+        let bound = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = bound.iter().filter_map(|per_core| per_core.get(index.0)?.try_clone().ok()).collect();
         worker::run(Post {
             index: index.0,
             listeners: own,
@@ -261,6 +270,7 @@ struct ControlPlan {
     allowed_uids: Vec<u32>,
     internal_socket: PathBuf,
     dashboard: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     log: LogFormat,
 }
 
@@ -302,15 +312,20 @@ async fn bind_control(
 ) -> anyhow::Result<(Vec<Task>, Option<String>)> {
     let internal = admin::bind(&plan.internal_socket, &[])?;
     let api = admin::tenant_api::router(control.clone());
-    let waiting = Ceiling::Wait(limits::ADMIN_CONNECTIONS_MAX);
     let socket = admin::bind(&plan.admin_socket, &plan.allowed_uids)?;
     let phase = phase.clone();
     let drain: Drain = Arc::new(move || phase.advance(Phase::Draining));
-    let people = Ceiling::Refuse(limits::ADMIN_CONNECTIONS_MAX);
     let mut tasks = vec![
-        tokio::spawn(admin::serve(internal, api, waiting, stopped.clone())),
-        tokio::spawn(admin::serve(socket, admin::router(control.clone(), drain), people, stopped.clone())),
+        tokio::spawn(admin::serve(internal, api, Ceiling::INTERNAL, stopped.clone())),
+        tokio::spawn(admin::serve(socket, admin::router(control.clone(), drain), Ceiling::ADMIN, stopped.clone())),
     ];
+    if let Some(address) = plan.metrics {
+        let listener = TcpMetrics::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} for metrics; choose another `admin.metrics`"))?;
+        let router = admin::metrics_router(control.clone());
+        tasks.push(tokio::spawn(admin::serve(listener, router, Ceiling::ADMIN, stopped.clone())));
+    }
     let Some(address) = plan.dashboard else { return Ok((tasks, None)) };
     let dashboard = dashboard::bind(address, Token::make(&mut vault::OsEntropy)?).await?;
     let link = dashboard.link()?;
@@ -380,6 +395,7 @@ impl Running {
     /// Lets exchanges finish, cuts what is left, stores the last reports (rule S1).
     fn drain(self) -> anyhow::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let began = Instant::now();
         while self.workers.alive() > 0 {
             let streams: u64 = self.sum(|gauges| gauges.streams.load(Ordering::Relaxed));

@@ -81,7 +81,11 @@ impl Refusal {
 
     /// 405 for a path that answers other methods.
     pub fn wrong_method() -> Self {
-        Self::new(405, "method_not_allowed", "This path does not answer that method; the `allow` field says which.")
+        Self::new(
+            405,
+            "method_not_allowed",
+            "This path exists but does not answer that method; check whether GET, POST or DELETE was meant.",
+        )
     }
 
     /// With every reason, as a refused configuration has many.

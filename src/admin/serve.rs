@@ -5,7 +5,8 @@
 
 use super::answer::Refusal;
 use crate::limits::{
-    ACCEPT_BACK_OFF, ADMIN_BODY_BYTES_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_REQUEST_DEADLINE, CONFIG_BYTES_MAX, CUT_GRACE,
+    ACCEPT_BACK_OFF, ADMIN_BODY_BYTES_MAX, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_REQUEST_DEADLINE,
+    CONFIG_BYTES_MAX, CONTROL_CONNECTIONS_MAX, CUT_GRACE, DASHBOARD_CONNECTIONS_MAX,
 };
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -34,6 +35,15 @@ pub enum Ceiling {
     Refuse(usize),
     /// One more waits: for the data plane, whose clients have deadlines of their own.
     Wait(usize),
+}
+
+impl Ceiling {
+    /// Of the admin socket (rule A3).
+    pub const ADMIN: Self = Self::Refuse(ADMIN_CONNECTIONS_MAX);
+    /// Of the internal socket.
+    pub const INTERNAL: Self = Self::Wait(CONTROL_CONNECTIONS_MAX);
+    /// Of the dashboard, and of a metrics listener.
+    pub const DASHBOARD: Self = Self::Refuse(DASHBOARD_CONNECTIONS_MAX);
 }
 
 /// Serves until `stop` is true, or its sender is gone; then what is in flight has [`CUT_GRACE`] to finish. Requests carry the peer's

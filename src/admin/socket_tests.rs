@@ -29,7 +29,7 @@ impl Drop for Place {
 }
 
 fn refusal(outcome: io::Result<AdminSocket>) -> String {
-    outcome.err().expect("refused").to_string()
+    outcome.expect_err("refused").to_string()
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::get;
+use serde_json::Value;
 
 /// Who asks, by the data plane's word.
 pub struct Principal {
@@ -94,8 +95,24 @@ async fn usage(State(control): State<Shared>, asks: Principal, At(tenant): At<St
 async fn stats(State(control): State<Shared>, asks: Principal, At(provider): At<String>) -> Outcome {
     asks.needs(Scope::Inference)?;
     let figures = locked(&control).provider_stats(&provider);
-    fine(&figures.ok_or_else(|| Refusal::no_such("provider", "GET /v1/providers"))?)
+    let mut figures = figures.ok_or_else(|| Refusal::no_such("provider", "GET /v1/providers"))?;
+    if let (false, Value::Object(figures)) = (asks.is_operators(), &mut figures) {
+        figures.retain(|member, _| SHARED_FIGURES.contains(&member.as_str()));
+    }
+    fine(&figures)
 }
+
+/// Figures are kept over all tenants. How fast and how sound a provider is concerns everybody who uses it; how much others ask and
+/// pay, and what went wrong for them, does not (rule T3).
+const SHARED_FIGURES: [&str; 7] = [
+    "name",
+    "latency_ms_mean",
+    "latency_ms_p50",
+    "latency_ms_p95",
+    "latency_ms_p99",
+    "error_rate",
+    "circuit_breaker_state",
+];
 
 // === impl Principal ===
 
@@ -103,12 +120,17 @@ impl Principal {
     /// The tenant of a path, if this principal may act for it in this way. First whose it is, then whether the scope is there: a key
     /// without the scope learns nothing about other tenants either.
     fn acts_for(&self, tenant: &str, scope: Scope, uri: &Uri) -> Result<TenantId, Refusal> {
-        let operator = self.tenant.as_str() == TENANT_DEFAULT && self.scopes.has(Scope::Admin);
+        let operator = self.is_operators() && self.scopes.has(Scope::Admin);
         if self.tenant.as_str() != tenant && !(operator && is_name(tenant)) {
             return Err(Refusal::no_such_path(uri.path()));
         }
         self.needs(scope)?;
         Ok(TenantId::new(tenant))
+    }
+
+    /// Whether the key is of the operator's own tenant.
+    fn is_operators(&self) -> bool {
+        self.tenant.as_str() == TENANT_DEFAULT
     }
 
     fn needs(&self, scope: Scope) -> Result<(), Refusal> {

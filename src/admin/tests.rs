@@ -101,6 +101,22 @@ async fn a_missing_scope_is_403_and_admin_has_them_all() {
 }
 
 #[tokio::test]
+async fn t3_a_tenant_does_not_see_what_others_ask_and_pay() {
+    let house = internal();
+    let request = "GET /v1/providers/openai/stats";
+    let own = as_principal(&house, &principal("default", "inference"), request, "").await.json();
+    assert!(own["requests"].is_number() && own["cost_usd"].is_number(), "{own}");
+    let shared = as_principal(&house, &principal("acme", "admin"), request, "").await.json();
+    assert!(shared["latency_ms_p99"].is_number() && shared["error_rate"].is_number(), "{shared}");
+    for member in ["requests", "input_tokens", "output_tokens", "cost_usd", "alpha", "beta", "last_error"] {
+        assert!(shared.get(member).is_none(), "{member} in {shared}");
+    }
+    as_principal(&house, &principal("acme", "inference"), "GET /v1/providers/nobody/stats", "")
+        .await
+        .refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_bad_body_is_refused_by_the_name_of_its_member() {
     let house = internal();
     let who = principal("acme", "keys");

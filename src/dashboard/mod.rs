@@ -9,7 +9,6 @@ mod token;
 pub use token::Token;
 
 use crate::admin::{self, Ceiling, Refusal, Shared};
-use crate::limits::DASHBOARD_CONNECTIONS_MAX;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -61,7 +60,7 @@ impl Dashboard {
     /// Serves until `stop` is true.
     pub async fn serve(self, control: Shared, stop: watch::Receiver<bool>) {
         let router = router(control, self.token);
-        admin::serve(self.listener, router, Ceiling::Refuse(DASHBOARD_CONNECTIONS_MAX), stop).await;
+        admin::serve(self.listener, router, Ceiling::DASHBOARD, stop).await;
     }
 }
 

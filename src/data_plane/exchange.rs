@@ -78,7 +78,7 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         began: Instant::now(),
         waited: Duration::ZERO,
         attempts: 0,
-        persist: head.persist() && !last && core.phase() == Phase::Serving,
+        persist: head.persist() && !last,
         version: head.version(),
         head_only: head.method() == Method::Head,
         date: core.date(),
@@ -188,7 +188,12 @@ enum ReadTrouble {
 impl Exchange<'_> {
     /// What stands in every answer of this exchange.
     pub fn stamp(&self) -> Stamp<'_> {
-        Stamp { request: self.id, date: &self.date, persist: self.persist, head_only: self.head_only }
+        Stamp { request: self.id, date: &self.date, persist: self.persists(), head_only: self.head_only }
+    }
+
+    /// Whether the connection stays open: not if the process has begun to go down in the meantime (rule S1).
+    fn persists(&self) -> bool {
+        self.persist && self.core.phase() == Phase::Serving
     }
 
     /// Our own time so far, microseconds.
@@ -333,7 +338,7 @@ impl Exchange<'_> {
     pub async fn finish(&mut self, down: &mut Downstream) -> Next {
         match down.flush().await {
             Err(_) => Next::Abort,
-            Ok(()) if self.persist => Next::Continue,
+            Ok(()) if self.persists() => Next::Continue,
             Ok(()) => Next::Close,
         }
     }

@@ -53,7 +53,7 @@ const RESERVED: [Reserved; 13] = [
     },
     Reserved {
         name: "thread::sleep",
-        modules: &["cli", "demo", "src/rt/workers.rs"],
+        modules: &["app", "cli", "demo", "src/rt/workers.rs"],
         why: BLOCKS,
         remedy: "wait on the runtime's timer",
     },
