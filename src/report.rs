@@ -85,7 +85,8 @@ pub struct AttemptReport {
 
 /// The waist's return path of one core.
 pub struct CoreReports {
-    queue: ArrayQueue<AttemptReport>,
+    /// Boxed, so that a queue with room for a burst takes memory only as the burst comes.
+    queue: ArrayQueue<Box<AttemptReport>>,
     /// Read by the control plane at leisure; written by this core alone.
     pub gauges: CoreGauges,
 }
@@ -126,7 +127,7 @@ impl CoreReports {
     /// Hands a record over; false if there was no room. The room was reserved at admission: a refusal is an error in that arithmetic.
     #[must_use]
     pub fn push(&self, report: AttemptReport) -> bool {
-        self.queue.push(report).is_ok()
+        self.queue.push(Box::new(report)).is_ok()
     }
 
     /// How many records wait to be taken.
@@ -136,7 +137,7 @@ impl CoreReports {
 
     /// Takes the oldest record; control side.
     pub fn pop(&self) -> Option<AttemptReport> {
-        self.queue.pop()
+        self.queue.pop().map(|report| *report)
     }
 }
 

@@ -64,6 +64,8 @@ struct Trail {
     retry_after: Option<Duration>,
     dead_providers: Vec<ProviderIx>,
     dead_credentials: Vec<CredentialId>,
+    /// How many of them broke off.
+    broken: usize,
     over: bool,
 }
 
@@ -89,7 +91,7 @@ pub async fn run(
         let mut report = open_report(exchange, chat, candidate, provider);
         let passage = Passage { chat, candidate, provider, policy: plan.policy };
         let outcome = try_one(exchange, down, &passage, &mut report).await;
-        let sent = report.outcome != Outcome::Unreachable;
+        let (sent, broken) = (report.outcome != Outcome::Unreachable, report.outcome == Outcome::Broken);
         reports.push(exchange, report);
         match outcome {
             Tryout::Served(next) => {
@@ -102,6 +104,7 @@ pub async fn run(
             }
             Tryout::Failed(refusal) => {
                 park(exchange, candidate, &refusal.fault);
+                trail.broken += usize::from(broken);
                 trail.over |= sent && chat.received.body().len() > limits::REPLAY_BYTES_MAX;
                 trail.note(candidate, provider, refusal);
             }
@@ -334,6 +337,10 @@ impl Trail {
         if all(FaultClass::RateLimit) {
             let wait = self.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN);
             return Fault::RateLimited { retry_after_s: wait.as_secs_f64().ceil() as u64 };
+        }
+        if self.broken == self.classes.len() {
+            let provider = self.tried.last().map(|tried| tried.provider.clone()).unwrap_or_default();
+            return Fault::UpstreamBroken { provider };
         }
         match last.fault.class {
             FaultClass::Timeout => Fault::UpstreamTimeout,

@@ -41,6 +41,8 @@ pub enum Fault {
     AllUnavailable { tried: Vec<Tried> },
     /// No first byte in time.
     UpstreamTimeout,
+    /// What came back was no HTTP, or broke off before it was an answer (rule H16).
+    UpstreamBroken { provider: String },
     /// The provider refused the request itself: its words, scrubbed, with its status.
     Refused { status: u16, class: FaultClass, message: String, code: Option<String>, param: Option<String> },
     /// The control plane did not answer.
@@ -88,7 +90,7 @@ impl Fault {
             Fault::UnknownPath { .. } | Fault::ModelNotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
             Fault::Overloaded | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
-            Fault::ProviderAuthentication { .. } => 502,
+            Fault::ProviderAuthentication { .. } | Fault::UpstreamBroken { .. } => 502,
             Fault::RateLimited { .. } => 429,
             Fault::UpstreamTimeout => 504,
         }
@@ -113,6 +115,7 @@ impl Fault {
             Fault::RateLimited { .. } => "rate_limit_exceeded",
             Fault::AllUnavailable { .. } => "all_providers_unavailable",
             Fault::UpstreamTimeout => "upstream_timeout",
+            Fault::UpstreamBroken { .. } => "upstream_broken",
             Fault::Refused { code, class, .. } => code.as_deref().unwrap_or(class.as_str()),
             Fault::ControlUnavailable => "control_plane_unavailable",
         }
@@ -187,6 +190,9 @@ impl Fault {
             Fault::AllUnavailable { tried } => all_unavailable(tried).into(),
             Fault::UpstreamTimeout => {
                 "The provider sent no answer in time; retry, or raise the provider's `timeout`.".into()
+            }
+            Fault::UpstreamBroken { provider } => {
+                format!("The answer of {provider} broke off or was not HTTP; retry, and check the provider's address.").into()
             }
             Fault::Refused { message, .. } => Cow::Borrowed(message),
             Fault::ControlUnavailable => {
