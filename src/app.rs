@@ -10,8 +10,9 @@ use crate::dashboard::{self, Token};
 use crate::data_plane::per_core::{Phase, PhaseSwitch};
 use crate::data_plane::worker::{self, Post};
 use crate::domain::clock::UnixMillis;
+use crate::domain::text::bounded;
 use crate::limits;
-use crate::report::CoreReports;
+use crate::report::{AttemptReport, CoreReports};
 use crate::rt::{self, Driver, DriverChoice, WorkerSpec, Workers};
 use crate::snapshot::{ConfigStamp, Published};
 use crate::telemetry::{self, LogFormat};
@@ -45,6 +46,8 @@ pub struct ServeOptions {
     pub io: Option<DriverChoice>,
     /// How log lines look.
     pub log: Option<LogFormat>,
+    /// Whether every attempt has its log line.
+    pub verbose: bool,
     /// Whether to go on where core dumps cannot be forbidden.
     pub insecure_dumps: bool,
     /// Address of the dashboard instead of the configured one.
@@ -128,7 +131,7 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
     let drain_timeout = config.server.drain_timeout;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let per_core = config.server.limits.connections_per_core;
-    let opened = Control::open(Start {
+    let mut opened = Control::open(Start {
         config,
         stamp,
         source,
@@ -141,6 +144,11 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
         clock: UnixMillis::now,
         entropy: Box::new(vault::OsEntropy),
     })?;
+    if options.verbose {
+        opened.control.observe(Box::new(move |report| {
+            telemetry::log(log, &attempt_time(report), "attempt", &attempt_line(report))
+        }));
+    }
     let phase = PhaseSwitch::default();
     let published = opened.control.published();
     // Sockets last: whoever can connect finds a gateway that is ready.
@@ -359,6 +367,28 @@ fn print_events(log: LogFormat, control: &Shared, last: &mut u64) {
         telemetry::log(log, &event.at, event.kind, &event.text);
     }
     *last = events.last().map_or(*last, |event| event.sequence);
+}
+
+fn attempt_time(report: &AttemptReport) -> String {
+    report.started.to_rfc3339()
+}
+
+/// One attempt on one line: ids, names and figures, no text of client or provider (rule R1).
+fn attempt_line(report: &AttemptReport) -> String {
+    format!(
+        "{} tenant={} provider={} model={} outcome={} status={} input={} output={} cost_usd={} first_byte_us={} total_us={}",
+        report.exchange,
+        report.tenant,
+        report.provider,
+        bounded(&report.model, limits::LOG_TEXT_BYTES_MAX),
+        report.outcome.name(),
+        report.status,
+        report.usage.input,
+        report.usage.output,
+        report.cost.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string()),
+        report.first_byte_us,
+        report.total_us
+    )
 }
 
 // ---- Signals and the end ----------------------------------------------------------------------------------------------------

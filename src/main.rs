@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             workers: args.workers.map(usize::from),
             io: args.io.map(driver),
             log: log.format.map(format),
+            verbose: log.verbose > 0,
             insecure_dumps: args.insecure_dumps,
             dashboard: None,
         }),

@@ -9,6 +9,7 @@ use crate::domain::scope::Scopes;
 use crate::domain::secret::Secret;
 use crate::providers::{Catalogue, ProviderSpec};
 use crate::routing::glob::NamePattern;
+use crate::routing::policy::Policy;
 use crate::routing::resolve::ModelTable;
 use crate::vault::access_key::Pepper;
 use arc_swap::ArcSwap;
@@ -251,54 +252,6 @@ pub struct ListedModel {
     pub name: Arc<str>,
     /// Who may answer, in order of preference.
     pub providers: Vec<ProviderIx>,
-}
-
-/// How the targets of a route are ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Sampled from what each target has earned.
-    Thompson,
-    /// Fastest first.
-    Latency,
-    /// Cheapest first.
-    Cost,
-    /// Best first, by the owner's table.
-    Quality,
-    /// By weight, at random.
-    Weighted,
-    /// As listed.
-    Ordered,
-    /// Fastest first, a second one when the deadline is in danger.
-    Hedged,
-}
-
-impl Policy {
-    /// The name in configuration and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Policy::Thompson => "thompson",
-            Policy::Latency => "latency",
-            Policy::Cost => "cost",
-            Policy::Quality => "quality",
-            Policy::Weighted => "weighted",
-            Policy::Ordered => "ordered",
-            Policy::Hedged => "hedged",
-        }
-    }
-
-    /// Reads a name, the product's long forms included (`thompson-sampling`, `cost-optimized`, …).
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "thompson" | "thompson-sampling" => Policy::Thompson,
-            "latency" | "latency-optimized" => Policy::Latency,
-            "cost" | "cost-optimized" => Policy::Cost,
-            "quality" | "quality-optimized" => Policy::Quality,
-            "weighted" => Policy::Weighted,
-            "ordered" => Policy::Ordered,
-            "hedged" => Policy::Hedged,
-            _ => return None,
-        })
-    }
 }
 
 impl Snapshot {

@@ -380,3 +380,20 @@ fn a_very_long_answer_passes_whole() {
     let expected = igris_load::load::Expectation::new(body.as_bytes(), Some("gpt-4o")).expect("good");
     expected.check(&answer.body).expect("the same bytes");
 }
+
+#[test]
+fn a_name_leads_to_the_address_where_somebody_listens() {
+    // The simulator listens on 127.0.0.1; `localhost` may stand for ::1 as well, and that one is refused first (RFC 8305).
+    let simulator = healthy();
+    let url = simulator.base_url().replace("127.0.0.1", "localhost");
+    let gateway = Gateway::builder().own_provider("p1", &url, "").ordered(&["p1"]).start();
+    let began = Instant::now();
+    let answer = loop {
+        let answer = gateway.chat(&any(""));
+        // The name is looked up beside the start: until then there is no address.
+        if answer.status != 503 || began.elapsed() > SOON {
+            break answer;
+        }
+    };
+    must_be_served_by(&answer, "p1", "1");
+}

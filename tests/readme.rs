@@ -47,8 +47,11 @@ fn provider_table() -> String {
     let waiting: Vec<&Row> = ROWS.iter().filter(|row| !row.dialect.is_spoken()).collect();
     if !waiting.is_empty() {
         let names: Vec<&str> = waiting.iter().map(|row| row.id).collect();
-        let _ =
-            writeln!(table, "\nKnown by name, and refused until their own formats are spoken: {}.", names.join(", "));
+        let _ = writeln!(
+            table,
+            "\nKnown by name, and left out with a warning until their own formats are spoken: {}.",
+            names.join(", ")
+        );
     }
     table
 }

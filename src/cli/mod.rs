@@ -45,7 +45,7 @@ pub struct LogArgs {
     /// Form of log lines on stderr: json | text
     #[arg(long = "log", global = true, value_name = "FORMAT", value_parser = log_format())]
     pub format: Option<LogFormat>,
-    /// Say more; twice, say everything
+    /// One log line for every attempt at a provider
     #[arg(short = 'v', global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -21,11 +21,12 @@ mod server;
 mod sidecar;
 pub mod unit;
 
+pub use crate::routing::policy::Policy;
 pub use access::{AccessKey, KeyLimits, TENANT_DEFAULT, Tenant};
 pub use base_url::{BaseUrl, Reach, reach};
 pub use bounds::Limits;
 pub use cidr::Cidr;
-pub use model::{Model, Policy, Target};
+pub use model::{Model, Target};
 pub use operation::{Admin, Durability, KeySource, Log, LogFormat, LogLevel, Store, Trust};
 pub use problem::{Complaint, Place, Problem, Problems, Severity};
 pub use provider::{ExtraHeader, Provider};

@@ -7,6 +7,7 @@ use super::problem::{Findings, quoted, suggestion};
 use super::read::At;
 use super::{Known, Provider, raw};
 use crate::domain::id::ProviderId;
+use crate::routing::policy::{POLICIES, Policy};
 
 /// One name or pattern and its targets.
 #[derive(Clone, Debug)]
@@ -30,53 +31,7 @@ pub struct Target {
     pub weight: u32,
 }
 
-/// How a target is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Policy {
-    /// Thompson sampling over reward.
-    #[default]
-    Thompson,
-    /// Fastest first.
-    Latency,
-    /// Cheapest first.
-    Cost,
-    /// Best first.
-    Quality,
-    /// By weight, at random.
-    Weighted,
-    /// In the order of the file.
-    Ordered,
-    /// A second target is asked when the first is slow (rule Q4).
-    Hedged,
-}
-
-const POLICIES: &[(&str, Policy)] = &[
-    ("thompson", Policy::Thompson),
-    ("latency", Policy::Latency),
-    ("cost", Policy::Cost),
-    ("quality", Policy::Quality),
-    ("weighted", Policy::Weighted),
-    ("ordered", Policy::Ordered),
-    ("hedged", Policy::Hedged),
-    // The names of the product's pages.
-    ("thompson-sampling", Policy::Thompson),
-    ("latency-optimized", Policy::Latency),
-    ("cost-optimized", Policy::Cost),
-    ("quality-optimized", Policy::Quality),
-];
 const WEIGHT_MAX: u64 = 1_000_000;
-
-impl Policy {
-    /// Reads a policy by its name or the product's alias for it.
-    pub fn parse(text: &str) -> Option<Self> {
-        POLICIES.iter().find(|(word, _)| *word == text).map(|(_, policy)| *policy)
-    }
-
-    /// Its own name, `thompson` and so on.
-    pub fn as_str(self) -> &'static str {
-        POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(word, _)| word)
-    }
-}
 
 /// All entries as meant. Two entries of one name are refused.
 pub(super) fn models(

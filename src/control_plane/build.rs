@@ -13,7 +13,7 @@ use crate::limits::CREDENTIAL_TIMEOUT_MS;
 use crate::providers::Catalogue;
 use crate::routing::resolve::{Alias, ModelTable, Resolution, Resolver, Route, Routes, Target};
 use crate::snapshot::{
-    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, Policy, ProviderIx, RouteTable, Settings,
+    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RouteTable, Settings,
 };
 use crate::store::{CredentialState, Origin, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -137,7 +137,7 @@ pub(super) fn route_table(
         (!living.is_empty()).then(|| ListedModel { name: Arc::from(name), providers: living })
     });
     let listed = listed.collect();
-    let policies = models.iter().map(|model| policy(model.policy)).collect();
+    let policies = models.iter().map(|model| model.policy).collect();
     Ok(RouteTable { models: table, policies, catalogue: catalogue.clone(), listed })
 }
 
@@ -172,18 +172,6 @@ fn route(model: &config::Model) -> Route {
         weight: target.weight,
     };
     Route { name: model.name.clone(), targets: model.targets.iter().map(target).collect() }
-}
-
-fn policy(policy: config::Policy) -> Policy {
-    match policy {
-        config::Policy::Thompson => Policy::Thompson,
-        config::Policy::Latency => Policy::Latency,
-        config::Policy::Cost => Policy::Cost,
-        config::Policy::Quality => Policy::Quality,
-        config::Policy::Weighted => Policy::Weighted,
-        config::Policy::Ordered => Policy::Ordered,
-        config::Policy::Hedged => Policy::Hedged,
-    }
 }
 
 /// What an owner set for one key; the usual figure stands for none, and then the kind of answer decides.

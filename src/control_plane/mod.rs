@@ -45,7 +45,7 @@ use crate::config::Config;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
 use crate::providers::{Catalogue, table};
-use crate::report::CoreReports;
+use crate::report::{AttemptReport, CoreReports};
 use crate::routing::resolve::Alias;
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
 use crate::store::{Store, StoreError};
@@ -102,7 +102,12 @@ pub struct Control {
     ingest: Ingest,
     /// What keeps going wrong, until it goes right.
     trouble: Option<String>,
+    /// Who is told of every attempt.
+    observer: Option<Observer>,
 }
+
+/// Is told of every attempt once it is in the books.
+pub type Observer = Box<dyn FnMut(&AttemptReport) + Send>;
 
 /// What the live configuration refers to.
 struct Live {
@@ -203,7 +208,7 @@ impl Control {
     /// # Errors
     /// The store refuses; nothing is lost, and the next call tries again.
     pub fn ingest(&mut self) -> Result<usize, ControlError> {
-        let Self { ingest, store, reports, stats, configured, catalogue, .. } = self;
+        let Self { ingest, store, reports, stats, configured, catalogue, observer, .. } = self;
         let taken = ingest.take(store, reports, |report| {
             let provider = configured.iter().find(|provider| provider.config.id == report.provider);
             let is_listed = provider.is_some_and(|provider| {
@@ -212,8 +217,16 @@ impl Control {
                     || provider.models.iter().any(|model| **model == *report.model)
             });
             stats.count(report, is_listed);
+            if let Some(observer) = observer {
+                observer(report);
+            }
         })?;
         Ok(taken)
+    }
+
+    /// From now on `observer` is told of every attempt.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
     }
 
     /// What a tenant used up to `now`, everything that was reported so far included.

@@ -1,6 +1,6 @@
 //! Where providers' names lead: looked up in time, checked each time (rule T5), believed for their TTL within bounds.
 //!
-//! [`Names`] is the memory and does no I/O; [`Resolver`] asks the system's name servers and `/etc/hosts`. While lookups fail the last
+//! `Names` is the memory and does no I/O; [`Resolver`] asks the system's name servers and `/etc/hosts`. While lookups fail the last
 //! good addresses serve for [`DNS_STALE_MAX`]. Addresses that are not allowed are left out when they are handed on, so that a name
 //! which begins to lead inside is cut off at the next lookup.
 

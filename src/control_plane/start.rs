@@ -131,6 +131,7 @@ impl Control {
             stats: Stats::default(),
             ingest,
             trouble: None,
+            observer: None,
         };
         control.note_all("config", notes);
         control.publish()?;

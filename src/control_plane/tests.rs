@@ -217,7 +217,7 @@ fn a_configuration_becomes_a_snapshot() {
     let route = snapshot.routes.models.resolve("gpt-4").expect("the owner's name");
     let offers: Vec<_> = route.candidates.iter().map(|c| (c.offer, &*c.model, c.weight)).collect();
     assert_eq!(offers, [(1, "gpt-4o", 1), (0, "llama", 2)]);
-    assert_eq!(snapshot.routes.policies, [crate::snapshot::Policy::Ordered]);
+    assert_eq!(snapshot.routes.policies, [crate::routing::policy::Policy::Ordered]);
     let listed =
         |name: &str| snapshot.routes.listed.iter().find(|model| &*model.name == name).map(|m| m.providers.clone());
     assert_eq!(listed("gpt-4"), Some(vec![ProviderIx(1), ProviderIx(0)]), "the owner's names are always shown");

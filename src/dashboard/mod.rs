@@ -111,7 +111,8 @@ async fn admit(State(token): State<Arc<Token>>, request: Request, next: Next) ->
     }
 }
 
-/// The cookie, and the address without the token: it stays out of history and of the address bar.
+/// The cookie, and the address without the token, so that the address bar and the list of pages to go back to do not hold it. A browser may keep
+/// the link itself in its history; it is good for the life of this process.
 fn enter(token: &Token) -> Response {
     let cookie = HeaderValue::try_from(token.cookie());
     let Ok(mut cookie) = cookie else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };

@@ -113,16 +113,19 @@ function lastError(error) {
 }
 
 function showUsage(usage) {
-  const line = (name, sums) => [
+  const line = (name, kind, sums) => [
     [name],
+    [kind],
     [count(sums.requests), "number"],
     [count(sums.attempts), "number"],
     [count(sums.input_tokens), "number"],
     [count(sums.output_tokens), "number"],
     [money(sums.cost_usd), "number"],
   ];
-  const group = (sums) => Object.entries(sums).map(([name, values]) => line(name, values));
-  rows("usage-rows", [line("all", usage), ...group(usage.by_provider), ...group(usage.by_model)]);
+  const group = (kind, sums) => Object.entries(sums).map(([name, values]) => line(name, kind, values));
+  rows("usage-rows", [
+    line("all", "sum", usage), ...group("provider", usage.by_provider), ...group("model", usage.by_model),
+  ]);
 }
 
 function showTenants(list) {

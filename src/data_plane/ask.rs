@@ -9,7 +9,7 @@ use crate::http::head::{KnownField, RequestHead};
 use crate::json::scan::{self, Names};
 use crate::json::text;
 use crate::json::{JsonFault, Kind, Member, ObjectSpan};
-use crate::snapshot::Policy;
+use crate::routing::policy::Policy;
 
 static NAMES: Names = Names::new(&[
     "model",

@@ -119,10 +119,9 @@ async fn chat(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Request
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    let received = match exchange.read(down, head, head_bytes).await {
+    let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
-        Err(ReadTrouble::Gone) => return Next::Abort,
-        Err(ReadTrouble::Fault { fault, unread }) => return exchange.refuse(down, &fault, unread).await,
+        Err(next) => return next,
     };
     let ask = match Ask::read(received.body(), head, received.head()) {
         Ok(ask) => ask,
@@ -145,10 +144,9 @@ async fn control(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    let received = match exchange.read(down, head, head_bytes).await {
+    let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
-        Err(ReadTrouble::Gone) => return Next::Abort,
-        Err(ReadTrouble::Fault { fault, unread }) => return exchange.refuse(down, &fault, unread).await,
+        Err(next) => return next,
     };
     match forward::run(exchange, down, &key, head, &received).await {
         Ok(next) => next,
@@ -230,7 +228,20 @@ impl Exchange<'_> {
         }
     }
 
-    /// Reads the whole request.
+    /// Reads the whole request, or answers why not.
+    async fn receive(
+        &mut self,
+        down: &mut Downstream,
+        head: &RequestHead,
+        head_bytes: usize,
+    ) -> Result<Received, Next> {
+        match self.read(down, head, head_bytes).await {
+            Ok(received) => Ok(received),
+            Err(ReadTrouble::Gone) => Err(Next::Abort),
+            Err(ReadTrouble::Fault { fault, unread }) => Err(self.refuse(down, &fault, unread).await),
+        }
+    }
+
     async fn read(
         &self,
         down: &mut Downstream,

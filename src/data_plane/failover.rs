@@ -90,7 +90,9 @@ pub async fn run(
         exchange.attempts += 1;
         let mut report = open_report(exchange, chat, candidate, provider);
         let passage = Passage { chat, candidate, provider, policy: plan.policy };
+        let began = Instant::now();
         let outcome = try_one(exchange, down, &passage, &mut report).await;
+        report.total_us = micros(began.elapsed());
         let (sent, broken) = (report.outcome != Outcome::Unreachable, report.outcome == Outcome::Broken);
         reports.push(exchange, report);
         match outcome {
@@ -133,18 +135,6 @@ fn budget(candidate: &Candidate) -> u32 {
 }
 
 async fn try_one(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    passage: &Passage<'_>,
-    report: &mut AttemptReport,
-) -> Tryout {
-    let began = Instant::now();
-    let outcome = ask_and_relay(exchange, down, passage, report).await;
-    report.total_us = micros(began.elapsed());
-    outcome
-}
-
-async fn ask_and_relay(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     passage: &Passage<'_>,

@@ -7,7 +7,7 @@ use crate::domain::money::Money;
 use crate::domain::token::Usage;
 use crate::json::splice::escape_into;
 use crate::metering::price::{self, Cost, Price};
-use crate::snapshot::Policy;
+use crate::routing::policy::Policy;
 use std::io::Write as _;
 
 /// What one answer cost; `None` where the price or the usage is unknown.
@@ -62,7 +62,7 @@ impl Metadata<'_> {
         // Writing to a Vec does not fail.
         let _ = write!(out, ",\"latency_ms\":{},\"trace_id\":\"{}\",\"tenant_id\":", self.latency_ms, self.trace_id);
         escape_into(self.tenant.as_str(), out);
-        let _ = write!(out, ",\"routing_decision\":\"{}\",\"attempts\":{}", self.policy.name(), self.attempts);
+        let _ = write!(out, ",\"routing_decision\":\"{}\",\"attempts\":{}", self.policy.as_str(), self.attempts);
     }
 
     fn write_breakdown(&self, out: &mut Vec<u8>) {

@@ -10,8 +10,9 @@ use crate::domain::text::bounded;
 use crate::limits;
 use crate::metering::price::Price;
 use crate::providers::table;
+use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
-use crate::snapshot::{AccessKey, Credential, Policy, ProviderIx, Snapshot};
+use crate::snapshot::{AccessKey, Credential, ProviderIx, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
 

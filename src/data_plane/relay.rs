@@ -21,8 +21,9 @@ use crate::http::write;
 use crate::limits;
 use crate::metering::usage;
 use crate::report::{Held, Outcome};
+use crate::routing::policy::Policy;
 use crate::rt::{self, Buf};
-use crate::snapshot::{Policy, Provider};
+use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
 use memchr::memmem;
 use std::time::Instant;
@@ -85,7 +86,7 @@ pub async fn collect(
     max: usize,
 ) -> Result<Buf, Failure> {
     let mut body = Buf::lease(answer.body.remaining().map_or(0, |length| length.min(max as u64) as usize));
-    while take_available(answer, &mut body)? == More::Wanted {
+    while take_available(answer, |piece| body.extend(piece))? == More::Wanted {
         if body.len() > max {
             return Err(Failure::Broken);
         }
@@ -100,8 +101,8 @@ enum More {
     Ended,
 }
 
-/// Moves the payload that has arrived into `body`.
-fn take_available(answer: &mut Answer, body: &mut Buf) -> Result<More, Failure> {
+/// Hands the payload that has arrived to `each`, piece by piece.
+fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<More, Failure> {
     let Answer { upstream, body: reader, .. } = answer;
     let input = upstream.transport.input();
     loop {
@@ -110,7 +111,7 @@ fn take_available(answer: &mut Answer, body: &mut Buf) -> Result<More, Failure> 
         }
         let step = reader.feed(input.bytes()).map_err(|_| Failure::Broken)?;
         if let Step::Data { data, .. } = &step {
-            body.extend(&input.bytes()[data.clone()]);
+            each(&input.bytes()[data.clone()]);
         }
         input.consume(step.consumed());
         if matches!(step, Step::NeedMore { .. }) {
@@ -214,12 +215,14 @@ pub async fn events(
     let mut begun = false;
     let mut piece = Vec::new();
     let ended = loop {
-        let fed = feed(exchange, passage, &mut answer, &mut relay, &mut piece);
+        let mut write =
+            |facts: &StreamFacts, out: &mut Vec<u8>| metadata(exchange, passage, facts.usage).write_member(out);
+        let fed = take_available(&mut answer, |bytes| relay.feed(bytes, &mut piece, &mut write));
         if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
             return Relayed::Fault(error_in_stream(passage, &piece));
         }
         if let Ok(More::Ended) = fed {
-            relay.finish(&mut piece, &mut |facts, out| metadata(exchange, passage, facts.usage).write_member(out));
+            relay.finish(&mut piece, &mut write);
         }
         if !piece.is_empty() {
             let out = down.output().vec_mut();
@@ -254,33 +257,6 @@ pub async fn events(
             served(next, outcome, relay.facts())
         }
         Ok(()) => end_stream(exchange, down, passage, answer, &mut relay, framer, begun).await,
-    }
-}
-
-/// Hands what has arrived to the relay.
-fn feed(
-    exchange: &Exchange<'_>,
-    passage: &Passage<'_>,
-    answer: &mut Answer,
-    relay: &mut StreamRelay,
-    piece: &mut Vec<u8>,
-) -> Result<More, Failure> {
-    let Answer { upstream, body: reader, .. } = answer;
-    let input = upstream.transport.input();
-    loop {
-        if reader.is_end() {
-            return Ok(More::Ended);
-        }
-        let step = reader.feed(input.bytes()).map_err(|_| Failure::Broken)?;
-        if let Step::Data { data, .. } = &step {
-            let mut write =
-                |facts: &StreamFacts, out: &mut Vec<u8>| metadata(exchange, passage, facts.usage).write_member(out);
-            relay.feed(&input.bytes()[data.clone()], piece, &mut write);
-        }
-        input.consume(step.consumed());
-        if matches!(step, Step::NeedMore { .. }) {
-            return Ok(More::Wanted);
-        }
     }
 }
 
@@ -368,7 +344,7 @@ pub async fn opaque(
     let facts = StreamFacts::default();
     let mut body = Buf::new();
     loop {
-        let taken = take_available(&mut answer, &mut body);
+        let taken = take_available(&mut answer, |piece| body.extend(piece));
         if !body.is_empty() {
             framer.piece(down.output().vec_mut(), body.bytes());
             body.clear();
