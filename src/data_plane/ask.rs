@@ -74,7 +74,7 @@ impl Ask {
         if !messages.is_some_and(|member| member.kind == Kind::Array) {
             return Err(Fault::invalid("The member `messages` must be an array of messages.", Some("messages")));
         }
-        let stream_options = found[STREAM_OPTIONS].filter(|member| member.kind == Kind::Object);
+        let stream_options = found[STREAM_OPTIONS];
         let mut ask = Self {
             object,
             model,

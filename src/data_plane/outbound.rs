@@ -7,7 +7,7 @@ use super::ask::Ask;
 use crate::domain::id::RequestId;
 use crate::http::head::{KnownField, Method, RequestHead};
 use crate::http::write::RequestWriter;
-use crate::json::Member;
+use crate::json::{Kind, Member};
 use crate::json::scan::{self, Names};
 use crate::json::splice::{Edits, escape_into};
 use crate::providers::Rewrite;
@@ -124,7 +124,10 @@ impl Outbound<'_> {
         }
         match &self.ask.stream_options {
             None => edits.append_member(self.ask.object, b"\"stream_options\":{\"include_usage\":true}"),
-            Some(options) => self.extend_stream_options(options, edits),
+            Some(options) if options.kind == Kind::Object => self.extend_stream_options(options, edits),
+            Some(options) if options.kind == Kind::Null => edits.replace(options.value, b"{\"include_usage\":true}"),
+            // Neither: the provider will say so.
+            Some(_) => {}
         }
     }
 
