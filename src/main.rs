@@ -50,8 +50,13 @@ fn format(format: config::LogFormat) -> LogFormat {
 fn check(file: &std::path::Path) -> ExitCode {
     match std::fs::read_to_string(file) {
         Ok(text) => {
-            let (report, code) = config::check::report(&file.display().to_string(), &text, &control_plane::known());
+            let name = file.display().to_string();
+            let (report, code) = config::check::report(&name, &text, &control_plane::known());
             eprint!("{report}");
+            // What the file may say and this version cannot keep.
+            let warnings = control_plane::parse_config(&name, &text).map(|(_, _, warnings)| warnings);
+            let further = warnings.unwrap_or_default();
+            further.iter().filter(|warning| !report.contains(*warning)).for_each(|warning| eprintln!("{warning}"));
             ExitCode::from(code)
         }
         Err(error) => {

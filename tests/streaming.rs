@@ -254,3 +254,26 @@ fn a_thousand_events_in_one_write_come_out_whole() {
     Expectation::new(body.as_bytes(), None).expect("good").check(&stream.answer.body).expect("the same events");
     assert_eq!(stream.events.len(), made(&body, true).len());
 }
+
+#[test]
+fn our_wish_for_usage_joins_what_the_client_says_of_its_stream() {
+    let simulator = Simulator::builder().keep_bodies().start().expect("a loopback port");
+    let gateway = Gateway::before(&simulator);
+    let cases = [
+        ("", r#""stream_options":{"include_usage":true}"#),
+        (r#","stream_options":null"#, r#""stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{}"#, r#""stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"include_usage":false}"#, r#""stream_options":{"include_usage":true}"#),
+        (r#","stream_options":{"include_usage":true}"#, r#""stream_options":{"include_usage":true}"#),
+    ];
+    for (members, sent) in cases {
+        let body =
+            format!(r#"{{"model":"gpt-4o","messages":[{{"role":"user","content":"hi"}}],"stream":true{members}}}"#);
+        let stream = gateway.stream(&body);
+        assert_eq!(stream.answer.status, 200, "{members}: {}", stream.answer.text());
+        let record = simulator.truth().last().expect("a request arrived");
+        let received = String::from_utf8(record.body.expect("bodies are kept")).expect("what we send is text");
+        assert!(received.contains(sent), "{members}: {received}");
+        assert_eq!(received.matches("stream_options").count(), 1, "{members}: {received}");
+    }
+}

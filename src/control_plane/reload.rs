@@ -5,7 +5,7 @@ use super::inputs;
 use super::start::configured;
 use super::supply;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means, providers};
-use crate::config::{Config, Problems};
+use crate::config::{Config, Durability, Problems};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::snapshot::ConfigStamp;
 use crate::store::AuditEntry;
@@ -59,11 +59,33 @@ pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<
     let (config, warnings): (Config, Problems) = Config::parse_with_warnings(name, text, &known::known())?;
     let stamp = stamp(config.version, text);
     let mut warnings: Vec<String> = warnings.to_string().lines().map(str::to_owned).collect();
+    warnings.extend(without_effect(&config).into_iter().map(|what| format!("{name}: warning: {what}")));
     let silent = config.providers.iter().filter(|provider| !providers::is_spoken(provider));
     warnings.extend(silent.map(|provider| {
         format!("{name}: warning: provider `{}` is left out: this version does not speak its dialect", provider.id)
     }));
     Ok((config, stamp, warnings))
+}
+
+/// Settings that promise safety and do nothing in this version: an operator must not rely on them unawares.
+fn without_effect(config: &Config) -> Vec<String> {
+    let limited = config.access_keys.iter().filter(|key| {
+        let limits = &key.limits;
+        limits.requests_per_minute.is_some()
+            || limits.tokens_per_minute.is_some()
+            || limits.concurrent.is_some()
+            || limits.budget.is_some()
+    });
+    let mut said: Vec<String> = limited
+        .map(|key| format!("rates and budgets of access key `{}` are kept and not enforced by this version", key.name))
+        .collect();
+    if config.trust.is_some() {
+        said.push("`trust` is kept and signatures are not checked by this version".to_owned());
+    }
+    if config.durability == Durability::Power {
+        said.push("`durability = \"power\"` is kept and usage is not journaled by this version".to_owned());
+    }
+    said
 }
 
 /// What names a configuration: its version and the SHA-256 of its text.
