@@ -198,3 +198,14 @@ fn a_dump_of_the_process_is_not_to_be_had() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
     assert!(core.split_whitespace().nth(4) == Some("0"), "rule V12: {core}");
 }
+
+#[test]
+fn a_crash_leaves_no_memory_on_disk() {
+    // Rule V12: the kernel is told to dump nothing of this process.
+    let simulator = Simulator::builder().start().expect("a loopback port");
+    let gateway = Gateway::before(&simulator);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).expect("our own child");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit for core files");
+    let words: Vec<&str> = core.split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{core}");
+}
