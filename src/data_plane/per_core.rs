@@ -6,6 +6,7 @@ use super::upstream::Pools;
 use crate::domain::id::{AttemptId, CredentialId, RequestId};
 use crate::report::CoreReports;
 use crate::snapshot::{Published, Snapshot};
+use crate::tls::{self, ClientConfig};
 use arc_swap::Cache;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -67,6 +68,8 @@ pub struct Core {
     sessions: RefCell<Slab<Option<Waker>>>,
     in_flight: Cell<usize>,
     parked: RefCell<HashMap<CredentialId, Instant>>,
+    /// TLS settings of the snapshot, each with this core's own session cache.
+    tls: RefCell<Vec<(Arc<ClientConfig>, Arc<ClientConfig>)>>,
 }
 
 struct DateLine {
@@ -91,6 +94,7 @@ impl Core {
             sessions: RefCell::new(Slab::new()),
             in_flight: Cell::new(0),
             parked: RefCell::default(),
+            tls: RefCell::default(),
         })
     }
 
@@ -172,10 +176,23 @@ impl Core {
         self.parked.borrow().get(&credential).is_some_and(|until| now < *until)
     }
 
-    /// Closes upstream connections that have been unused for too long, and forgets waits that are over.
+    /// The same TLS settings with a session cache of this core, so that cores do not meet at its lock.
+    pub fn tls_config(&self, shared: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+        let mut known = self.tls.borrow_mut();
+        if let Some((_, own)) = known.iter().find(|(source, _)| Arc::ptr_eq(source, shared)) {
+            return own.clone();
+        }
+        let own = tls::per_core(shared);
+        known.push((shared.clone(), own.clone()));
+        own
+    }
+
+    /// Closes upstream connections that have been unused for too long, and forgets waits that are over and TLS settings that are gone.
     pub fn sweep(&self, now: Instant) {
         self.pools.borrow_mut().sweep(now);
         self.parked.borrow_mut().retain(|_, until| now < *until);
+        // Settings that only we still hold belong to snapshots that are gone.
+        self.tls.borrow_mut().retain(|(source, _)| Arc::strong_count(source) > 1);
     }
 }
 

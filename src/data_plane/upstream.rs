@@ -112,8 +112,8 @@ pub async fn connect(core: &Core, origin: &Origin, timeout: Duration) -> io::Res
         None => Transport::from(conn),
         Some(profile) => {
             let deadline = Instant::now() + limits::TLS_HANDSHAKE_DEADLINE;
-            let mut stream =
-                Stream::client(conn, profile.config.clone(), profile.server_name.clone()).map_err(io::Error::other)?;
+            let mut stream = Stream::client(conn, core.tls_config(&profile.config), profile.server_name.clone())
+                .map_err(io::Error::other)?;
             let shaken = rt::with_deadline(deadline, stream.handshake()).await;
             shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
             Transport::from(stream)
