@@ -145,3 +145,32 @@ async fn first_to_connect(addresses: &[SocketAddr]) -> io::Result<Conn> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::{DriverChoice, block_on, resolve};
+    use std::net::TcpListener;
+
+    fn closed() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        listener.local_addr().expect("bound")
+    }
+
+    #[test]
+    fn the_first_address_where_somebody_listens_wins() {
+        let living = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let address = living.local_addr().expect("bound");
+        let driver = resolve(DriverChoice::Auto).expect("a driver");
+        let peers = block_on(driver, async {
+            let mut peers = Vec::new();
+            for addresses in [vec![address], vec![closed(), address], vec![closed(), closed(), address, closed()]] {
+                peers.push(first_to_connect(&addresses).await.expect("somebody listens").peer_addr());
+            }
+            assert!(first_to_connect(&[closed(), closed()]).await.is_err(), "nobody listens");
+            assert!(first_to_connect(&[]).await.is_err(), "there is no address");
+            peers
+        });
+        assert_eq!(peers.expect("the driver ran"), [Some(address); 3]);
+    }
+}
