@@ -136,6 +136,10 @@ async fn ask(
     output.secret();
     output.reserve(call.size_hint);
     (call.write)(output.vec_mut());
+    debug_assert!(
+        output.len() <= call.size_hint,
+        "the request outgrew its buffer and left a copy of the credential behind"
+    );
     upstream.asked_at = Instant::now();
     let work = rt::with_deadline(deadline, async {
         // A provider may answer and close without reading all of a large body: its answer counts, not the failed write.
