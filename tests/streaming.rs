@@ -7,7 +7,7 @@ use igris_load::load::{Expectation, without_metadata};
 use igris_load::simulator::{Answer as SimulatedAnswer, Behaviour, Body};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use support::{Event, Gateway, SOON, Stream, post, provider_key, stream_of};
+use support::{Event, Gateway, SOON, Scripted, Stream, chat_of, post, provider_key, stream_of};
 
 const WITH_USAGE: &str = r#","stream_options":{"include_usage":true}"#;
 
@@ -276,4 +276,32 @@ fn our_wish_for_usage_joins_what_the_client_says_of_its_stream() {
         assert!(received.contains(sent), "{members}: {received}");
         assert_eq!(received.matches("stream_options").count(), 1, "{members}: {received}");
     }
+}
+
+#[test]
+fn an_answer_that_only_a_closed_connection_ends_must_say_itself_that_it_is_whole() {
+    let upstream = Scripted::start(b"");
+    let gateway = Gateway::builder().own_provider("scripted", &upstream.base_url(), "").start();
+    let say = |media: &str, body: &str| {
+        upstream.say(format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\nconnection: close\r\n\r\n{body}").as_bytes());
+    };
+    let delta = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n";
+    let request = stream_of("x", "");
+
+    say("text/event-stream", &[delta, "data: [DONE]\n\n"].concat());
+    let whole = gateway.stream(&request);
+    assert!(whole.answer.whole && whole.answer.text().ends_with("data: [DONE]\n\n"), "{}", whole.answer.text());
+
+    say("text/event-stream", &[delta, &delta[..30]].concat());
+    let cut = gateway.stream(&request);
+    assert!(!cut.answer.whole, "{}", cut.answer.text());
+    assert_eq!(cut.events.len(), 2, "the whole event, then the error: {}", cut.answer.text());
+    assert!(cut.events[1].bytes.starts_with(b"event: error\n"), "no half event before it: {}", cut.answer.text());
+    assert!(data(&cut.events[1])["error"]["code"].is_string());
+
+    say("text/event-stream", "");
+    gateway.chat(&request).must_be_fault(502, "upstream_broken");
+
+    say("application/json", "{\"id\":\"x\",\"choices\":[{\"index\":0");
+    gateway.chat(&chat_of("gpt-4o", "x", "")).must_be_fault(502, "upstream_broken");
 }

@@ -18,6 +18,7 @@ use crate::domain::token::Usage;
 use crate::http::body::Step;
 use crate::http::head::Version;
 use crate::http::write;
+use crate::json::scan;
 use crate::limits;
 use crate::metering::usage;
 use crate::report::{Held, Outcome};
@@ -153,6 +154,10 @@ pub async fn unary(
         Ok(body) => body,
         Err(failure) => return Relayed::Failed(failure),
     };
+    // Where only the end of a connection ends a body, the text itself must say that it is whole.
+    if answer.until_close && scan::validate(body.bytes(), limits::JSON_DEPTH_MAX).is_err() {
+        return Relayed::Failed(Failure::Broken);
+    }
     if let Some(fault) =
         fault::classify_success(&passage.provider.spec.faults, &|_| None, body.bytes(), UnixMillis::now())
     {
@@ -221,6 +226,9 @@ pub async fn events(
         if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
             return Relayed::Fault(error_in_stream(passage, &piece));
         }
+        // Where only the end of a connection ends a stream, one without its terminator may as well have been cut (rule H17).
+        let unsure = answer.until_close && relay.progress() == Progress::Open;
+        let fed = if unsure && matches!(fed, Ok(More::Ended)) { Err(Failure::Broken) } else { fed };
         if let Ok(More::Ended) = fed {
             relay.finish(&mut piece, &mut write);
         }
@@ -278,11 +286,6 @@ async fn end_stream(
     framer: Framer,
     begun: bool,
 ) -> Relayed {
-    if answer.until_close && relay.progress() == Progress::Open {
-        // The end of a connection is all that ended this stream: it may as well have been cut.
-        let next = cut(exchange, down, relay, framer).await;
-        return served(next, Outcome::Broken, relay.facts());
-    }
     if !begun {
         begin_stream(exchange, passage, &answer, framer, down.output().vec_mut());
     }
