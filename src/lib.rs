@@ -12,6 +12,7 @@ pub mod control_plane;
 pub mod dashboard;
 pub mod data_plane;
 pub mod demo;
+pub mod dialects;
 pub mod domain;
 pub mod http;
 pub mod json;

@@ -12,6 +12,12 @@ pub struct Usage {
     pub cached_input: u64,
     /// The part of `input` written to the provider's prompt cache.
     pub cache_write: u64,
+    /// The part of `cache_write` that is kept for an hour or longer, at another price.
+    pub cache_write_long: u64,
+    /// The part of `input` that is sound.
+    pub audio_input: u64,
+    /// The part of `output` that is sound.
+    pub audio_output: u64,
     /// The part of `output` spent on reasoning.
     pub reasoning: u64,
 }

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn cached_and_written_tokens_have_their_own_price() {
-        let usage = Usage { input: 1_000, output: 100, cached_input: 600, cache_write: 300, reasoning: 50 };
+        let usage =
+            Usage { input: 1_000, output: 100, cached_input: 600, cache_write: 300, reasoning: 50, ..Usage::default() };
         let cost = cost(&full_price(), &usage);
         // 100 plain at $4, 600 cached at $0.4, 300 written at $5; reasoning is inside the 100 at $20.
         assert_eq!(cost.input, usd("0.00214"));
@@ -108,7 +109,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_add_up_and_more_tokens_never_cost_less(input in 0..u64::MAX, output in 0..u64::MAX, cached: u64, written: u64) {
-            let usage = Usage { input, output, cached_input: cached, cache_write: written, reasoning: 0 };
+            let usage = Usage { input, output, cached_input: cached, cache_write: written, ..Usage::default() };
             let before = cost(&full_price(), &usage);
             prop_assert_eq!(before.total, before.input + before.output);
             let after = cost(&full_price(), &Usage { output: output + 1, ..usage });

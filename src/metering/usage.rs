@@ -116,6 +116,7 @@ fn balanced(stated: Stated, accounting: Accounting) -> Usage {
         cached_input,
         cache_write: stated.cache_write.unwrap_or(0).min(input - cached_input),
         reasoning: reasoning.min(output),
+        ..Usage::default()
     }
 }
 
