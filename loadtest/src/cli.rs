@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use igris_load::Simulator;
 use igris_load::load::{Plan, Prompts, Shape, Target, run};
-use igris_load::simulator::{Latency, duration};
+use igris_load::simulator::{Latency, Surface, duration};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Arguments {
 enum Command {
     /// Send chat requests and report latencies and outcomes.
     Run(Box<RunArguments>),
-    /// Be a strict simulated OpenAI until interrupted.
+    /// Be a strict simulated provider until interrupted.
     Mock(MockArguments),
 }
 
@@ -83,6 +83,9 @@ struct RunArguments {
 
 #[derive(Debug, Args)]
 struct MockArguments {
+    /// Whose wire format to speak (repeatable); the first names the printed URL.
+    #[arg(long = "dialect", value_parser = Surface::parse, default_value = "openai")]
+    dialects: Vec<Surface>,
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
@@ -215,6 +218,9 @@ impl MockArguments {
             .events_per_write(self.events_per_write)
             .threads(self.threads)
             .seed(self.seed);
+        for dialect in self.dialects {
+            builder = builder.dialect(dialect);
+        }
         if self.truth.is_none() {
             builder = builder.counters_only();
         }

@@ -12,15 +12,17 @@ use std::time::Duration;
 /// One way in which a provider fails its client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// Answers with this status; without a body, with the one OpenAI sends for it.
+    /// Answers with this status; without a body, with the one the provider sends for it.
     Status {
         /// The HTTP status.
         code: u16,
-        /// Sent as `retry-after`, in whole seconds, and `retry-after-ms`.
+        /// Sent where the provider tells it: in `retry-after` and its kin, or in the body.
         retry_after: Option<Duration>,
         /// The exact body to send.
         body: Option<String>,
     },
+    /// Answers with the status and body by which the provider says that the account has no money left.
+    Quota,
     /// Sends the head and so many events (of a unary answer: nothing at all), then nothing more until the client leaves.
     Stall {
         /// Events sent first.
@@ -56,18 +58,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A bare status with OpenAI's body for it.
+    /// A bare status with the provider's body for it.
     pub fn status(code: u16) -> Self {
         Self::Status { code, retry_after: None, body: None }
     }
 
     /// The 429 that no waiting cures: the account has no money left.
     pub fn insufficient_quota() -> Self {
-        let body = concat!(
-            r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","#,
-            r#""type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#
-        );
-        Self::Status { code: 429, retry_after: None, body: Some(body.into()) }
+        Self::Quota
     }
 
     /// Reads `429`, `429/2` (retry after two seconds), `429-quota`, `stall`, `stall@3`, `cut@3`, `reset@200`, `error@2`,
@@ -109,6 +107,7 @@ impl Fault {
     pub fn name(&self) -> String {
         match self {
             Self::Status { code, .. } => code.to_string(),
+            Self::Quota => "429-quota".into(),
             Self::Stall { after_events } => format!("stall@{after_events}"),
             Self::CutMidEvent { after_events } => format!("cut@{after_events}"),
             Self::Reset { after_bytes } => format!("reset@{after_bytes}"),
@@ -358,7 +357,9 @@ mod tests {
 
     #[test]
     fn fault_names_read_back() {
-        for name in ["503", "stall@3", "cut@1", "reset@200", "error@2", "slow@500ms", "garbage", "close", "stale"] {
+        for name in
+            ["503", "429-quota", "stall@3", "cut@1", "reset@200", "error@2", "slow@500ms", "garbage", "close", "stale"]
+        {
             assert_eq!(Fault::parse(name).expect(name).name(), name);
         }
     }

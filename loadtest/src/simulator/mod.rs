@@ -1,4 +1,4 @@
-//! A simulated OpenAI: a server that is strict where the real one is, fails when told to, and remembers everything.
+//! Simulated providers: a server that is strict where the real one is, fails when told to, and remembers everything.
 //!
 //! Its answer to a request is a pure function of that request, so a tester can check every byte that came through a gateway.
 //! It runs in threads of its own and stops when dropped.
@@ -9,15 +9,12 @@
 //! assert_eq!(provider.truth().counts().requests, 0);
 //! ```
 
-mod answer;
-mod chat;
 mod fault;
 mod link;
 mod manners;
-mod messages;
-mod refusal;
-mod reply;
+mod openai;
 mod serve;
+mod surface;
 mod text;
 mod threads;
 #[cfg(feature = "tls")]
@@ -25,10 +22,9 @@ mod tls;
 mod truth;
 mod wire;
 
-pub use answer::Answer;
-pub use chat::{Body, ChatRequest, GATEWAY_FIELDS, Reply};
 pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
-pub use refusal::Refusal;
+pub use openai::{Answer, Body, ChatRequest, GATEWAY_FIELDS, Refusal, Reply};
+pub use surface::Surface;
 pub use truth::{Counts, Outcome, Record, Truth, Violation, masked};
 
 use std::io;
@@ -40,6 +36,8 @@ use std::time::Duration;
 struct Site {
     name: String,
     seed: u64,
+    /// At least one; the first words what nobody claims.
+    surfaces: Vec<Surface>,
     prefixes: Vec<String>,
     /// Empty: any model.
     models: Vec<String>,
@@ -55,6 +53,11 @@ struct Site {
 impl Site {
     fn behaviour(&self) -> Arc<Behaviour> {
         Arc::clone(&self.behaviour.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whose request this is, by its path.
+    fn surface_of(&self, head: &wire::Head) -> Surface {
+        self.surfaces.iter().copied().find(|surface| surface.claims(self, head)).unwrap_or(self.surfaces[0])
     }
 
     fn knows_key(&self, key: &str) -> bool {
@@ -76,7 +79,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// A simulator named `openai` on a free loopback port that knows a few models and takes any key.
+    /// A simulated OpenAI named `openai` on a free loopback port that knows a few models and takes any key.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -86,11 +89,21 @@ impl Simulator {
         self.addr
     }
 
-    /// What a client takes for OpenAI's `https://api.openai.com/v1`.
+    /// What a client of its first surface is configured with: for OpenAI what it takes for `https://api.openai.com/v1`, for
+    /// all others the bare origin.
     pub fn base_url(&self) -> String {
+        self.base_url_of(self.site.surfaces[0])
+    }
+
+    /// What a client of one of its surfaces is configured with.
+    pub fn base_url_of(&self, surface: Surface) -> String {
+        format!("{}{}", self.origin(), surface.base(&self.site))
+    }
+
+    /// Scheme, address and port.
+    pub fn origin(&self) -> String {
         let scheme = if self.encrypted { "https" } else { "http" };
-        let prefix = self.site.prefixes.first().map_or("", String::as_str);
-        format!("{scheme}://{}{prefix}", self.addr)
+        format!("{scheme}://{}", self.addr)
     }
 
     /// The log of what happened.
@@ -137,8 +150,9 @@ pub struct Builder {
     listen: SocketAddr,
     threads: usize,
     seed: u64,
+    surfaces: Vec<Surface>,
     prefixes: Vec<String>,
-    models: Vec<String>,
+    models: Option<Vec<String>>,
     keys: Vec<String>,
     behaviour: Behaviour,
     idle: Duration,
@@ -154,8 +168,9 @@ impl Default for Builder {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
             seed: 1,
+            surfaces: Vec::new(),
             prefixes: Vec::new(),
-            models: ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"].map(String::from).into(),
+            models: None,
             keys: Vec::new(),
             behaviour: Behaviour::default(),
             idle: Duration::from_secs(600),
@@ -195,17 +210,26 @@ impl Builder {
         self
     }
 
-    /// One more path prefix to serve; the first replaces `/v1` and names the base URL.
+    /// One more surface to serve; without any it is OpenAI's. The first names the base URL.
+    #[must_use]
+    pub fn dialect(mut self, surface: Surface) -> Self {
+        if !self.surfaces.contains(&surface) {
+            self.surfaces.push(surface);
+        }
+        self
+    }
+
+    /// One more path prefix of OpenAI's surface; the first replaces `/v1` and names the base URL.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefixes.push(prefix.into().trim_end_matches('/').to_owned());
         self
     }
 
-    /// The models it has; none means any.
+    /// The models it has, in place of a few of each surface; none means any.
     #[must_use]
     pub fn models<M: Into<String>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
-        self.models = models.into_iter().map(Into::into).collect();
+        self.models = Some(models.into_iter().map(Into::into).collect());
         self
     }
 
@@ -295,14 +319,20 @@ impl Builder {
         if self.prefixes.is_empty() {
             self.prefixes.push("/v1".into());
         }
+        if self.surfaces.is_empty() {
+            self.surfaces.push(Surface::OpenAi);
+        }
+        let own = || self.surfaces.iter().flat_map(|surface| surface.models()).map(|&name| name.to_owned()).collect();
+        let models = self.models.take().unwrap_or_else(own);
         let encrypted = self.tls.is_some();
         #[cfg(feature = "tls")]
         let tls = self.tls.as_ref().map(|(cert, key)| tls::acceptor(cert, key)).transpose()?;
         let site = Arc::new(Site {
             name: self.name,
             seed: self.seed,
+            surfaces: self.surfaces,
             prefixes: self.prefixes,
-            models: self.models,
+            models,
             keys: RwLock::new(self.keys),
             behaviour: RwLock::new(Arc::new(self.behaviour)),
             idle: self.idle,

@@ -1,10 +1,8 @@
 //! One connection served: read a request, check it, note it, answer it or fail it as planned, until somebody leaves.
 
-use super::answer::{self, Answer};
-use super::chat::{Body, ChatRequest};
 use super::fault::{Behaviour, Directives, Fault};
 use super::link::{Gone, Link, Wire};
-use super::refusal::Refusal;
+use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
 use super::text::mix;
 use super::truth::{Ending, Outcome, Record, Ticket, masked, unix_ms};
 use super::wire::Head;
@@ -43,6 +41,7 @@ struct Session<W> {
 /// A request on its way to its end: what its record needs to know.
 struct Exchange {
     ticket: Ticket,
+    surface: Surface,
     status: u16,
     events: u32,
     prompt_tokens: u32,
@@ -69,16 +68,21 @@ impl<W: Wire> Session<W> {
         self.link.next_answer();
         manners::check_head(&self.site.truth, self.connection, &head);
         let site = Arc::clone(&self.site);
-        let key = bearer(&head).unwrap_or_default().to_owned();
-        let parsed = (!body.is_empty()).then(|| Body::parse(&body));
-        let request = self.read_request(&site, &head, &key, parsed.as_ref());
-        let ticket = self.note(&head, &key, body, parsed.as_ref().and_then(|parsed| parsed.as_ref().ok()));
-        let mut exchange = Exchange { ticket, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
+        let surface = site.surface_of(&head);
+        let key = surface.key(&head).unwrap_or_default().to_owned();
         let behaviour = site.behaviour();
-        let result = match request {
-            Ok(Asked::Text(text)) => self.send_json(&mut exchange, 200, &text, None).await,
-            Ok(Asked::Chat(chat)) => self.chat(&mut exchange, &behaviour, &key, &chat).await,
-            Err(refusal) => self.send_json(&mut exchange, refusal.status, &refusal.body(), None).await,
+        let mut seen = Seen::default();
+        let asked = {
+            let (connection, tokens) = (self.connection, behaviour.tokens);
+            let call = Call { site: &site, surface, connection, head: &head, key: &key, body: &body, tokens };
+            surface.read(&call, &mut seen)
+        };
+        let ticket = self.note(&head, surface, &key, body, seen);
+        let mut exchange = Exchange { ticket, surface, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
+        let result = match asked {
+            Ok(Asked::Ready(text)) => self.send_whole(&mut exchange, &Denial::new(200, text)).await,
+            Ok(Asked::Work(work)) => self.work(&mut exchange, &behaviour, &key, &work).await,
+            Err(denial) => self.send_whole(&mut exchange, &denial).await,
         };
         match result {
             Ok(Done::Well) => {
@@ -100,55 +104,7 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    /// Decides what a request asks for, in the order in which the real service refuses: key, path, body, model.
-    fn read_request(
-        &self,
-        site: &Site,
-        head: &Head,
-        key: &str,
-        body: Option<&Result<Body, Refusal>>,
-    ) -> Result<Asked, Refusal> {
-        let unknown = || Refusal::unknown_path(&head.method, head.path());
-        let path = site.prefixes.iter().find_map(|prefix| head.path().strip_prefix(prefix.as_str()));
-        let path = path.ok_or_else(unknown)?;
-        if key.is_empty() {
-            return Err(Refusal::missing_key());
-        }
-        if !site.knows_key(key) {
-            return Err(Refusal::unknown_key(key));
-        }
-        match (head.method.as_str(), path) {
-            ("POST", "/chat/completions") => self.read_chat(site, head, body).map(|chat| Asked::Chat(Box::new(chat))),
-            ("GET", "/models") => Ok(Asked::Text(answer::models(&site.models))),
-            ("GET", path) => match path.strip_prefix("/models/") {
-                Some(name) if site.knows_model(name) => Ok(Asked::Text(answer::model(name))),
-                Some(name) => Err(Refusal::unknown_model(name)),
-                None => Err(unknown()),
-            },
-            _ => Err(unknown()),
-        }
-    }
-
-    fn read_chat(
-        &self,
-        site: &Site,
-        head: &Head,
-        body: Option<&Result<Body, Refusal>>,
-    ) -> Result<ChatRequest, Refusal> {
-        let kind = head.field("content-type").and_then(|value| value.split(';').next()).unwrap_or_default();
-        let body = match body {
-            Some(parsed) if kind.trim().eq_ignore_ascii_case("application/json") => parsed.as_ref(),
-            _ => return Err(Refusal::invalid(None, "", "you must provide a model parameter")),
-        };
-        let body = body.map_err(Clone::clone)?;
-        for (rule, detail) in body.violations() {
-            site.truth.violate(self.connection, rule, detail);
-        }
-        let chat = body.check()?;
-        if site.knows_model(&chat.model) { Ok(chat) } else { Err(Refusal::unknown_model(&chat.model)) }
-    }
-
-    fn note(&self, head: &Head, key: &str, body: Vec<u8>, parsed: Option<&Body>) -> Ticket {
+    fn note(&self, head: &Head, surface: Surface, key: &str, body: Vec<u8>, seen: Seen) -> Ticket {
         let truth = &self.site.truth;
         let key = (!key.is_empty()).then_some(key);
         truth.arrive(key, |sequence| Record {
@@ -159,8 +115,9 @@ impl<W: Wire> Session<W> {
             method: head.method.clone(),
             path: head.target.clone(),
             key: key.map(masked),
-            model: parsed.and_then(Body::model).map(str::to_owned),
-            stream: parsed.is_some_and(|body| body.truth("stream")),
+            surface: surface.name(),
+            model: seen.model,
+            stream: seen.stream,
             headers: head.fields.iter().map(masked_field).collect(),
             body_bytes: body.len(),
             body: truth.keeps_bodies().then_some(body),
@@ -173,15 +130,15 @@ impl<W: Wire> Session<W> {
         })
     }
 
-    async fn chat(
+    async fn work(
         &mut self,
         exchange: &mut Exchange,
         behaviour: &Behaviour,
         key: &str,
-        chat: &ChatRequest,
+        work: &Work,
     ) -> Result<Done, Gone> {
-        let wishes = &chat.directives;
-        let fault = wishes.fault.clone().or_else(|| behaviour.strike(self.site.seed, key, &chat.model));
+        let wishes = &work.directives;
+        let fault = wishes.fault.clone().or_else(|| behaviour.strike(self.site.seed, key, &work.model));
         let fault = fault.filter(|fault| *fault != Fault::StaleKeepAlive || self.served > 0);
         if let Some(fault) = fault.as_ref().filter(|fault| !matters_later(fault)) {
             return self.fail(exchange, fault).await;
@@ -195,43 +152,37 @@ impl<W: Wire> Session<W> {
         if let Some(Fault::Reset { after_bytes }) = &fault {
             self.link.reset_after = Some(*after_bytes);
         }
-        exchange.prompt_tokens = chat.prompt_tokens;
+        exchange.prompt_tokens = work.prompt_tokens;
         if !wait.is_zero() {
             self.link.pause(exchange.ticket.arrived + wait).await?;
         }
-        let answer = Answer::new(chat, behaviour.tokens);
         // A reset beyond the end of the answer does not happen, and a slow answer is an answer: both end well.
-        if chat.stream {
+        if work.stream {
             let pace = Pace::new(wishes, behaviour);
-            self.stream(exchange, &answer, fault.as_ref(), &pace).await
+            self.stream(exchange, &work.script, fault.as_ref(), &pace).await
         } else {
-            self.unary(exchange, &answer, fault.as_ref()).await
+            self.unary(exchange, &work.script, fault.as_ref()).await
         }
     }
 
-    async fn unary(
-        &mut self,
-        exchange: &mut Exchange,
-        answer: &Answer<'_>,
-        fault: Option<&Fault>,
-    ) -> Result<Done, Gone> {
+    async fn unary(&mut self, exchange: &mut Exchange, script: &Script, fault: Option<&Fault>) -> Result<Done, Gone> {
         let mut body = Vec::with_capacity(1024);
         match fault {
             Some(fault @ Fault::ErrorInStream { .. }) => {
                 exchange.prompt_tokens = 0;
-                self.send_json(exchange, 500, &Refusal::for_status(500).body(), None).await?;
+                self.send_whole(exchange, &exchange.surface.failure(500, None)).await?;
                 return Ok(Done::Failed { fault: fault.name(), close: false });
             }
             Some(fault @ Fault::Stall { .. }) => {
                 self.link.outwait().await;
                 return Ok(Done::Failed { fault: fault.name(), close: true });
             }
-            _ => answer.unary(&mut body),
+            _ => script.unary(&mut body),
         }
-        exchange.completion_tokens = answer.completion_tokens();
+        exchange.completion_tokens = script.completion_tokens();
         exchange.status = 200;
         self.output.clear();
-        self.head(exchange, Some(body.len()), "application/json");
+        self.head(exchange, Some(body.len()), script.kind(false));
         let cut = matches!(fault, Some(Fault::CutMidEvent { .. }));
         self.output.extend_from_slice(if cut { &body[..body.len() / 2] } else { &body });
         self.link.send(&self.output).await?;
@@ -244,23 +195,23 @@ impl<W: Wire> Session<W> {
     async fn stream(
         &mut self,
         exchange: &mut Exchange,
-        answer: &Answer<'_>,
+        script: &Script,
         fault: Option<&Fault>,
         pace: &Pace,
     ) -> Result<Done, Gone> {
         exchange.status = 200;
         self.output.clear();
-        self.head(exchange, None, "text/event-stream; charset=utf-8");
-        let stop_at = fault.and_then(stops_after).unwrap_or(u32::MAX).min(answer.events());
+        self.head(exchange, None, script.kind(true));
+        let stop_at = fault.and_then(stops_after).unwrap_or(u32::MAX).min(script.events());
         let started = Instant::now();
         let mut event = Vec::with_capacity(512);
         let mut pending = 0;
         for index in 0..stop_at {
             event.clear();
-            answer.event(index, &mut event);
+            script.event(index, &mut event);
             self.chunk(&event);
             pending += 1;
-            let last = index + 1 == answer.events();
+            let last = index + 1 == script.events();
             if last {
                 self.output.extend_from_slice(b"0\r\n\r\n");
             }
@@ -268,7 +219,7 @@ impl<W: Wire> Session<W> {
                 self.link.send(&self.output).await?;
                 self.output.clear();
                 exchange.events += pending;
-                exchange.completion_tokens = answer.tokens_after(exchange.events);
+                exchange.completion_tokens = script.tokens_after(exchange.events);
                 pending = 0;
             }
             if !last && !pace.gap.is_zero() {
@@ -276,23 +227,23 @@ impl<W: Wire> Session<W> {
             }
         }
         match fault {
-            Some(fault) if stops_after(fault).is_some() => self.break_stream(answer, fault, stop_at).await,
+            Some(fault) if stops_after(fault).is_some() => self.break_stream(script, fault, stop_at).await,
             _ => Ok(Done::Well),
         }
     }
 
     /// Ends a stream the way its fault says, after the whole events have left.
-    async fn break_stream(&mut self, answer: &Answer<'_>, fault: &Fault, sent: u32) -> Result<Done, Gone> {
+    async fn break_stream(&mut self, script: &Script, fault: &Fault, sent: u32) -> Result<Done, Gone> {
         let mut event = Vec::new();
         match fault {
             Fault::CutMidEvent { .. } => {
-                answer.event(sent.min(answer.events() - 1), &mut event);
+                script.event(sent.min(script.events() - 1), &mut event);
                 event.truncate(event.len() / 2);
                 self.chunk(&event);
                 self.link.send(&self.output).await?;
             }
             Fault::ErrorInStream { .. } => {
-                event.extend_from_slice(Refusal::for_status(500).event().as_bytes());
+                script.broken(&mut event);
                 self.chunk(&event);
                 self.output.extend_from_slice(b"0\r\n\r\n");
                 self.link.send(&self.output).await?;
@@ -310,8 +261,15 @@ impl<W: Wire> Session<W> {
         let mut close = true;
         match fault {
             Fault::Status { code, retry_after, body } => {
-                let body = body.clone().unwrap_or_else(|| Refusal::for_status(*code).body());
-                self.send_json(exchange, *code, &body, *retry_after).await?;
+                let mut denial = exchange.surface.failure(*code, *retry_after);
+                if let Some(body) = body {
+                    denial.body.clone_from(body);
+                }
+                self.send_whole(exchange, &denial).await?;
+                close = false;
+            }
+            Fault::Quota => {
+                self.send_whole(exchange, &exchange.surface.quota()).await?;
                 close = false;
             }
             Fault::GarbageHead => self.link.send(b"HTP/1.l 2OO\r\n\x00\x01\xff: garbage\n\r\n\r\n").await?,
@@ -321,22 +279,14 @@ impl<W: Wire> Session<W> {
         Ok(Done::Failed { fault: fault.name(), close })
     }
 
-    async fn send_json(
-        &mut self,
-        exchange: &mut Exchange,
-        status: u16,
-        body: &str,
-        retry_after: Option<Duration>,
-    ) -> Result<Done, Gone> {
-        exchange.status = status;
+    /// Sends a status with a whole JSON text.
+    async fn send_whole(&mut self, exchange: &mut Exchange, answer: &Denial) -> Result<Done, Gone> {
+        exchange.status = answer.status;
         self.output.clear();
-        self.head_fields(exchange, Some(body.len()), "application/json");
-        if let Some(wait) = retry_after {
-            let (seconds, millis) = (wait.as_secs_f64().ceil(), wait.as_millis());
-            let _ = write!(self.output, "retry-after: {seconds}\r\nretry-after-ms: {millis}\r\n");
-        }
+        self.head_fields(exchange, Some(answer.body.len()), "application/json");
+        answer.write_fields(&mut self.output);
         self.output.extend_from_slice(b"\r\n");
-        self.output.extend_from_slice(body.as_bytes());
+        self.output.extend_from_slice(answer.body.as_bytes());
         self.link.send(&self.output).await?;
         Ok(Done::Well)
     }
@@ -344,7 +294,7 @@ impl<W: Wire> Session<W> {
     async fn refuse_grammar(&mut self, reason: &str) {
         self.site.truth.violate(self.connection, "malformed-http", reason);
         self.link.next_answer();
-        let body = Refusal::invalid(None, "", format!("Bad request: {reason}")).body();
+        let body = self.site.surfaces[0].malformed(reason).body;
         let length = body.len();
         let answer = format!(
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -361,20 +311,12 @@ impl<W: Wire> Session<W> {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Appends a head as OpenAI sends it, but for its last empty line.
+    /// Appends a head as its provider sends it, but for its last empty line.
     fn head_fields(&mut self, exchange: &Exchange, length: Option<usize>, kind: &str) {
         let (status, reason) = (exchange.status, reason(exchange.status));
-        let sequence = exchange.ticket.sequence;
-        let _ = write!(
-            self.output,
-            "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\nx-request-id: req_{:016x}{sequence:08x}\r\n\
-             openai-version: 2020-10-01\r\nopenai-organization: {}\r\nopenai-processing-ms: {}\r\n\
-             x-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n\
-             x-ratelimit-reset-requests: 6ms\r\n",
-            self.site.seed,
-            self.site.name,
-            exchange.ticket.arrived.elapsed().as_millis(),
-        );
+        let _ = write!(self.output, "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n");
+        let took = exchange.ticket.arrived.elapsed();
+        exchange.surface.head(&mut self.output, &self.site, exchange.ticket.sequence, took);
         let _ = match length {
             Some(bytes) => write!(self.output, "content-length: {bytes}\r\n"),
             None => write!(self.output, "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n"),
@@ -387,12 +329,6 @@ impl<W: Wire> Session<W> {
         self.output.extend_from_slice(data);
         self.output.extend_from_slice(b"\r\n");
     }
-}
-
-/// What a request turned out to ask for.
-enum Asked {
-    Text(String),
-    Chat(Box<ChatRequest>),
 }
 
 /// How an answer that met no obstacle ended.
@@ -428,11 +364,6 @@ fn stops_after(fault: &Fault) -> Option<u32> {
     }
 }
 
-fn bearer(head: &Head) -> Option<&str> {
-    let (scheme, key) = head.field("authorization")?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-}
-
 fn masked_field((name, value): &(String, String)) -> (String, String) {
     let secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key");
     (name.clone(), if secret { masked(value) } else { value.clone() })
@@ -445,6 +376,11 @@ fn reason(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Payload Too Large",
+        422 => "Unprocessable Entity",
+        424 => "Failed Dependency",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",

@@ -40,6 +40,8 @@ pub struct Record {
     pub path: String,
     /// The shown key, masked but for its last four characters; see [`masked`].
     pub key: Option<String>,
+    /// The surface it was meant for, see [`Surface::name`](super::Surface::name).
+    pub surface: &'static str,
     /// The model asked for.
     pub model: Option<String>,
     /// Whether a stream was asked for.
@@ -316,7 +318,7 @@ impl Record {
         };
         serde_json::json!({
             "sequence": self.sequence, "connection": self.connection, "arrived_unix_ms": self.arrived_unix_ms,
-            "method": self.method, "path": self.path, "key": self.key, "model": self.model, "stream": self.stream,
+            "method": self.method, "path": self.path, "key": self.key, "surface": self.surface, "model": self.model, "stream": self.stream,
             "headers": self.headers, "body_bytes": self.body_bytes, "status": self.status,
             "outcome": outcome, "detail": detail, "events": self.events,
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,

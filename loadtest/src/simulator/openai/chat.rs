@@ -2,10 +2,10 @@
 //!
 //! Fields and limits: OpenAI API reference, chat completions, and the official Python client (both read 2026-11).
 
-use super::fault::Directives;
 use super::messages;
 use super::refusal::Refusal;
-use super::text::{digest_value, mix};
+use crate::simulator::fault::Directives;
+use crate::simulator::text::{digest_value, mix};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

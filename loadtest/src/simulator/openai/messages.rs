@@ -2,7 +2,7 @@
 
 use super::chat::kind;
 use super::refusal::Refusal;
-use super::text::{digest_value, mix};
+use crate::simulator::text::{digest_value, mix};
 use serde_json::Value;
 
 /// What the rest of the simulator needs to know of a conversation.

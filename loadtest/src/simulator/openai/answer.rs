@@ -3,14 +3,15 @@
 //! A stream is not built ahead: event `i` is written when its turn comes, so that ten thousand open streams cost little.
 
 use super::chat::{ChatRequest, Reply};
-use super::text::{alphanumeric, mix, word};
+use crate::simulator::text::{alphanumeric, mix, word};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// An answer, ready to be written whole or event by event.
 pub struct Answer<'a> {
-    request: &'a ChatRequest,
+    request: Cow<'a, ChatRequest>,
     content: Content,
     /// `"id":…` up to the value of `choices`, differing between unary answers and chunks in the object's name only.
     id: String,
@@ -43,16 +44,25 @@ const PIECE_CHARACTERS: usize = 5;
 impl<'a> Answer<'a> {
     /// The answer to `request` by a server that says `tokens` words unless asked otherwise.
     pub fn new(request: &'a ChatRequest, tokens: u32) -> Self {
+        Self::of(Cow::Borrowed(request), tokens)
+    }
+
+    /// The same, keeping the request.
+    pub fn owned(request: ChatRequest, tokens: u32) -> Answer<'static> {
+        Answer::of(Cow::Owned(request), tokens)
+    }
+
+    fn of(request: Cow<'a, ChatRequest>, tokens: u32) -> Self {
         let mut id = String::from("chatcmpl-");
         alphanumeric(request.seed, 29, &mut id);
         Self {
-            request,
-            content: Content::new(request, tokens),
+            content: Content::new(&request, tokens),
             id,
             created: 1_764_000_000 + request.seed % 8_640_000,
             model: Value::from(request.model.as_str()).to_string(),
             fingerprint: format!("fp_{:010x}", mix(request.seed, 3) & 0xff_ffff_ffff),
             include_usage: request.include_usage,
+            request,
         }
     }
 
