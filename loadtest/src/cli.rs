@@ -89,9 +89,9 @@ struct MockArguments {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
-    /// The provider's name, shown in its answers' heads.
-    #[arg(long, default_value = "openai")]
-    name: String,
+    /// The provider's name, shown in its answers' heads; that of its dialect unless given.
+    #[arg(long)]
+    name: Option<String>,
     /// A key to accept (repeatable); none accepts any.
     #[arg(long = "key")]
     keys: Vec<String>,
@@ -208,7 +208,6 @@ impl MockArguments {
             None => Latency::from(self.latency),
         };
         let mut builder = Simulator::builder()
-            .name(self.name)
             .listen(self.listen)
             .keys(self.keys)
             .models(self.models)
@@ -218,6 +217,9 @@ impl MockArguments {
             .events_per_write(self.events_per_write)
             .threads(self.threads)
             .seed(self.seed);
+        if let Some(name) = self.name {
+            builder = builder.name(name);
+        }
         for dialect in self.dialects {
             builder = builder.dialect(dialect);
         }

@@ -279,11 +279,26 @@ pub struct Directives {
     pub write_bytes: Option<usize>,
     /// `cached=N`: prompt tokens reported as read from the cache.
     pub cached: u32,
+    /// `written=N`: prompt tokens reported as written to the cache, where the provider reports such.
+    pub written: u32,
     /// `reasoning=N`: completion tokens reported as thought, on top of the words.
     pub reasoning: u32,
+    /// `preface=N`: words before the calls of tools, on every surface but chat completions.
+    pub preface: u32,
+    /// `block=1`: the provider's own filter refuses, on every surface but chat completions.
+    pub block: bool,
 }
 
 impl Directives {
+    /// The directives of the first text that has any.
+    ///
+    /// # Errors
+    /// As for [`Directives::parse`].
+    pub(super) fn first_of(texts: &[&str]) -> Result<Self, String> {
+        let mut found = texts.iter().filter_map(|text| Self::parse(text).transpose());
+        found.next().unwrap_or_else(|| Ok(Self::default()))
+    }
+
     /// Reads directives if the text starts with `sim:`; they end at the first white space.
     ///
     /// # Errors
@@ -301,7 +316,10 @@ impl Directives {
                 "gap" => found.gap = Some(duration(value)?),
                 "split" => found.write_bytes = Some(number()?.max(1) as usize),
                 "cached" => found.cached = number()?,
-                "reasoning" => found.reasoning = number()?,
+                "written" => found.written = number()?,
+                "preface" => found.preface = number()?.min(TOKENS_MAX),
+                "block" => found.block = number()? != 0,
+                "reasoning" => found.reasoning = number()?.min(TOKENS_MAX),
                 _ => return Err(format!("unknown directive {name:?}")),
             }
         }

@@ -9,11 +9,16 @@
 //! assert_eq!(provider.truth().counts().requests, 0);
 //! ```
 
+mod anthropic;
 mod fault;
 mod link;
 mod manners;
+mod members;
 mod openai;
+mod plan;
+mod seal;
 mod serve;
+mod shape;
 mod surface;
 mod text;
 mod threads;
@@ -23,7 +28,8 @@ mod truth;
 mod wire;
 
 pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
-pub use openai::{Answer, Body, ChatRequest, GATEWAY_FIELDS, Refusal, Reply};
+pub use members::GATEWAY_FIELDS;
+pub use openai::{Answer, Body, ChatRequest, Refusal, Reply};
 pub use surface::Surface;
 pub use truth::{Counts, Outcome, Record, Truth, Violation, masked};
 
@@ -146,7 +152,7 @@ impl Drop for Simulator {
 /// What a simulator shall be before it starts.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    name: String,
+    name: Option<String>,
     listen: SocketAddr,
     threads: usize,
     seed: u64,
@@ -164,7 +170,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Self {
-            name: "openai".into(),
+            name: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
             seed: 1,
@@ -182,10 +188,10 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The name, shown as `openai-organization` in every answer.
+    /// The name in place of its first surface's, shown where an answer's head names an organization.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.name = Some(name.into());
         self
     }
 
@@ -328,7 +334,7 @@ impl Builder {
         #[cfg(feature = "tls")]
         let tls = self.tls.as_ref().map(|(cert, key)| tls::acceptor(cert, key)).transpose()?;
         let site = Arc::new(Site {
-            name: self.name,
+            name: self.name.unwrap_or_else(|| self.surfaces[0].name().to_owned()),
             seed: self.seed,
             surfaces: self.surfaces,
             prefixes: self.prefixes,

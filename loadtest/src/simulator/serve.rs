@@ -283,10 +283,11 @@ impl<W: Wire> Session<W> {
     async fn send_whole(&mut self, exchange: &mut Exchange, answer: &Denial) -> Result<Done, Gone> {
         exchange.status = answer.status;
         self.output.clear();
-        self.head_fields(exchange, Some(answer.body.len()), "application/json");
+        let body = answer.body_for(exchange.surface, &self.site, exchange.ticket.sequence).into_owned();
+        self.head_fields(exchange, Some(body.len()), "application/json");
         answer.write_fields(&mut self.output);
         self.output.extend_from_slice(b"\r\n");
-        self.output.extend_from_slice(answer.body.as_bytes());
+        self.output.extend_from_slice(body.as_bytes());
         self.link.send(&self.output).await?;
         Ok(Done::Well)
     }

@@ -5,9 +5,12 @@
 
 use super::Site;
 use super::fault::Directives;
-use super::openai;
+use super::members::Members;
 use super::truth::Truth;
 use super::wire::Head;
+use super::{anthropic, openai};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
@@ -17,16 +20,19 @@ use std::time::Duration;
 pub enum Surface {
     /// OpenAI: paths below `/v1`, bearer keys.
     OpenAi,
+    /// Anthropic: `/v1/messages`, `x-api-key` or bearer keys.
+    Anthropic,
 }
 
 /// Every surface, in the order in which paths are claimed.
-const ALL: [Surface; 1] = [Surface::OpenAi];
+const ALL: [Surface; 2] = [Surface::Anthropic, Surface::OpenAi];
 
 impl Surface {
     /// The surface's name in flags, in the truth log and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
         }
     }
 
@@ -45,6 +51,7 @@ impl Surface {
     pub(super) fn base(self, site: &Site) -> &str {
         match self {
             Self::OpenAi => site.prefixes.first().map_or("", String::as_str),
+            Self::Anthropic => "",
         }
     }
 
@@ -52,6 +59,16 @@ impl Surface {
     pub(super) fn models(self) -> &'static [&'static str] {
         match self {
             Self::OpenAi => &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"],
+            Self::Anthropic => &[
+                "claude-opus-5-5",
+                "claude-sonnet-5-5",
+                "claude-haiku-5-5",
+                "claude-fable-5-1",
+                "claude-opus-4-7",
+                "claude-sonnet-4-6",
+                "claude-sonnet-4-5",
+                "claude-haiku-4-5",
+            ],
         }
     }
 
@@ -59,6 +76,7 @@ impl Surface {
     pub(super) fn claims(self, site: &Site, head: &Head) -> bool {
         match self {
             Self::OpenAi => site.prefixes.iter().any(|prefix| head.path().starts_with(prefix.as_str())),
+            Self::Anthropic => anthropic::claims(head),
         }
     }
 
@@ -66,6 +84,7 @@ impl Surface {
     pub(super) fn key(self, head: &Head) -> Option<&str> {
         match self {
             Self::OpenAi => bearer(head),
+            Self::Anthropic => anthropic::key(head),
         }
     }
 
@@ -73,6 +92,7 @@ impl Surface {
     pub(super) fn read(self, call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
         match self {
             Self::OpenAi => openai::read(call, seen),
+            Self::Anthropic => anthropic::read(call, seen),
         }
     }
 
@@ -80,6 +100,7 @@ impl Surface {
     pub(super) fn failure(self, status: u16, retry_after: Option<Duration>) -> Denial {
         match self {
             Self::OpenAi => openai::failure(status, retry_after),
+            Self::Anthropic => anthropic::failure(status, retry_after),
         }
     }
 
@@ -87,6 +108,7 @@ impl Surface {
     pub(super) fn quota(self) -> Denial {
         match self {
             Self::OpenAi => openai::quota(),
+            Self::Anthropic => anthropic::quota(),
         }
     }
 
@@ -94,6 +116,7 @@ impl Surface {
     pub(super) fn malformed(self, reason: &str) -> Denial {
         match self {
             Self::OpenAi => openai::Refusal::invalid(None, "", format!("Bad request: {reason}")).into(),
+            Self::Anthropic => anthropic::malformed(reason),
         }
     }
 
@@ -101,6 +124,15 @@ impl Surface {
     pub(super) fn head(self, out: &mut Vec<u8>, site: &Site, sequence: u64, took: Duration) {
         match self {
             Self::OpenAi => openai::head(out, site, sequence, took),
+            Self::Anthropic => anthropic::head(out, site, sequence),
+        }
+    }
+
+    /// The id of a request, where errors repeat it.
+    pub(super) fn request_id(self, site: &Site, sequence: u64) -> String {
+        match self {
+            Self::OpenAi => openai::request_id(site, sequence),
+            Self::Anthropic => anthropic::request_id(site, sequence),
         }
     }
 }
@@ -127,6 +159,15 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub(super) fn truth(&self) -> &Truth {
         &self.site.truth
+    }
+
+    /// The body, if it is one JSON object; what it shows of a careless sender is noted.
+    pub(super) fn object(&self) -> Option<Value> {
+        let members: Members = serde_json::from_slice(self.body).ok()?;
+        for (rule, detail) in members.violations() {
+            self.truth().violate(self.connection, rule, detail);
+        }
+        Some(Value::Object(members.0.into_iter().collect()))
     }
 
     /// Whether the body is declared as JSON.
@@ -244,10 +285,14 @@ impl Script {
     }
 }
 
+/// Where the id of the request goes in the body of an error.
+pub(super) const REQUEST_ID: &str = "{request-id}";
+
 /// An error answer in its surface's own shape.
 #[derive(Debug)]
 pub(super) struct Denial {
     pub(super) status: u16,
+    /// A JSON text; see [`REQUEST_ID`].
     pub(super) body: String,
     /// Fields of the head that belong to this error, each a whole line without its end.
     pub(super) fields: Vec<String>,
@@ -256,6 +301,14 @@ pub(super) struct Denial {
 impl Denial {
     pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
         Self { status, body: body.into(), fields: Vec::new() }
+    }
+
+    /// The body of this request's answer.
+    pub(super) fn body_for(&self, surface: Surface, site: &Site, sequence: u64) -> Cow<'_, str> {
+        if !self.body.contains(REQUEST_ID) {
+            return Cow::Borrowed(&self.body);
+        }
+        Cow::Owned(self.body.replace(REQUEST_ID, &surface.request_id(site, sequence)))
     }
 
     /// The same with `retry-after` in whole seconds, if there is a wait.

@@ -43,6 +43,26 @@ pub fn word(seed: u64, position: u32) -> &'static str {
     if position == 0 { WORDS[chosen].trim_start() } else { WORDS[chosen] }
 }
 
+/// A text as a JSON string, quotes included.
+pub fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC.
+pub fn utc(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    // Days since 0000-03-01 in eras of 400 years (H. Hinnant, "chrono-compatible low-level date algorithms").
+    let shifted = day + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let (month, year) = if month < 10 { (month + 3, era * 400 + year) } else { (month - 9, era * 400 + year + 1) };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Appends `length` characters of [a-zA-Z0-9] that belong to `seed`.
 pub fn alphanumeric(seed: u64, length: usize, out: &mut String) {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -114,6 +134,13 @@ mod tests {
         assert_eq!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{ "b":[2], "a":1 }"#));
         assert_ne!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{"a":[2],"b":1}"#));
         assert_ne!(parse(r#"["a","b"]"#), parse(r#"["b","a"]"#));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(utc(1_795_651_200), "2026-11-26T00:00:00Z");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A stream is not built ahead: event `i` is written when its turn comes, so that ten thousand open streams cost little.
 
 use super::chat::{ChatRequest, Reply};
+use crate::simulator::plan::pieces;
 use crate::simulator::text::{alphanumeric, mix, word};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -37,9 +38,6 @@ struct Call {
     pieces: Vec<String>,
     custom: bool,
 }
-
-/// Characters of one piece of streamed JSON.
-const PIECE_CHARACTERS: usize = 5;
 
 impl<'a> Answer<'a> {
     /// The answer to `request` by a server that says `tokens` words unless asked otherwise.
@@ -311,12 +309,6 @@ fn escape(text: &str, out: &mut Vec<u8>) {
             _ => out.push(byte),
         }
     }
-}
-
-/// Cuts a text into pieces of a few characters.
-fn pieces(text: &str) -> Vec<String> {
-    let letters: Vec<char> = text.chars().collect();
-    letters.chunks(PIECE_CHARACTERS).map(|piece| piece.iter().collect()).collect()
 }
 
 /// The body of `GET /models`.

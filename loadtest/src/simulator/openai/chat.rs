@@ -5,14 +5,10 @@
 use super::messages;
 use super::refusal::Refusal;
 use crate::simulator::fault::Directives;
+use crate::simulator::members::Members;
 use crate::simulator::text::{digest_value, mix};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
-
-/// Fields of our own that no provider may ever see.
-pub const GATEWAY_FIELDS: [&str; 6] =
-    ["routing_policy", "provider", "optimization", "speculative_mode", "deadline_ms", "council_mode"];
 
 /// What kind of answer a request gets.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,33 +45,8 @@ pub struct ChatRequest {
     pub reply: Reply,
 }
 
-/// The members of a JSON object in order, duplicates included.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
 /// A body that is a JSON object, before its fields are checked.
-pub struct Body(Vec<(String, Value)>);
+pub struct Body(Members);
 
 impl Body {
     /// Parses a request body.
@@ -83,7 +54,7 @@ impl Body {
     /// # Errors
     /// A 400 in OpenAI's words where it is not one JSON object.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice::<Members>(bytes).map(|members| Self(members.0)).map_err(|_| {
+        serde_json::from_slice(bytes).map(Self).map_err(|_| {
             let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
                            HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid \
                            JSON.)";
@@ -93,7 +64,7 @@ impl Body {
 
     /// The value of a top-level field; null counts as absent.
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.is_null())
+        self.0.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// The model, if the request names one.
@@ -103,16 +74,7 @@ impl Body {
 
     /// What this body shows of a careless sender: repeated top-level fields, fields that are the gateway's own.
     pub fn violations(&self) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
-        for (at, (name, _)) in self.0.iter().enumerate() {
-            if self.0[..at].iter().any(|(earlier, _)| earlier == name) {
-                found.push(("repeated-field", name.clone()));
-            }
-            if GATEWAY_FIELDS.contains(&name.as_str()) {
-                found.push(("gateway-field", name.clone()));
-            }
-        }
-        found
+        self.0.violations()
     }
 
     /// Checks every field and reduces the request to what its answer depends on.
@@ -120,7 +82,7 @@ impl Body {
     /// # Errors
     /// The 400 that OpenAI would send.
     pub fn check(&self) -> Result<ChatRequest, Refusal> {
-        for (name, value) in &self.0 {
+        for (name, value) in &self.0.0 {
             let Some((_, shape)) = FIELDS.iter().find(|(known, _)| known == name) else {
                 return Err(Refusal::unknown_parameter(name));
             };
@@ -167,14 +129,7 @@ impl Body {
     /// Directives of the `user` field, else of the last user message.
     fn directives(&self, last_user: &str) -> Result<Directives, Refusal> {
         let user = self.field("user").and_then(Value::as_str).unwrap_or_default();
-        for text in [user, last_user] {
-            match Directives::parse(text) {
-                Ok(None) => {}
-                Ok(Some(found)) => return Ok(found),
-                Err(reason) => return Err(Refusal::wrong_value("sim", reason)),
-            }
-        }
-        Ok(Directives::default())
+        Directives::first_of(&[user, last_user]).map_err(|reason| Refusal::wrong_value("sim", reason))
     }
 
     /// Reasoning models refuse `max_tokens` and, unless effort is `none`, any temperature but 1.

@@ -9,7 +9,7 @@ mod refusal;
 mod reply;
 
 pub use answer::Answer;
-pub use chat::{Body, ChatRequest, GATEWAY_FIELDS, Reply};
+pub use chat::{Body, ChatRequest, Reply};
 pub use refusal::Refusal;
 
 use super::Site;
@@ -94,14 +94,19 @@ pub(super) fn quota() -> Denial {
     Denial::new(429, body)
 }
 
+/// The id of a request.
+pub(super) fn request_id(site: &Site, sequence: u64) -> String {
+    format!("req_{:016x}{sequence:08x}", site.seed)
+}
+
 /// The fields of every answer.
 pub(super) fn head(out: &mut Vec<u8>, site: &Site, sequence: u64, took: Duration) {
     let _ = write!(
         out,
-        "x-request-id: req_{:016x}{sequence:08x}\r\nopenai-version: 2020-10-01\r\nopenai-organization: {}\r\n\
+        "x-request-id: {}\r\nopenai-version: 2020-10-01\r\nopenai-organization: {}\r\n\
          openai-processing-ms: {}\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n\
          x-ratelimit-reset-requests: 6ms\r\n",
-        site.seed,
+        request_id(site, sequence),
         site.name,
         took.as_millis(),
     );

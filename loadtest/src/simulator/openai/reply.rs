@@ -3,8 +3,8 @@
 use super::chat::{Body, Reply};
 use super::messages::Conversation;
 use super::refusal::Refusal;
+use crate::simulator::plan::{FREE_TEXT, JSON_OBJECT, instance_of};
 use serde_json::Value;
-use std::fmt::Write as _;
 
 /// Chooses the kind of answer, and checks `tools`, `tool_choice` and `response_format` on the way.
 ///
@@ -40,12 +40,7 @@ struct Offer<'a> {
 
 impl Offer<'_> {
     fn call(self) -> (String, String, bool) {
-        let mut input = String::new();
-        if self.custom {
-            input.push_str("free text for a custom tool")
-        } else {
-            instance(self.parameters, 0, &mut input)
-        }
+        let input = if self.custom { FREE_TEXT.to_owned() } else { instance_of(self.parameters) };
         (self.name.to_owned(), input, self.custom)
     }
 }
@@ -108,9 +103,7 @@ fn format(body: &Body, conversation: &Conversation) -> Result<Reply, Refusal> {
     let Some(format) = body.field("response_format") else { return Ok(Reply::Text) };
     match format["type"].as_str() {
         Some("text") => Ok(Reply::Text),
-        Some("json_object") if conversation.mentions_json => {
-            Ok(Reply::Json(r#"{"answer":"a \"quoted\" naïve word","count":3,"list":[1,2,3]}"#.into()))
-        }
+        Some("json_object") if conversation.mentions_json => Ok(Reply::Json(JSON_OBJECT.into())),
         Some("json_object") => {
             let message = "'messages' must contain the word 'json' in some form, to use 'response_format' of type \
                            'json_object'.";
@@ -121,9 +114,7 @@ fn format(body: &Body, conversation: &Conversation) -> Result<Reply, Refusal> {
             if schema["name"].as_str().is_none() {
                 return Err(Refusal::missing("response_format.json_schema.name"));
             }
-            let mut text = String::new();
-            instance(&schema["schema"], 0, &mut text);
-            Ok(Reply::Json(text))
+            Ok(Reply::Json(instance_of(&schema["schema"])))
         }
         Some(other) => {
             let message =
@@ -133,45 +124,3 @@ fn format(body: &Body, conversation: &Conversation) -> Result<Reply, Refusal> {
         None => Err(Refusal::missing("response_format.type")),
     }
 }
-
-/// Appends a small JSON text that fits a schema; members in the order of their names, so that every build agrees.
-fn instance(schema: &Value, depth: usize, out: &mut String) {
-    if let Some(first) = schema["enum"].as_array().and_then(|values| values.first()) {
-        let _ = write!(out, "{first}");
-        return;
-    }
-    let kind = match &schema["type"] {
-        Value::Array(kinds) => kinds.first().and_then(Value::as_str),
-        kind => kind.as_str(),
-    };
-    match kind {
-        Some("string") => out.push_str("\"harbour light\""),
-        Some("integer") => out.push('3'),
-        Some("number") => out.push_str("2.5"),
-        Some("boolean") => out.push_str("true"),
-        Some("null") => out.push_str("null"),
-        Some("array") if depth < DEPTH_MAX => {
-            out.push('[');
-            instance(&schema["items"], depth + 1, out);
-            out.push(']');
-        }
-        Some("array") => out.push_str("[]"),
-        _ if depth < DEPTH_MAX => object(schema, depth, out),
-        _ => out.push_str("{}"),
-    }
-}
-
-fn object(schema: &Value, depth: usize, out: &mut String) {
-    let mut properties: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
-    properties.sort_by_key(|(name, _)| *name);
-    out.push('{');
-    for (position, (name, property)) in properties.into_iter().enumerate() {
-        let comma = if position == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}{}:", Value::from(name.as_str()));
-        instance(property, depth + 1, out);
-    }
-    out.push('}');
-}
-
-/// Nesting of a generated JSON text.
-const DEPTH_MAX: usize = 8;
