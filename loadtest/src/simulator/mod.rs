@@ -10,12 +10,15 @@
 //! ```
 
 mod anthropic;
+mod denial;
 mod fault;
+mod gemini;
 mod link;
 mod manners;
 mod members;
 mod openai;
 mod plan;
+mod script;
 mod seal;
 mod serve;
 mod shape;
@@ -63,7 +66,8 @@ impl Site {
 
     /// Whose request this is, by its path.
     fn surface_of(&self, head: &wire::Head) -> Surface {
-        self.surfaces.iter().copied().find(|surface| surface.claims(self, head)).unwrap_or(self.surfaces[0])
+        let mut served = surface::ALL.into_iter().filter(|surface| self.surfaces.contains(surface));
+        served.find(|surface| surface.claims(self, head)).unwrap_or(self.surfaces[0])
     }
 
     fn knows_key(&self, key: &str) -> bool {

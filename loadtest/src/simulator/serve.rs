@@ -113,7 +113,7 @@ impl<W: Wire> Session<W> {
             arrived: Instant::now(),
             arrived_unix_ms: unix_ms(),
             method: head.method.clone(),
-            path: head.target.clone(),
+            path: masked_target(&head.target),
             key: key.map(masked),
             surface: surface.name(),
             model: seen.model,
@@ -368,6 +368,17 @@ fn stops_after(fault: &Fault) -> Option<u32> {
 fn masked_field((name, value): &(String, String)) -> (String, String) {
     let secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key");
     (name.clone(), if secret { masked(value) } else { value.clone() })
+}
+
+/// The target without a key that its query may show.
+fn masked_target(target: &str) -> String {
+    match target.split_once("key=") {
+        Some((before, rest)) => {
+            let (key, after) = rest.split_at(rest.find('&').unwrap_or(rest.len()));
+            format!("{before}key={}{after}", masked(key))
+        }
+        None => target.to_owned(),
+    }
 }
 
 fn reason(status: u16) -> &'static str {

@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Tagged(&'static str, &'static [(&'static str, &'static [Member])]),
     /// One of two that differ in their JSON type.
     Or(&'static Shape, &'static Shape),
+    /// An object whose members have the sender's names and this shape.
+    Each(&'static Shape),
     /// A shape that is defined elsewhere, where tables refer to each other.
     See(&'static Shape),
 }
@@ -108,6 +110,18 @@ impl Spelling {
     }
 }
 
+/// `camelCase` in snake case.
+pub(super) fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
 /// `snake_case` in camel case; what is camel case already stays.
 pub(super) fn camel(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -157,6 +171,15 @@ impl Shape {
                 }
                 Ok(Value::Array(out))
             }
+            (Self::Each(shape), Value::Object(found)) => {
+                let mut out = Map::with_capacity(found.len());
+                for (name, member) in found {
+                    path.push(Step::Member(name.clone()));
+                    out.insert(name.clone(), shape.walk(member, spelling, path)?);
+                    path.pop();
+                }
+                Ok(Value::Object(out))
+            }
             (Self::Object(members), Value::Object(found)) => object(members, None, found, spelling, path),
             (Self::Tagged(tag, kinds), Value::Object(found)) => tagged(tag, kinds, found, spelling, path),
             _ => self.range(value).map(|()| value.clone()),
@@ -171,7 +194,7 @@ impl Shape {
             Self::Text | Self::Ink | Self::OneOf(_) => value.is_string(),
             Self::Integer(..) => value.is_i64() || value.is_u64(),
             Self::Number(..) => value.is_number(),
-            Self::Free | Self::Object(_) | Self::Tagged(..) => value.is_object(),
+            Self::Free | Self::Each(_) | Self::Object(_) | Self::Tagged(..) => value.is_object(),
             Self::List(_) => value.is_array(),
             Self::Or(first, second) => first.fits(value) || second.fits(value),
             Self::See(shape) => shape.fits(value),
@@ -203,7 +226,7 @@ impl Shape {
             Self::Text | Self::Ink | Self::OneOf(_) => "string",
             Self::Integer(..) => "integer",
             Self::Number(..) => "number",
-            Self::Free | Self::Object(_) | Self::Tagged(..) => "object",
+            Self::Free | Self::Each(_) | Self::Object(_) | Self::Tagged(..) => "object",
             Self::List(_) => "array",
             Self::Or(_, second) => second.kind(),
             Self::See(shape) => shape.kind(),

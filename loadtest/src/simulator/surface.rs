@@ -4,15 +4,14 @@
 //! shares nothing with the others but the machinery: how a connection is served, how a fault is played, how it is logged.
 
 use super::Site;
-use super::fault::Directives;
+pub(super) use super::denial::{Denial, REQUEST_ID};
 use super::members::Members;
+pub(super) use super::script::{Script, Told, Work};
 use super::truth::Truth;
 use super::wire::Head;
-use super::{anthropic, openai};
+use super::{anthropic, gemini, openai};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
 use std::time::Duration;
 
 /// A provider whose wire format a simulator speaks.
@@ -22,10 +21,12 @@ pub enum Surface {
     OpenAi,
     /// Anthropic: `/v1/messages`, `x-api-key` or bearer keys.
     Anthropic,
+    /// Google's Gemini: `/v1/models/…:generateContent` and its kin, also under `/v1beta`, `x-goog-api-key`.
+    Gemini,
 }
 
 /// Every surface, in the order in which paths are claimed.
-const ALL: [Surface; 2] = [Surface::Anthropic, Surface::OpenAi];
+pub(super) const ALL: [Surface; 3] = [Surface::Anthropic, Surface::Gemini, Surface::OpenAi];
 
 impl Surface {
     /// The surface's name in flags, in the truth log and in messages.
@@ -33,6 +34,7 @@ impl Surface {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -51,7 +53,7 @@ impl Surface {
     pub(super) fn base(self, site: &Site) -> &str {
         match self {
             Self::OpenAi => site.prefixes.first().map_or("", String::as_str),
-            Self::Anthropic => "",
+            Self::Anthropic | Self::Gemini => "",
         }
     }
 
@@ -69,6 +71,17 @@ impl Surface {
                 "claude-sonnet-4-5",
                 "claude-haiku-4-5",
             ],
+            Self::Gemini => &[
+                "gemini-pro-latest",
+                "gemini-flash-latest",
+                "gemini-3.1-pro-preview",
+                "gemini-3.5-flash",
+                "gemini-3.8-flash",
+                "gemini-2.5-pro",
+                "gemini-2.5-flash",
+                "gemini-2.5-flash-lite",
+                "gemini-embedding-001",
+            ],
         }
     }
 
@@ -77,6 +90,7 @@ impl Surface {
         match self {
             Self::OpenAi => site.prefixes.iter().any(|prefix| head.path().starts_with(prefix.as_str())),
             Self::Anthropic => anthropic::claims(head),
+            Self::Gemini => gemini::claims(head),
         }
     }
 
@@ -85,6 +99,7 @@ impl Surface {
         match self {
             Self::OpenAi => bearer(head),
             Self::Anthropic => anthropic::key(head),
+            Self::Gemini => gemini::key(head),
         }
     }
 
@@ -93,6 +108,7 @@ impl Surface {
         match self {
             Self::OpenAi => openai::read(call, seen),
             Self::Anthropic => anthropic::read(call, seen),
+            Self::Gemini => gemini::read(call, seen),
         }
     }
 
@@ -101,6 +117,7 @@ impl Surface {
         match self {
             Self::OpenAi => openai::failure(status, retry_after),
             Self::Anthropic => anthropic::failure(status, retry_after),
+            Self::Gemini => gemini::failure(status, retry_after),
         }
     }
 
@@ -109,6 +126,7 @@ impl Surface {
         match self {
             Self::OpenAi => openai::quota(),
             Self::Anthropic => anthropic::quota(),
+            Self::Gemini => gemini::quota(),
         }
     }
 
@@ -117,6 +135,7 @@ impl Surface {
         match self {
             Self::OpenAi => openai::Refusal::invalid(None, "", format!("Bad request: {reason}")).into(),
             Self::Anthropic => anthropic::malformed(reason),
+            Self::Gemini => gemini::malformed(reason),
         }
     }
 
@@ -125,6 +144,8 @@ impl Surface {
         match self {
             Self::OpenAi => openai::head(out, site, sequence, took),
             Self::Anthropic => anthropic::head(out, site, sequence),
+            // Google names no request in its heads and tells no limits.
+            Self::Gemini => {}
         }
     }
 
@@ -133,6 +154,7 @@ impl Surface {
         match self {
             Self::OpenAi => openai::request_id(site, sequence),
             Self::Anthropic => anthropic::request_id(site, sequence),
+            Self::Gemini => String::new(),
         }
     }
 }
@@ -190,138 +212,6 @@ pub(super) enum Asked {
     Ready(String),
     /// Work of a model: it takes its time, costs tokens, and may fail as planned.
     Work(Box<Work>),
-}
-
-/// Work that a model does for a request.
-pub(super) struct Work {
-    pub(super) model: String,
-    pub(super) stream: bool,
-    pub(super) prompt_tokens: u32,
-    pub(super) directives: Directives,
-    pub(super) script: Script,
-}
-
-/// Everything that will be said in answer.
-pub(super) enum Script {
-    /// A chat answer whose events are written when their turn comes.
-    Chat(openai::Answer<'static>),
-    /// An answer written ahead.
-    Told(Told),
-}
-
-/// An answer written ahead, whole or event by event.
-#[derive(Default)]
-pub(super) struct Told {
-    /// Media type of the answer.
-    pub(super) kind: &'static str,
-    /// The unary body.
-    pub(super) whole: Vec<u8>,
-    /// The events of a stream, each with the completion tokens that have been produced once it has left.
-    pub(super) events: Vec<(Vec<u8>, u32)>,
-    /// Completion tokens of the whole answer.
-    pub(super) completion_tokens: u32,
-    /// What breaks the stream when the provider fails in the middle of it.
-    pub(super) broken: Vec<u8>,
-}
-
-impl Told {
-    /// A unary JSON answer.
-    pub(super) fn json(whole: impl Into<Vec<u8>>, completion_tokens: u32) -> Self {
-        Self { kind: "application/json", whole: whole.into(), completion_tokens, ..Self::default() }
-    }
-}
-
-impl Script {
-    pub(super) fn kind(&self, stream: bool) -> &'static str {
-        match self {
-            Self::Chat(_) if stream => "text/event-stream; charset=utf-8",
-            Self::Chat(_) => "application/json",
-            Self::Told(told) => told.kind,
-        }
-    }
-
-    pub(super) fn unary(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Chat(answer) => answer.unary(out),
-            Self::Told(told) => out.extend_from_slice(&told.whole),
-        }
-    }
-
-    pub(super) fn events(&self) -> u32 {
-        match self {
-            Self::Chat(answer) => answer.events(),
-            Self::Told(told) => told.events.len() as u32,
-        }
-    }
-
-    pub(super) fn event(&self, index: u32, out: &mut Vec<u8>) {
-        match self {
-            Self::Chat(answer) => answer.event(index, out),
-            Self::Told(told) => out.extend_from_slice(&told.events[index as usize].0),
-        }
-    }
-
-    /// Completion tokens produced by the time so many events have left.
-    pub(super) fn tokens_after(&self, events: u32) -> u32 {
-        match self {
-            Self::Chat(answer) => answer.tokens_after(events),
-            Self::Told(told) => events.checked_sub(1).map_or(0, |last| told.events[last as usize].1),
-        }
-    }
-
-    pub(super) fn completion_tokens(&self) -> u32 {
-        match self {
-            Self::Chat(answer) => answer.completion_tokens(),
-            Self::Told(told) => told.completion_tokens,
-        }
-    }
-
-    /// The error event that breaks its stream.
-    pub(super) fn broken(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Chat(_) => out.extend_from_slice(openai::Refusal::for_status(500).event().as_bytes()),
-            Self::Told(told) => out.extend_from_slice(&told.broken),
-        }
-    }
-}
-
-/// Where the id of the request goes in the body of an error.
-pub(super) const REQUEST_ID: &str = "{request-id}";
-
-/// An error answer in its surface's own shape.
-#[derive(Debug)]
-pub(super) struct Denial {
-    pub(super) status: u16,
-    /// A JSON text; see [`REQUEST_ID`].
-    pub(super) body: String,
-    /// Fields of the head that belong to this error, each a whole line without its end.
-    pub(super) fields: Vec<String>,
-}
-
-impl Denial {
-    pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), fields: Vec::new() }
-    }
-
-    /// The body of this request's answer.
-    pub(super) fn body_for(&self, surface: Surface, site: &Site, sequence: u64) -> Cow<'_, str> {
-        if !self.body.contains(REQUEST_ID) {
-            return Cow::Borrowed(&self.body);
-        }
-        Cow::Owned(self.body.replace(REQUEST_ID, &surface.request_id(site, sequence)))
-    }
-
-    /// The same with `retry-after` in whole seconds, if there is a wait.
-    pub(super) fn retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.fields.extend(wait.map(|wait| format!("retry-after: {}", wait.as_secs_f64().ceil())));
-        self
-    }
-
-    pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
-        for field in &self.fields {
-            let _ = write!(out, "{field}\r\n");
-        }
-    }
 }
 
 /// The key of an `Authorization: Bearer` field.

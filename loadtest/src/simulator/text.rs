@@ -48,6 +48,20 @@ pub fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// A vector of unit length that belongs to `seed`.
+pub fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
+    let draw = |position: usize| (mix(seed, position as u64) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0;
+    let raw: Vec<f32> = (0..dimensions).map(draw).collect();
+    let length = raw.iter().map(|part| part * part).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    raw.into_iter().map(|part| part / length).collect()
+}
+
+/// Numbers as a JSON list.
+pub fn numbers(list: &[f32]) -> String {
+    let list: Vec<_> = list.iter().map(f32::to_string).collect();
+    format!("[{}]", list.join(","))
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC.
 pub fn utc(seconds: u64) -> String {
     let (day, second) = (seconds / 86_400, seconds % 86_400);

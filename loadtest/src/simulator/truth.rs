@@ -36,7 +36,7 @@ pub struct Record {
     pub arrived_unix_ms: u64,
     /// The method.
     pub method: String,
-    /// The target, query included.
+    /// The target, query included; a key in it is masked.
     pub path: String,
     /// The shown key, masked but for its last four characters; see [`masked`].
     pub key: Option<String>,
@@ -84,7 +84,7 @@ pub struct Violation {
     /// The connection it was seen on.
     pub connection: u64,
     /// What rule: `malformed-http`, `gateway-header`, `gateway-field`, `repeated-field`, `accept-encoding`,
-    /// `access-key-leaked`, `hop-by-hop-header`.
+    /// `access-key-leaked`, `hop-by-hop-header`, `key-in-url`.
     pub rule: &'static str,
     /// What was seen.
     pub detail: String,
