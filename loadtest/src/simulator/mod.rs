@@ -22,6 +22,7 @@ mod script;
 mod seal;
 mod serve;
 mod shape;
+mod shelf;
 mod surface;
 mod text;
 mod threads;
@@ -55,6 +56,7 @@ struct Site {
     behaviour: RwLock<Arc<Behaviour>>,
     idle: Duration,
     truth: Arc<Truth>,
+    shelf: shelf::Shelf,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -347,6 +349,7 @@ impl Builder {
             behaviour: RwLock::new(Arc::new(self.behaviour)),
             idle: self.idle,
             truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies)),
+            shelf: shelf::Shelf::default(),
             #[cfg(feature = "tls")]
             tls,
         });

@@ -31,8 +31,8 @@ pub(super) struct Told {
     pub(super) events: Vec<(Vec<u8>, u32)>,
     /// Completion tokens of the whole answer.
     pub(super) completion_tokens: u32,
-    /// What breaks the stream when the provider fails in the middle of it.
-    pub(super) broken: Vec<u8>,
+    /// What breaks the stream when the provider fails after so many events.
+    pub(super) broken: Option<fn(u32) -> Vec<u8>>,
 }
 
 impl Told {
@@ -87,11 +87,11 @@ impl Script {
         }
     }
 
-    /// The error event that breaks its stream.
-    pub(super) fn broken(&self, out: &mut Vec<u8>) {
+    /// The error event that breaks its stream after so many events.
+    pub(super) fn broken(&self, sent: u32, out: &mut Vec<u8>) {
         match self {
             Self::Chat(_) => out.extend_from_slice(openai::Refusal::for_status(500).event().as_bytes()),
-            Self::Told(told) => out.extend_from_slice(&told.broken),
+            Self::Told(told) => out.extend(told.broken.into_iter().flat_map(|broken| broken(sent))),
         }
     }
 }

@@ -243,7 +243,7 @@ impl<W: Wire> Session<W> {
                 self.link.send(&self.output).await?;
             }
             Fault::ErrorInStream { .. } => {
-                script.broken(&mut event);
+                script.broken(sent, &mut event);
                 self.chunk(&event);
                 self.output.extend_from_slice(b"0\r\n\r\n");
                 self.link.send(&self.output).await?;

@@ -19,6 +19,8 @@ use std::time::Duration;
 pub enum Surface {
     /// OpenAI: paths below `/v1`, bearer keys.
     OpenAi,
+    /// One of the many that copy OpenAI's chat completions and models, and nothing of its younger interfaces.
+    Compatible,
     /// Anthropic: `/v1/messages`, `x-api-key` or bearer keys.
     Anthropic,
     /// Google's Gemini: `/v1/models/…:generateContent` and its kin, also under `/v1beta`, `x-goog-api-key`.
@@ -26,13 +28,14 @@ pub enum Surface {
 }
 
 /// Every surface, in the order in which paths are claimed.
-pub(super) const ALL: [Surface; 3] = [Surface::Anthropic, Surface::Gemini, Surface::OpenAi];
+pub(super) const ALL: [Surface; 4] = [Surface::Anthropic, Surface::Gemini, Surface::OpenAi, Surface::Compatible];
 
 impl Surface {
     /// The surface's name in flags, in the truth log and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
+            Self::Compatible => "compatible",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
         }
@@ -52,7 +55,7 @@ impl Surface {
     /// The path below the origin that a client is configured with.
     pub(super) fn base(self, site: &Site) -> &str {
         match self {
-            Self::OpenAi => site.prefixes.first().map_or("", String::as_str),
+            Self::OpenAi | Self::Compatible => site.prefixes.first().map_or("", String::as_str),
             Self::Anthropic | Self::Gemini => "",
         }
     }
@@ -60,7 +63,7 @@ impl Surface {
     /// The models it has unless its builder says otherwise.
     pub(super) fn models(self) -> &'static [&'static str] {
         match self {
-            Self::OpenAi => &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"],
+            Self::OpenAi | Self::Compatible => &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"],
             Self::Anthropic => &[
                 "claude-opus-5-5",
                 "claude-sonnet-5-5",
@@ -88,7 +91,9 @@ impl Surface {
     /// Whether a request is meant for this surface.
     pub(super) fn claims(self, site: &Site, head: &Head) -> bool {
         match self {
-            Self::OpenAi => site.prefixes.iter().any(|prefix| head.path().starts_with(prefix.as_str())),
+            Self::OpenAi | Self::Compatible => {
+                site.prefixes.iter().any(|prefix| head.path().starts_with(prefix.as_str()))
+            }
             Self::Anthropic => anthropic::claims(head),
             Self::Gemini => gemini::claims(head),
         }
@@ -97,7 +102,7 @@ impl Surface {
     /// The credential a request shows, where this surface looks for it.
     pub(super) fn key(self, head: &Head) -> Option<&str> {
         match self {
-            Self::OpenAi => bearer(head),
+            Self::OpenAi | Self::Compatible => bearer(head),
             Self::Anthropic => anthropic::key(head),
             Self::Gemini => gemini::key(head),
         }
@@ -106,7 +111,7 @@ impl Surface {
     /// Checks a request and says what it asks for.
     pub(super) fn read(self, call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
         match self {
-            Self::OpenAi => openai::read(call, seen),
+            Self::OpenAi | Self::Compatible => openai::read(call, seen),
             Self::Anthropic => anthropic::read(call, seen),
             Self::Gemini => gemini::read(call, seen),
         }
@@ -115,7 +120,7 @@ impl Surface {
     /// What this provider says with a status when nothing more precise is known.
     pub(super) fn failure(self, status: u16, retry_after: Option<Duration>) -> Denial {
         match self {
-            Self::OpenAi => openai::failure(status, retry_after),
+            Self::OpenAi | Self::Compatible => openai::failure(status, retry_after),
             Self::Anthropic => anthropic::failure(status, retry_after),
             Self::Gemini => gemini::failure(status, retry_after),
         }
@@ -124,7 +129,7 @@ impl Surface {
     /// What it says when no waiting helps because the account has no money left.
     pub(super) fn quota(self) -> Denial {
         match self {
-            Self::OpenAi => openai::quota(),
+            Self::OpenAi | Self::Compatible => openai::quota(),
             Self::Anthropic => anthropic::quota(),
             Self::Gemini => gemini::quota(),
         }
@@ -133,7 +138,9 @@ impl Surface {
     /// What it says to bytes that are not HTTP.
     pub(super) fn malformed(self, reason: &str) -> Denial {
         match self {
-            Self::OpenAi => openai::Refusal::invalid(None, "", format!("Bad request: {reason}")).into(),
+            Self::OpenAi | Self::Compatible => {
+                openai::Refusal::invalid(None, "", format!("Bad request: {reason}")).into()
+            }
             Self::Anthropic => anthropic::malformed(reason),
             Self::Gemini => gemini::malformed(reason),
         }
@@ -142,7 +149,7 @@ impl Surface {
     /// Appends the fields that every answer of this provider carries.
     pub(super) fn head(self, out: &mut Vec<u8>, site: &Site, sequence: u64, took: Duration) {
         match self {
-            Self::OpenAi => openai::head(out, site, sequence, took),
+            Self::OpenAi | Self::Compatible => openai::head(out, site, sequence, took),
             Self::Anthropic => anthropic::head(out, site, sequence),
             // Google names no request in its heads and tells no limits.
             Self::Gemini => {}
@@ -152,7 +159,7 @@ impl Surface {
     /// The id of a request, where errors repeat it.
     pub(super) fn request_id(self, site: &Site, sequence: u64) -> String {
         match self {
-            Self::OpenAi => openai::request_id(site, sequence),
+            Self::OpenAi | Self::Compatible => openai::request_id(site, sequence),
             Self::Anthropic => anthropic::request_id(site, sequence),
             Self::Gemini => String::new(),
         }

@@ -34,7 +34,7 @@ pub(super) fn told(said: &Speech, frame: &Frame<'_>, stream: bool) -> Told {
             kind: "text/event-stream; charset=utf-8",
             events: teller.events,
             completion_tokens: said.tokens(),
-            broken: refusal::event(),
+            broken: Some(|_| refusal::event()),
             ..Told::default()
         };
     }

@@ -49,16 +49,16 @@ pub(super) fn told(candidates: &[Speech], frame: &Frame<'_>, form: Form) -> Told
         Form::List => (format!(",\r\n{object}").into_bytes(), tokens),
         _ => (format!("data: {object}\r\n\r\n").into_bytes(), tokens),
     };
-    let error = refusal::event();
-    let (kind, broken) = match form {
-        Form::List => ("application/json; charset=UTF-8", format!(",\r\n{error}\n]")),
-        _ => ("text/event-stream", format!("data: {error}\r\n\r\n")),
+    let kind = if form == Form::List { "application/json; charset=UTF-8" } else { "text/event-stream" };
+    let broken: fn(u32) -> Vec<u8> = match form {
+        Form::List => |_| format!(",\r\n{}\n]", refusal::event()).into_bytes(),
+        _ => |_| format!("data: {}\r\n\r\n", refusal::event()).into_bytes(),
     };
     Told {
         kind,
         events: objects.into_iter().enumerate().map(dress).collect(),
         completion_tokens: tokens,
-        broken: broken.into_bytes(),
+        broken: Some(broken),
         ..Told::default()
     }
 }

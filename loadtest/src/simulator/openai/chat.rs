@@ -54,12 +54,7 @@ impl Body {
     /// # Errors
     /// A 400 in OpenAI's words where it is not one JSON object.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(bytes).map(Self).map_err(|_| {
-            let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
-                           HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid \
-                           JSON.)";
-            Refusal::invalid(None, "", message)
-        })
+        serde_json::from_slice(bytes).map(Self).map_err(|_| Refusal::not_json())
     }
 
     /// The value of a top-level field; null counts as absent.
@@ -134,7 +129,7 @@ impl Body {
 
     /// Reasoning models refuse `max_tokens` and, unless effort is `none`, any temperature but 1.
     fn check_model_limits(&self, model: &str) -> Result<(), Refusal> {
-        if !["o1", "o3", "o4", "gpt-5", "gpt-6"].iter().any(|family| model.starts_with(family)) {
+        if !Model::of(model).reasons {
             return Ok(());
         }
         if self.field("max_tokens").is_some() {
@@ -151,6 +146,61 @@ impl Body {
         }
         Ok(())
     }
+}
+
+/// What a model allows (its model pages, read 2026-11).
+#[derive(Clone, Copy)]
+pub(super) struct Model {
+    pub(super) reasons: bool,
+    /// Words of the reasoning effort.
+    pub(super) efforts: &'static [&'static str],
+    /// Served by the Responses API alone.
+    pub(super) responses_only: bool,
+}
+
+impl Model {
+    pub(super) fn of(name: &str) -> Self {
+        let starts = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
+        let efforts: &[&str] = match name {
+            "gpt-5" | "gpt-5-mini" | "gpt-5-nano" => &["minimal", "low", "medium", "high"],
+            _ if starts(&["o1", "o3", "o4"]) => &["low", "medium", "high"],
+            _ if starts(&["gpt-6-astra", "gpt-6.1-sol"]) => &["low", "medium", "high", "xhigh", "max"],
+            _ if starts(&["gpt-6"]) => &["none", "low", "medium", "high", "xhigh", "max"],
+            _ => &["none", "low", "medium", "high", "xhigh"],
+        };
+        let reasons = starts(&["o1", "o3", "o4", "gpt-5", "gpt-6"]);
+        Self { reasons, efforts, responses_only: reasons && (name.ends_with("-pro") || name.contains("-codex")) }
+    }
+}
+
+/// Why a schema cannot be held to strictly, if it cannot.
+pub(super) fn wrong_schema(schema: &Value) -> Option<String> {
+    let inner = |value: &Value| wrong_schema(value);
+    if schema["type"] == "object" {
+        let empty = serde_json::Map::new();
+        let properties = schema["properties"].as_object().unwrap_or(&empty);
+        if schema["additionalProperties"] != false {
+            return Some("In context=(), 'additionalProperties' is required to be supplied and to be false.".into());
+        }
+        let required =
+            |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|word| word == name));
+        if let Some(missing) = properties.keys().find(|name| !required(name)) {
+            return Some(format!(
+                "In context=(), 'required' is required to be supplied and to be an array including every key in \
+                 properties. Missing '{missing}'."
+            ));
+        }
+        if let Some(reason) = properties.values().find_map(inner) {
+            return Some(reason);
+        }
+    }
+    let lists = ["anyOf", "$defs"].iter().filter_map(|word| schema.get(*word));
+    let all = lists.flat_map(|list| match list {
+        Value::Array(items) => items.iter().collect::<Vec<_>>(),
+        Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
+    });
+    all.chain(schema.get("items")).find_map(inner)
 }
 
 /// The JSON type and range of one field.

@@ -1,19 +1,21 @@
-//! OpenAI's surface: chat completions and models, refused and answered as the real service does.
+//! OpenAI's surface: chat completions, responses and models, refused and answered as the real service does.
 //!
 //! Shapes and words: OpenAI API reference and its official clients (read 2026-11).
 
 mod answer;
+mod breach;
 mod chat;
 mod messages;
 mod refusal;
 mod reply;
+mod responses;
 
 pub use answer::Answer;
 pub use chat::{Body, ChatRequest, Reply};
 pub use refusal::Refusal;
 
 use super::Site;
-use super::surface::{Asked, Call, Denial, Script, Seen, Work};
+use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ fn route(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<Asked,
     }
     match (head.method.as_str(), path) {
         ("POST", "/chat/completions") => read_chat(call, body),
+        (method, path) if call.surface != Surface::Compatible && is_own(path) => own(call, method, path),
         ("GET", "/models") => Ok(Asked::Ready(answer::models(&site.models))),
         ("GET", path) => match path.strip_prefix("/models/") {
             Some(name) if site.knows_model(name) => Ok(Asked::Ready(answer::model(name))),
@@ -47,6 +50,33 @@ fn route(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<Asked,
             None => Err(unknown()),
         },
         _ => Err(unknown()),
+    }
+}
+
+/// Whether a path is one that few besides OpenAI itself serve.
+fn is_own(path: &str) -> bool {
+    path.split('/').nth(1) == Some("responses")
+}
+
+fn own(call: &Call<'_>, method: &str, path: &str) -> Result<Asked, Refusal> {
+    let unknown = || Refusal::unknown_path(method, call.head.path());
+    let steps: Vec<_> = path.split('/').skip(1).collect();
+    match (method, &steps[..]) {
+        ("POST", ["responses"]) => responses::create(call, &json_body(call)?, false),
+        ("POST", ["responses", "input_tokens"]) => responses::create(call, &json_body(call)?, true),
+        ("GET" | "DELETE", ["responses", id]) => responses::kept(call, id, method == "DELETE"),
+        _ => Err(unknown()),
+    }
+}
+
+/// The body of a request that must be a JSON object.
+fn json_body(call: &Call<'_>) -> Result<serde_json::Value, Refusal> {
+    match call.object().filter(|_| call.says_json()) {
+        Some(body) => Ok(body),
+        None if call.body.is_empty() || !call.says_json() => {
+            Err(Refusal::invalid(None, "", "you must provide a model parameter"))
+        }
+        None => Err(Refusal::not_json()),
     }
 }
 
@@ -62,6 +92,10 @@ fn read_chat(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<As
     let chat = body.check()?;
     if !call.site.knows_model(&chat.model) {
         return Err(Refusal::unknown_model(&chat.model));
+    }
+    if chat::Model::of(&chat.model).responses_only {
+        let message = "This model is only supported in v1/responses and not in v1/chat/completions.";
+        return Err(Refusal { status: 404, ..Refusal::invalid(None, "model", message) });
     }
     Ok(Asked::Work(Box::new(Work {
         model: chat.model.clone(),

@@ -47,6 +47,14 @@ impl Refusal {
         Self::invalid(Some("invalid_value"), name, message)
     }
 
+    /// A body that is no JSON object.
+    pub fn not_json() -> Self {
+        let message = "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your \
+                       HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid \
+                       JSON.)";
+        Self::invalid(None, "", message)
+    }
+
     /// A path or method nobody serves.
     pub fn unknown_path(method: &str, path: &str) -> Self {
         let message = format!("Invalid URL ({method} {path})");
