@@ -100,6 +100,25 @@ fn wrong_requests_are_refused_in_its_words() {
             Value::Null,
             "No tool output found for function call c.",
         ),
+    ];
+    refuses(&simulator, &table);
+    for (extra, param) in [
+        (json!({ "conversation": "conv_x" }), "conversation"),
+        (json!({ "prompt": { "id": "pmpt_x" } }), "prompt"),
+        (item(json!({ "type": "item_reference", "id": "msg_x" })), "input"),
+        (item(json!({ "type": "reasoning", "id": "rs_x", "summary": [] })), "input"),
+    ] {
+        let reply = ask(&simulator, &base(extra.clone()));
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (404, &json!(param)), "{extra}");
+    }
+    assert!(simulator.truth().wait_settled(SOON));
+    assert_eq!(simulator.truth().counts().prompt_tokens, 0, "refusals cost nothing");
+}
+
+#[test]
+fn tools_formats_and_models_have_their_rules() {
+    let simulator = simulator();
+    let table = [
         (
             json!({ "tools": [{ "type": "function", "function": { "name": "f" } }] }),
             "tools[0].name",
@@ -138,24 +157,18 @@ fn wrong_requests_are_refused_in_its_words() {
         (json!({ "previous_response_id": "resp_x" }), "previous_response_id", json!("previous_response_not_found"), ""),
         (json!({ "user": "sim:fault=nonsense" }), "sim", json!("invalid_value"), ""),
     ];
+    refuses(&simulator, &table);
+}
+
+/// Every row is refused with its parameter, its code and these words.
+fn refuses(simulator: &Simulator, table: &[(Value, &str, Value, &str)]) {
     for (extra, param, code, words) in table {
-        let reply = ask(&simulator, &base(extra.clone()));
+        let reply = ask(simulator, &base(extra.clone()));
         let error = reply.json()["error"].clone();
         assert_eq!(reply.status, 400, "{extra} gave {error}");
-        assert_eq!((&error["param"], &error["code"]), (&json!(param), &code), "{extra} gave {error}");
+        assert_eq!((&error["param"], &error["code"]), (&json!(param), code), "{extra} gave {error}");
         assert!(error["message"].as_str().expect("a sentence").contains(words), "{extra} gave {error}");
     }
-    for (extra, param) in [
-        (json!({ "conversation": "conv_x" }), "conversation"),
-        (json!({ "prompt": { "id": "pmpt_x" } }), "prompt"),
-        (item(json!({ "type": "item_reference", "id": "msg_x" })), "input"),
-        (item(json!({ "type": "reasoning", "id": "rs_x", "summary": [] })), "input"),
-    ] {
-        let reply = ask(&simulator, &base(extra.clone()));
-        assert_eq!((reply.status, &reply.json()["error"]["param"]), (404, &json!(param)), "{extra}");
-    }
-    assert!(simulator.truth().wait_settled(SOON));
-    assert_eq!(simulator.truth().counts().prompt_tokens, 0, "refusals cost nothing");
 }
 
 #[test]
