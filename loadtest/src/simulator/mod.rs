@@ -10,12 +10,14 @@
 //! ```
 
 mod anthropic;
+mod azure;
 mod denial;
 mod fault;
 mod gemini;
 mod link;
 mod manners;
 mod members;
+mod multipart;
 mod openai;
 mod plan;
 mod script;

@@ -74,7 +74,8 @@ impl<W: Wire> Session<W> {
         let mut seen = Seen::default();
         let asked = {
             let (connection, tokens) = (self.connection, behaviour.tokens);
-            let call = Call { site: &site, surface, connection, head: &head, key: &key, body: &body, tokens };
+            let call =
+                Call { site: &site, surface, connection, head: &head, key: &key, body: &body, model: None, tokens };
             surface.read(&call, &mut seen)
         };
         let ticket = self.note(&head, surface, &key, body, seen);

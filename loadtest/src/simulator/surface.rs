@@ -9,7 +9,7 @@ use super::members::Members;
 pub(super) use super::script::{Script, Told, Work};
 use super::truth::Truth;
 use super::wire::Head;
-use super::{anthropic, gemini, openai};
+use super::{anthropic, azure, gemini, openai};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -23,12 +23,15 @@ pub enum Surface {
     Compatible,
     /// Anthropic: `/v1/messages`, `x-api-key` or bearer keys.
     Anthropic,
+    /// Azure's OpenAI: deployments below `/openai/deployments`, models below `/openai/v1`, `api-key`.
+    Azure,
     /// Google's Gemini: `/v1/models/…:generateContent` and its kin, also under `/v1beta`, `x-goog-api-key`.
     Gemini,
 }
 
 /// Every surface, in the order in which paths are claimed.
-pub(super) const ALL: [Surface; 4] = [Surface::Anthropic, Surface::Gemini, Surface::OpenAi, Surface::Compatible];
+pub(super) const ALL: [Surface; 5] =
+    [Surface::Azure, Surface::Anthropic, Surface::Gemini, Surface::OpenAi, Surface::Compatible];
 
 impl Surface {
     /// The surface's name in flags, in the truth log and in messages.
@@ -38,6 +41,7 @@ impl Surface {
             Self::Compatible => "compatible",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
+            Self::Azure => "azure",
         }
     }
 
@@ -56,14 +60,26 @@ impl Surface {
     pub(super) fn base(self, site: &Site) -> &str {
         match self {
             Self::OpenAi | Self::Compatible => site.prefixes.first().map_or("", String::as_str),
-            Self::Anthropic | Self::Gemini => "",
+            Self::Anthropic | Self::Azure | Self::Gemini => "",
         }
     }
 
     /// The models it has unless its builder says otherwise.
     pub(super) fn models(self) -> &'static [&'static str] {
         match self {
-            Self::OpenAi | Self::Compatible => &["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-5.6-sol", "gpt-5.6-terra"],
+            Self::OpenAi | Self::Compatible => &[
+                "gpt-4o",
+                "gpt-4o-mini",
+                "gpt-4.1",
+                "gpt-5.6-sol",
+                "gpt-5.6-terra",
+                "text-embedding-3-small",
+                "omni-moderation-latest",
+                "gpt-image-1",
+                "gpt-4o-mini-tts",
+                "gpt-4o-transcribe",
+            ],
+            Self::Azure => &["gpt-4o", "gpt-4.1", "text-embedding-3-small"],
             Self::Anthropic => &[
                 "claude-opus-5-5",
                 "claude-sonnet-5-5",
@@ -96,6 +112,7 @@ impl Surface {
             }
             Self::Anthropic => anthropic::claims(head),
             Self::Gemini => gemini::claims(head),
+            Self::Azure => azure::claims(head),
         }
     }
 
@@ -105,6 +122,7 @@ impl Surface {
             Self::OpenAi | Self::Compatible => bearer(head),
             Self::Anthropic => anthropic::key(head),
             Self::Gemini => gemini::key(head),
+            Self::Azure => azure::key(head),
         }
     }
 
@@ -114,6 +132,7 @@ impl Surface {
             Self::OpenAi | Self::Compatible => openai::read(call, seen),
             Self::Anthropic => anthropic::read(call, seen),
             Self::Gemini => gemini::read(call, seen),
+            Self::Azure => azure::read(call, seen),
         }
     }
 
@@ -123,13 +142,14 @@ impl Surface {
             Self::OpenAi | Self::Compatible => openai::failure(status, retry_after),
             Self::Anthropic => anthropic::failure(status, retry_after),
             Self::Gemini => gemini::failure(status, retry_after),
+            Self::Azure => azure::failure(status, retry_after),
         }
     }
 
     /// What it says when no waiting helps because the account has no money left.
     pub(super) fn quota(self) -> Denial {
         match self {
-            Self::OpenAi | Self::Compatible => openai::quota(),
+            Self::OpenAi | Self::Compatible | Self::Azure => openai::quota(),
             Self::Anthropic => anthropic::quota(),
             Self::Gemini => gemini::quota(),
         }
@@ -138,7 +158,7 @@ impl Surface {
     /// What it says to bytes that are not HTTP.
     pub(super) fn malformed(self, reason: &str) -> Denial {
         match self {
-            Self::OpenAi | Self::Compatible => {
+            Self::OpenAi | Self::Compatible | Self::Azure => {
                 openai::Refusal::invalid(None, "", format!("Bad request: {reason}")).into()
             }
             Self::Anthropic => anthropic::malformed(reason),
@@ -151,6 +171,7 @@ impl Surface {
         match self {
             Self::OpenAi | Self::Compatible => openai::head(out, site, sequence, took),
             Self::Anthropic => anthropic::head(out, site, sequence),
+            Self::Azure => azure::head(out, site, sequence),
             // Google names no request in its heads and tells no limits.
             Self::Gemini => {}
         }
@@ -161,6 +182,7 @@ impl Surface {
         match self {
             Self::OpenAi | Self::Compatible => openai::request_id(site, sequence),
             Self::Anthropic => anthropic::request_id(site, sequence),
+            Self::Azure => azure::request_id(site, sequence),
             Self::Gemini => String::new(),
         }
     }
@@ -173,6 +195,7 @@ impl fmt::Display for Surface {
 }
 
 /// A request on its way through a surface's checks.
+#[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) site: &'a Site,
     pub(super) surface: Surface,
@@ -181,6 +204,8 @@ pub(super) struct Call<'a> {
     /// The credential shown; empty if there is none.
     pub(super) key: &'a str,
     pub(super) body: &'a [u8],
+    /// The model, where the path names it and not the body.
+    pub(super) model: Option<&'a str>,
     /// Words of an answer whose request does not say otherwise.
     pub(super) tokens: u32,
 }

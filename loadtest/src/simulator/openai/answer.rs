@@ -20,6 +20,8 @@ pub struct Answer<'a> {
     model: String,
     fingerprint: String,
     include_usage: bool,
+    /// Says what a content filter thinks of prompt and answer, as Azure does.
+    filtered: bool,
 }
 
 /// What every choice of an answer says.
@@ -60,6 +62,7 @@ impl<'a> Answer<'a> {
             model: Value::from(request.model.as_str()).to_string(),
             fingerprint: format!("fp_{:010x}", mix(request.seed, 3) & 0xff_ffff_ffff),
             include_usage: request.include_usage,
+            filtered: false,
             request,
         }
     }
@@ -71,6 +74,13 @@ impl<'a> Answer<'a> {
         self
     }
 
+    /// The same answer with the remarks of a content filter, or without.
+    #[must_use]
+    pub fn filtered(mut self, filtered: bool) -> Self {
+        self.filtered = filtered;
+        self
+    }
+
     /// Completion tokens of the whole answer.
     pub fn completion_tokens(&self) -> u32 {
         (self.content.tokens() * self.request.choices).saturating_add(self.request.directives.reasoning)
@@ -78,6 +88,7 @@ impl<'a> Answer<'a> {
 
     /// Completion tokens produced by the time so many events have left.
     pub fn tokens_after(&self, events: u32) -> u32 {
+        let events = events.saturating_sub(self.filtered.into());
         let produced = events.saturating_sub(self.request.choices).min(self.content.steps() * self.request.choices);
         if produced == self.content.steps() * self.request.choices { self.completion_tokens() } else { produced }
     }
@@ -92,9 +103,17 @@ impl<'a> Answer<'a> {
             let _ = write!(out, r#"{comma}{{"index":{choice},"message":{{"role":"assistant","content":"#);
             self.content.message(self.choice_seed(choice), out);
             let finish = self.content.finish_reason();
-            let _ = write!(out, r#","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{finish}"}}"#);
+            let _ = write!(out, r#","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{finish}""#);
+            if self.filtered {
+                let _ = write!(out, r#","content_filter_results":{SAFE}"#);
+            }
+            out.push(b'}');
         }
-        out.extend_from_slice(br#"],"usage":"#);
+        out.push(b']');
+        if self.filtered {
+            let _ = write!(out, r#","prompt_filter_results":[{{"prompt_index":0,"content_filter_results":{SAFE}}}]"#);
+        }
+        out.extend_from_slice(br#","usage":"#);
         self.usage(out);
         let fingerprint = &self.fingerprint;
         let _ = write!(out, r#","service_tier":"default","system_fingerprint":"{fingerprint}"}}"#);
@@ -104,7 +123,7 @@ impl<'a> Answer<'a> {
     /// Events of the stream, `[DONE]` included.
     pub fn events(&self) -> u32 {
         let choices = self.request.choices;
-        choices * (self.content.steps() + 2) + u32::from(self.include_usage) + 1
+        choices * (self.content.steps() + 2) + u32::from(self.include_usage) + u32::from(self.filtered) + 1
     }
 
     /// Appends event number `index` of the stream, from `data:` to its empty line.
@@ -115,6 +134,19 @@ impl<'a> Answer<'a> {
             out.extend_from_slice(b"data: [DONE]\n\n");
             return;
         }
+        if self.filtered && index == 0 {
+            let _ = write!(
+                out,
+                concat!(
+                    r#"data: {{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":"#,
+                    r#"[{{"prompt_index":0,"content_filter_results":{}}}]}}"#,
+                    "\n\n"
+                ),
+                SAFE
+            );
+            return;
+        }
+        let index = index - u32::from(self.filtered);
         let (id, created, model, fingerprint) = (&self.id, self.created, &self.model, &self.fingerprint);
         let _ = write!(
             out,
@@ -310,6 +342,12 @@ fn escape(text: &str, out: &mut Vec<u8>) {
         }
     }
 }
+
+/// What a content filter says of something harmless.
+const SAFE: &str = concat!(
+    r#"{"hate":{"filtered":false,"severity":"safe"},"self_harm":{"filtered":false,"severity":"safe"},"#,
+    r#""sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#
+);
 
 /// The body of `GET /models`.
 pub fn models(names: &[String]) -> String {

@@ -57,6 +57,12 @@ impl Body {
         serde_json::from_slice(bytes).map(Self).map_err(|_| Refusal::not_json())
     }
 
+    /// Names the model in place of what the body says.
+    pub(in crate::simulator) fn name_model(&mut self, model: &str) {
+        self.0.0.retain(|(name, _)| name != "model");
+        self.0.0.push(("model".into(), model.into()));
+    }
+
     /// The value of a top-level field; null counts as absent.
     pub fn field(&self, name: &str) -> Option<&Value> {
         self.0.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.is_null())

@@ -1,14 +1,18 @@
-//! OpenAI's surface: chat completions, responses and models, refused and answered as the real service does.
+//! OpenAI's surface: chat completions, responses, the work of smaller models, files and batches, refused and answered as
+//! the real service does.
 //!
 //! Shapes and words: OpenAI API reference and its official clients (read 2026-11).
 
 mod answer;
+mod audio;
 mod breach;
 mod chat;
+mod files;
 mod messages;
 mod refusal;
 mod reply;
 mod responses;
+mod work;
 
 pub use answer::Answer;
 pub use chat::{Body, ChatRequest, Reply};
@@ -19,60 +23,96 @@ use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
 use std::io::Write as _;
 use std::time::Duration;
 
-/// Decides what a request asks for, in the order in which the real service refuses: key, path, body, model.
+/// Decides what a request asks for, in the order in which the real service refuses: path, key, body, model.
 pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
-    let body = (!call.body.is_empty()).then(|| Body::parse(call.body));
-    if let Some(Ok(body)) = &body {
-        seen.model = body.model().map(str::to_owned);
-        seen.stream = body.truth("stream");
-    }
-    route(call, body.as_ref()).map_err(Denial::from)
-}
-
-fn route(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<Asked, Refusal> {
+    let body = body_of(call, seen);
     let (site, head) = (call.site, call.head);
-    let unknown = || Refusal::unknown_path(&head.method, head.path());
     let path = site.prefixes.iter().find_map(|prefix| head.path().strip_prefix(prefix.as_str()));
-    let path = path.ok_or_else(unknown)?;
+    let path = path.ok_or_else(|| Refusal::unknown_path(&head.method, head.path()))?;
     if call.key.is_empty() {
-        return Err(Refusal::missing_key());
+        return Err(Refusal::missing_key().into());
     }
     if !site.knows_key(call.key) {
-        return Err(Refusal::unknown_key(call.key));
+        return Err(Refusal::unknown_key(call.key).into());
     }
+    serve(call, path, body.as_ref(), false).map_err(Denial::from)
+}
+
+/// The body as chat completions read it, and what the record needs to know of it.
+pub(super) fn body_of(call: &Call<'_>, seen: &mut Seen) -> Option<Result<Body, Refusal>> {
+    let mut body = (!call.body.is_empty()).then(|| Body::parse(call.body));
+    if let Some(Ok(body)) = &mut body {
+        if let Some(model) = call.model {
+            body.name_model(model);
+        }
+        seen.stream = body.truth("stream");
+        seen.model = body.model().map(str::to_owned);
+    }
+    seen.model = seen.model.take().or_else(|| call.model.map(str::to_owned));
+    body
+}
+
+/// Serves a path below the prefix for a caller who has shown a key; `filtered`: with the remarks of a content filter.
+pub(super) fn serve(
+    call: &Call<'_>,
+    path: &str,
+    body: Option<&Result<Body, Refusal>>,
+    filtered: bool,
+) -> Result<Asked, Refusal> {
+    let (site, head) = (call.site, call.head);
     match (head.method.as_str(), path) {
-        ("POST", "/chat/completions") => read_chat(call, body),
+        ("POST", "/chat/completions") => read_chat(call, body, filtered),
+        ("POST", "/embeddings") => work::embeddings(call, &json_body(call)?),
         (method, path) if call.surface != Surface::Compatible && is_own(path) => own(call, method, path),
         ("GET", "/models") => Ok(Asked::Ready(answer::models(&site.models))),
         ("GET", path) => match path.strip_prefix("/models/") {
             Some(name) if site.knows_model(name) => Ok(Asked::Ready(answer::model(name))),
             Some(name) => Err(Refusal::unknown_model(name)),
-            None => Err(unknown()),
+            None => Err(Refusal::unknown_path(&head.method, head.path())),
         },
-        _ => Err(unknown()),
+        _ => Err(Refusal::unknown_path(&head.method, head.path())),
     }
 }
 
 /// Whether a path is one that few besides OpenAI itself serve.
 fn is_own(path: &str) -> bool {
-    path.split('/').nth(1) == Some("responses")
+    let known = ["responses", "completions", "moderations", "images", "audio", "files", "batches"];
+    path.split('/').nth(1).is_some_and(|first| known.contains(&first))
 }
 
 fn own(call: &Call<'_>, method: &str, path: &str) -> Result<Asked, Refusal> {
-    let unknown = || Refusal::unknown_path(method, call.head.path());
     let steps: Vec<_> = path.split('/').skip(1).collect();
     match (method, &steps[..]) {
         ("POST", ["responses"]) => responses::create(call, &json_body(call)?, false),
         ("POST", ["responses", "input_tokens"]) => responses::create(call, &json_body(call)?, true),
         ("GET" | "DELETE", ["responses", id]) => responses::kept(call, id, method == "DELETE"),
-        _ => Err(unknown()),
+        ("POST", ["completions"]) => work::completions(call, &json_body(call)?),
+        ("POST", ["moderations"]) => work::moderations(call, &json_body(call)?),
+        ("POST", ["images", "generations"]) => work::images(call, &json_body(call)?),
+        ("POST", ["audio", "speech"]) => audio::speech(call, &json_body(call)?),
+        ("POST", ["audio", "transcriptions" | "translations"]) => audio::transcriptions(call),
+        ("POST", ["files"]) => files::upload(call),
+        ("GET", ["files"]) => Ok(files::list(call, "file-")),
+        ("GET", ["files", id]) => files::show(call, id),
+        ("GET", ["files", id, "content"]) => files::content(call, id),
+        ("DELETE", ["files", id]) => files::delete(call, id),
+        ("POST", ["batches"]) => files::batch(call, &json_body(call)?),
+        ("GET", ["batches"]) => Ok(files::list(call, "batch_")),
+        ("GET", ["batches", id]) => files::look(call, id),
+        ("POST", ["batches", id, "cancel"]) => files::cancel(call, id),
+        _ => Err(Refusal::unknown_path(method, call.head.path())),
     }
 }
 
 /// The body of a request that must be a JSON object.
 fn json_body(call: &Call<'_>) -> Result<serde_json::Value, Refusal> {
     match call.object().filter(|_| call.says_json()) {
-        Some(body) => Ok(body),
+        Some(mut body) => {
+            if let Some(model) = call.model {
+                body["model"] = model.into();
+            }
+            Ok(body)
+        }
         None if call.body.is_empty() || !call.says_json() => {
             Err(Refusal::invalid(None, "", "you must provide a model parameter"))
         }
@@ -80,7 +120,7 @@ fn json_body(call: &Call<'_>) -> Result<serde_json::Value, Refusal> {
     }
 }
 
-fn read_chat(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<Asked, Refusal> {
+fn read_chat(call: &Call<'_>, body: Option<&Result<Body, Refusal>>, filtered: bool) -> Result<Asked, Refusal> {
     let body = match body {
         Some(parsed) if call.says_json() => parsed.as_ref(),
         _ => return Err(Refusal::invalid(None, "", "you must provide a model parameter")),
@@ -97,12 +137,17 @@ fn read_chat(call: &Call<'_>, body: Option<&Result<Body, Refusal>>) -> Result<As
         let message = "This model is only supported in v1/responses and not in v1/chat/completions.";
         return Err(Refusal { status: 404, ..Refusal::invalid(None, "model", message) });
     }
+    if filtered && chat.directives.block {
+        let message = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. \
+                       Please modify your prompt and retry.";
+        return Err(Refusal::invalid(Some("content_filter"), "prompt", message));
+    }
     Ok(Asked::Work(Box::new(Work {
         model: chat.model.clone(),
         stream: chat.stream,
         prompt_tokens: chat.prompt_tokens,
         directives: chat.directives.clone(),
-        script: Script::Chat(Answer::owned(chat, call.tokens)),
+        script: Script::Chat(Answer::owned(chat, call.tokens).filtered(filtered)),
     })))
 }
 
