@@ -11,6 +11,8 @@
 
 mod anthropic;
 mod azure;
+mod bedrock;
+mod cohere;
 mod denial;
 mod fault;
 mod gemini;
@@ -55,6 +57,8 @@ struct Site {
     models: Vec<String>,
     /// Empty: any key, but a key.
     keys: RwLock<Vec<String>>,
+    /// Access key ids with their secrets; with any, signatures are verified and other ids refused.
+    secrets: Vec<(String, String)>,
     behaviour: RwLock<Arc<Behaviour>>,
     idle: Duration,
     truth: Arc<Truth>,
@@ -168,6 +172,7 @@ pub struct Builder {
     prefixes: Vec<String>,
     models: Option<Vec<String>>,
     keys: Vec<String>,
+    secrets: Vec<(String, String)>,
     behaviour: Behaviour,
     idle: Duration,
     keep_records: bool,
@@ -186,6 +191,7 @@ impl Default for Builder {
             prefixes: Vec::new(),
             models: None,
             keys: Vec::new(),
+            secrets: Vec::new(),
             behaviour: Behaviour::default(),
             idle: Duration::from_secs(600),
             keep_records: true,
@@ -251,6 +257,13 @@ impl Builder {
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// One more access key of Bedrock with its secret: signatures are verified then, and no other id is accepted.
+    #[must_use]
+    pub fn secret(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.secrets.push((id.into(), secret.into()));
         self
     }
 
@@ -348,6 +361,7 @@ impl Builder {
             prefixes: self.prefixes,
             models,
             keys: RwLock::new(self.keys),
+            secrets: self.secrets,
             behaviour: RwLock::new(Arc::new(self.behaviour)),
             idle: self.idle,
             truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies)),

@@ -367,7 +367,8 @@ fn stops_after(fault: &Fault) -> Option<u32> {
 }
 
 fn masked_field((name, value): &(String, String)) -> (String, String) {
-    let secret = matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key");
+    let secret =
+        matches!(name.as_str(), "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "x-amz-security-token");
     (name.clone(), if secret { masked(value) } else { value.clone() })
 }
 

@@ -9,7 +9,7 @@ use super::members::Members;
 pub(super) use super::script::{Script, Told, Work};
 use super::truth::Truth;
 use super::wire::Head;
-use super::{anthropic, azure, gemini, openai};
+use super::{anthropic, azure, bedrock, cohere, gemini, openai};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -25,13 +25,24 @@ pub enum Surface {
     Anthropic,
     /// Azure's OpenAI: deployments below `/openai/deployments`, models below `/openai/v1`, `api-key`.
     Azure,
+    /// Amazon's Bedrock: Converse below `/model`, bearer keys or signatures of version 4.
+    Bedrock,
+    /// Cohere's own interface, version 2: `/v2/chat` and its kin, bearer keys.
+    Cohere,
     /// Google's Gemini: `/v1/models/…:generateContent` and its kin, also under `/v1beta`, `x-goog-api-key`.
     Gemini,
 }
 
 /// Every surface, in the order in which paths are claimed.
-pub(super) const ALL: [Surface; 5] =
-    [Surface::Azure, Surface::Anthropic, Surface::Gemini, Surface::OpenAi, Surface::Compatible];
+pub(super) const ALL: [Surface; 7] = [
+    Surface::Azure,
+    Surface::Bedrock,
+    Surface::Cohere,
+    Surface::Anthropic,
+    Surface::Gemini,
+    Surface::OpenAi,
+    Surface::Compatible,
+];
 
 impl Surface {
     /// The surface's name in flags, in the truth log and in messages.
@@ -42,6 +53,8 @@ impl Surface {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Azure => "azure",
+            Self::Bedrock => "bedrock",
+            Self::Cohere => "cohere",
         }
     }
 
@@ -60,7 +73,7 @@ impl Surface {
     pub(super) fn base(self, site: &Site) -> &str {
         match self {
             Self::OpenAi | Self::Compatible => site.prefixes.first().map_or("", String::as_str),
-            Self::Anthropic | Self::Azure | Self::Gemini => "",
+            Self::Anthropic | Self::Azure | Self::Bedrock | Self::Cohere | Self::Gemini => "",
         }
     }
 
@@ -78,6 +91,16 @@ impl Surface {
                 "gpt-image-1",
                 "gpt-4o-mini-tts",
                 "gpt-4o-transcribe",
+            ],
+            Self::Bedrock => {
+                &["anthropic.claude-sonnet-4-5-20250929-v1:0", "us.anthropic.claude-opus-4-7", "amazon.nova-pro-v1:0"]
+            }
+            Self::Cohere => &[
+                "command-a-03-2025",
+                "command-a-reasoning-08-2025",
+                "command-r7b-12-2024",
+                "embed-v4.0",
+                "rerank-v4.0-pro",
             ],
             Self::Azure => &["gpt-4o", "gpt-4.1", "text-embedding-3-small"],
             Self::Anthropic => &[
@@ -113,6 +136,8 @@ impl Surface {
             Self::Anthropic => anthropic::claims(head),
             Self::Gemini => gemini::claims(head),
             Self::Azure => azure::claims(head),
+            Self::Bedrock => bedrock::claims(head),
+            Self::Cohere => cohere::claims(head),
         }
     }
 
@@ -123,6 +148,8 @@ impl Surface {
             Self::Anthropic => anthropic::key(head),
             Self::Gemini => gemini::key(head),
             Self::Azure => azure::key(head),
+            Self::Bedrock => bedrock::key(head),
+            Self::Cohere => bearer(head),
         }
     }
 
@@ -133,6 +160,8 @@ impl Surface {
             Self::Anthropic => anthropic::read(call, seen),
             Self::Gemini => gemini::read(call, seen),
             Self::Azure => azure::read(call, seen),
+            Self::Bedrock => bedrock::read(call, seen),
+            Self::Cohere => cohere::read(call, seen),
         }
     }
 
@@ -143,6 +172,8 @@ impl Surface {
             Self::Anthropic => anthropic::failure(status, retry_after),
             Self::Gemini => gemini::failure(status, retry_after),
             Self::Azure => azure::failure(status, retry_after),
+            Self::Bedrock => bedrock::failure(status, retry_after),
+            Self::Cohere => cohere::failure(status, retry_after),
         }
     }
 
@@ -152,6 +183,8 @@ impl Surface {
             Self::OpenAi | Self::Compatible | Self::Azure => openai::quota(),
             Self::Anthropic => anthropic::quota(),
             Self::Gemini => gemini::quota(),
+            Self::Bedrock => bedrock::quota(),
+            Self::Cohere => cohere::quota(),
         }
     }
 
@@ -163,6 +196,8 @@ impl Surface {
             }
             Self::Anthropic => anthropic::malformed(reason),
             Self::Gemini => gemini::malformed(reason),
+            Self::Bedrock => bedrock::invalid(&format!("Bad request: {reason}")),
+            Self::Cohere => cohere::invalid(&format!("bad request: {reason}")),
         }
     }
 
@@ -172,6 +207,8 @@ impl Surface {
             Self::OpenAi | Self::Compatible => openai::head(out, site, sequence, took),
             Self::Anthropic => anthropic::head(out, site, sequence),
             Self::Azure => azure::head(out, site, sequence),
+            Self::Bedrock => bedrock::head(out, site, sequence),
+            Self::Cohere => cohere::head(out, site, sequence),
             // Google names no request in its heads and tells no limits.
             Self::Gemini => {}
         }
@@ -183,6 +220,8 @@ impl Surface {
             Self::OpenAi | Self::Compatible => openai::request_id(site, sequence),
             Self::Anthropic => anthropic::request_id(site, sequence),
             Self::Azure => azure::request_id(site, sequence),
+            Self::Bedrock => bedrock::request_id(site, sequence),
+            Self::Cohere => cohere::request_id(site, sequence),
             Self::Gemini => String::new(),
         }
     }
