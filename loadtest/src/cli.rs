@@ -26,7 +26,7 @@ enum Command {
     /// Send chat requests and report latencies and outcomes.
     Run(Box<RunArguments>),
     /// Be a strict simulated provider until interrupted.
-    Mock(MockArguments),
+    Mock(Box<MockArguments>),
 }
 
 #[derive(Debug, Args)]

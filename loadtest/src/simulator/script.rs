@@ -15,7 +15,7 @@ pub(super) struct Work {
 /// Everything that will be said in answer.
 pub(super) enum Script {
     /// A chat answer whose events are written when their turn comes.
-    Chat(openai::Answer<'static>),
+    Chat(Box<openai::Answer<'static>>),
     /// An answer written ahead.
     Told(Told),
 }

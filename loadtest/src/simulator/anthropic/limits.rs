@@ -16,7 +16,8 @@ pub(super) fn check_sampling(body: &Value, caps: Caps, strict_version: bool) -> 
         if strict_version {
             return Err(invalid(&format!("{name}: Extra inputs are not permitted")));
         }
-        if !caps.sampling && !(name != "top_k" && value.as_f64() == Some(1.0)) {
+        let default = name != "top_k" && value.as_f64() == Some(1.0);
+        if !caps.sampling && !default {
             return Err(invalid(&format!("`{name}` is not supported for this model.")));
         }
     }

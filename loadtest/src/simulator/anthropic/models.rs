@@ -88,8 +88,8 @@ pub(super) fn caps(model: &str) -> Caps {
 /// The body of `GET /v1/models`, after the query's `after_id` and up to its `limit`.
 pub(super) fn list(names: &[String], query: &str) -> Result<String, Denial> {
     let asked = |name: &str| {
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).last()
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.rfind(|(known, _)| *known == name).map(|(_, value)| value)
     };
     let limit = asked("limit").unwrap_or("20");
     let Some(limit) = limit.parse::<usize>().ok().filter(|limit| (1..=1000).contains(limit)) else {

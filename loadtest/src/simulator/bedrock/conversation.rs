@@ -161,7 +161,8 @@ fn pair_calls(messages: &[Value], configured: bool) -> Result<(), Denial> {
     let mut open: Vec<&str> = Vec::new();
     for (position, message) in messages.iter().enumerate() {
         let (calls, results) = (ids(message, "toolUse"), ids(message, "toolResult"));
-        if !configured && !(calls.is_empty() && results.is_empty()) {
+        let tools_are_used = !calls.is_empty() || !results.is_empty();
+        if tools_are_used && !configured {
             return Err(invalid(
                 "The toolConfig field must be defined when using toolUse and toolResult content blocks.",
             ));

@@ -147,7 +147,7 @@ fn read_chat(call: &Call<'_>, body: Option<&Result<Body, Refusal>>, filtered: bo
         stream: chat.stream,
         prompt_tokens: chat.prompt_tokens,
         directives: chat.directives.clone(),
-        script: Script::Chat(Answer::owned(chat, call.tokens).filtered(filtered)),
+        script: Script::Chat(Box::new(Answer::owned(chat, call.tokens).filtered(filtered))),
     })))
 }
 
