@@ -140,3 +140,28 @@ fn the_program_runs_against_its_own_mock() {
     assert_eq!(unusable.status.code(), Some(2));
     assert_eq!(wrong_url.expect("the program runs").status.code(), Some(2));
 }
+
+#[test]
+fn the_mock_speaks_any_dialect() {
+    for (dialect, end) in
+        [("anthropic", ""), ("gemini", ""), ("bedrock", ""), ("cohere", ""), ("azure", ""), ("compatible", "/v1")]
+    {
+        let mut mock = Command::new(PROGRAM)
+            .args(["mock", "--listen", "127.0.0.1:0", "--dialect", dialect])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut url = String::new();
+        BufReader::new(mock.stdout.take().expect("piped")).read_line(&mut url).expect("its first line");
+        Command::new("kill").args(["-TERM", &mock.id().to_string()]).status().expect("kill runs");
+        assert!(mock.wait().expect("it ends").success());
+        let (origin, path) = url.trim().split_at("http://127.0.0.1:".len());
+        let digits = path.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        assert_eq!((origin, digits), ("http://127.0.0.1:", end), "{dialect}");
+    }
+    let wrong = Command::new(PROGRAM).args(["mock", "--dialect", "esperanto"]).output().expect("the program runs");
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(said.contains("there are azure, bedrock, cohere, anthropic, gemini, openai, compatible"), "{said}");
+}

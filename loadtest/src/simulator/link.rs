@@ -70,6 +70,19 @@ impl<W: Wire> Link<W> {
         self.write_bytes = None;
     }
 
+    /// What has been read and not yet used.
+    pub fn input(&mut self) -> &mut Vec<u8> {
+        &mut self.input
+    }
+
+    /// Reads more, however long that takes.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub async fn more(&mut self) -> Result<(), Gone> {
+        self.fill().await
+    }
+
     /// Bytes of the current answer that have left.
     pub fn written(&self) -> u64 {
         self.written

@@ -15,7 +15,9 @@ pub(super) fn check_head(truth: &Truth, connection: u64, head: &Head) {
         if name.starts_with("x-igris-") {
             truth.violate(connection, "gateway-header", name.as_str());
         }
-        if HOP_BY_HOP.contains(&name.as_str()) {
+        // A WebSocket is asked for hop by hop, and this hop is meant.
+        let upgrades = name == "upgrade" && value.eq_ignore_ascii_case("websocket");
+        if HOP_BY_HOP.contains(&name.as_str()) && !upgrades {
             truth.violate(connection, "hop-by-hop-header", name.as_str());
         }
         if name == "accept-encoding" && !value.trim().eq_ignore_ascii_case("identity") {

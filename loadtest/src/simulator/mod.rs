@@ -27,6 +27,7 @@ mod seal;
 mod serve;
 mod shape;
 mod shelf;
+mod socket;
 mod surface;
 mod text;
 mod threads;

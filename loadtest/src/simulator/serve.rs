@@ -30,22 +30,22 @@ enum Next {
     Close,
 }
 
-struct Session<W> {
-    link: Link<W>,
-    site: Arc<Site>,
-    connection: u64,
+pub(super) struct Session<W> {
+    pub(super) link: Link<W>,
+    pub(super) site: Arc<Site>,
+    pub(super) connection: u64,
     served: u64,
     output: Vec<u8>,
 }
 
 /// A request on its way to its end: what its record needs to know.
-struct Exchange {
+pub(super) struct Exchange {
     ticket: Ticket,
     surface: Surface,
-    status: u16,
-    events: u32,
-    prompt_tokens: u32,
-    completion_tokens: u32,
+    pub(super) status: u16,
+    pub(super) events: u32,
+    pub(super) prompt_tokens: u32,
+    pub(super) completion_tokens: u32,
 }
 
 impl Exchange {
@@ -82,6 +82,7 @@ impl<W: Wire> Session<W> {
         let mut exchange = Exchange { ticket, surface, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
         let result = match asked {
             Ok(Asked::Ready(text)) => self.send_whole(&mut exchange, &Denial::new(200, text)).await,
+            Ok(Asked::Socket(opening)) => self.converse(&mut exchange, &behaviour, &key, &opening).await,
             Ok(Asked::Work(work)) => self.work(&mut exchange, &behaviour, &key, &work).await,
             Err(denial) => self.send_whole(&mut exchange, &denial).await,
         };
@@ -89,6 +90,10 @@ impl<W: Wire> Session<W> {
             Ok(Done::Well) => {
                 exchange.end(&site, Outcome::Completed);
                 Ok(if head.close { Next::Close } else { Next::Reuse })
+            }
+            Ok(Done::Closed) => {
+                exchange.end(&site, Outcome::Completed);
+                Ok(Next::Close)
             }
             Ok(Done::Failed { fault, close }) => {
                 exchange.end(&site, Outcome::Faulted(fault));
@@ -258,7 +263,7 @@ impl<W: Wire> Session<W> {
     }
 
     /// Plays a fault that needs no answer.
-    async fn fail(&mut self, exchange: &mut Exchange, fault: &Fault) -> Result<Done, Gone> {
+    pub(super) async fn fail(&mut self, exchange: &mut Exchange, fault: &Fault) -> Result<Done, Gone> {
         let mut close = true;
         match fault {
             Fault::Status { code, retry_after, body } => {
@@ -334,9 +339,14 @@ impl<W: Wire> Session<W> {
 }
 
 /// How an answer that met no obstacle ended.
-enum Done {
+pub(super) enum Done {
     Well,
-    Failed { fault: String, close: bool },
+    /// Well, and the connection is of no more use.
+    Closed,
+    Failed {
+        fault: String,
+        close: bool,
+    },
 }
 
 /// When events leave.
@@ -357,7 +367,7 @@ fn matters_later(fault: &Fault) -> bool {
 }
 
 /// Whole events that leave before the fault.
-fn stops_after(fault: &Fault) -> Option<u32> {
+pub(super) fn stops_after(fault: &Fault) -> Option<u32> {
     match fault {
         Fault::Stall { after_events } | Fault::CutMidEvent { after_events } | Fault::ErrorInStream { after_events } => {
             Some(*after_events)

@@ -281,6 +281,8 @@ pub(super) struct Seen {
 pub(super) enum Asked {
     /// One JSON text that costs nothing and never fails, such as a list of models.
     Ready(String),
+    /// A conversation over a WebSocket.
+    Socket(Box<openai::realtime::Opening>),
     /// Work of a model: it takes its time, costs tokens, and may fail as planned.
     Work(Box<Work>),
 }

@@ -84,7 +84,8 @@ pub struct Violation {
     /// The connection it was seen on.
     pub connection: u64,
     /// What rule: `malformed-http`, `gateway-header`, `gateway-field`, `repeated-field`, `accept-encoding`,
-    /// `access-key-leaked`, `hop-by-hop-header`, `key-in-url`, `unknown-field`.
+    /// `access-key-leaked`, `hop-by-hop-header`, `key-in-url`, `unknown-field`,
+    /// `malformed-websocket`.
     pub rule: &'static str,
     /// What was seen.
     pub detail: String,

@@ -9,6 +9,7 @@ mod breach;
 mod chat;
 mod files;
 mod messages;
+pub(super) mod realtime;
 mod refusal;
 mod reply;
 mod responses;
@@ -76,7 +77,7 @@ pub(super) fn serve(
 
 /// Whether a path is one that few besides OpenAI itself serve.
 fn is_own(path: &str) -> bool {
-    let known = ["responses", "completions", "moderations", "images", "audio", "files", "batches"];
+    let known = ["responses", "realtime", "completions", "moderations", "images", "audio", "files", "batches"];
     path.split('/').nth(1).is_some_and(|first| known.contains(&first))
 }
 
@@ -86,6 +87,7 @@ fn own(call: &Call<'_>, method: &str, path: &str) -> Result<Asked, Refusal> {
         ("POST", ["responses"]) => responses::create(call, &json_body(call)?, false),
         ("POST", ["responses", "input_tokens"]) => responses::create(call, &json_body(call)?, true),
         ("GET" | "DELETE", ["responses", id]) => responses::kept(call, id, method == "DELETE"),
+        ("GET", ["realtime"]) => realtime::open(call).map(|opening| Asked::Socket(Box::new(opening))),
         ("POST", ["completions"]) => work::completions(call, &json_body(call)?),
         ("POST", ["moderations"]) => work::moderations(call, &json_body(call)?),
         ("POST", ["images", "generations"]) => work::images(call, &json_body(call)?),
