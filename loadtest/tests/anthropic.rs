@@ -173,6 +173,10 @@ fn keys_and_versions_are_checked() {
     assert_eq!(strict(json!({})).send(&simulator).status, 200);
     let reply = strict(json!({ "temperature": 1 })).send(&simulator);
     assert!(reply.text().contains("temperature: Extra inputs are not permitted"), "{}", reply.text());
+    let beta = request(&chat(json!({ "context_management": { "edits": [] } })));
+    assert!(beta.send(&simulator).text().contains("context_management: Extra inputs are not permitted"));
+    let beta = beta.field("anthropic-beta", "other-2025-01-01, context-management-2025-06-27");
+    assert_eq!(beta.send(&simulator).status, 200, "a beta makes its members known");
     let other = Request::new("GET", "/v1/nothing").field("x-api-key", KEY).field("anthropic-version", "2023-06-01");
     assert_eq!(other.send(&simulator).json()["error"]["type"], "not_found_error");
 }

@@ -61,6 +61,10 @@ fn form(path: &str, parts: &[(&str, &[u8])]) -> Request {
 #[test]
 fn transcripts_are_kept() {
     let simulator = simulator();
+    let chat = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "sim:tokens=4;cached=1" }] });
+    post("/v1/chat/completions", &chat).transcript(&simulator, "openai-chat-unary");
+    let streamed = with(&chat, &json!({ "stream": true, "stream_options": { "include_usage": true } }));
+    post("/v1/chat/completions", &streamed).transcript(&simulator, "openai-chat-stream");
     let vectors = json!({ "model": "text-embedding-3-small", "input": ["a", "b"], "dimensions": 3 });
     post("/v1/embeddings", &vectors).transcript(&simulator, "openai-embeddings");
     let old = json!({ "model": "gpt-3.5-turbo-instruct", "prompt": "x", "max_tokens": 3, "stream": true,

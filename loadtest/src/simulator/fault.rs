@@ -285,7 +285,7 @@ pub struct Directives {
     pub reasoning: u32,
     /// `preface=N`: words before the calls of tools, on every surface but chat completions.
     pub preface: u32,
-    /// `block=1`: the provider's own filter refuses, on every surface but chat completions.
+    /// `block=1`: the provider's own filter refuses, on every surface but OpenAI's own chat completions.
     pub block: bool,
 }
 

@@ -73,11 +73,32 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     }
 }
 
+/// Members that are known only to those who ask for a beta that starts so; what is in them is not looked at.
+const BETAS: [(&str, &str); 3] = [
+    ("context_management", "context-management-"),
+    ("mcp_servers", "mcp-client-"),
+    ("output_format", "structured-outputs-"),
+];
+
+/// A body without the members that its betas make known.
+fn without_betas(head: &Head, body: &Value) -> Value {
+    let mut body = body.clone();
+    let fields = head.fields.iter().filter(|(name, _)| name == "anthropic-beta");
+    let asked: Vec<_> = fields.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
+    for (member, start) in BETAS {
+        if let Some(members) = body.as_object_mut().filter(|_| asked.iter().any(|beta| beta.starts_with(start))) {
+            members.remove(member);
+        }
+    }
+    body
+}
+
 /// Messages, or the count of their tokens where the table has no `max_tokens`.
 fn messages(call: &Call<'_>, body: Option<&Value>, strict: bool, table: &'static Shape) -> Result<Asked, Denial> {
     let Some(body) = body.filter(|_| call.says_json()) else {
         return Err(invalid("The request body is not valid JSON."));
     };
+    let body = &without_betas(call.head, body);
     if strict {
         limits::check_sampling(body, models::caps(""), strict)?;
     }
