@@ -146,6 +146,45 @@ fn wrong_fields_are_named() {
 }
 
 #[test]
+fn what_is_inside_a_field_is_known_too() {
+    let simulator = simulator();
+    let said = |role: &str, part: Value| json!({ "messages": [{ "role": role, "content": [part] }] });
+    let tool = |function: Value| json!({ "tools": [{ "type": "function", "function": function }] });
+    let image = |more: Value| {
+        let mut image = json!({ "url": "https://example.com/a.png" });
+        for (name, value) in more.as_object().expect("an object of fields") {
+            image[name] = value.clone();
+        }
+        json!({ "type": "image_url", "image_url": image })
+    };
+    let marked = json!({ "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } });
+    let call = json!([{ "role": "user", "content": "x" },
+        { "role": "assistant", "tool_calls": [{ "id": "c1", "type": "function", "function": { "name": "f", "arguments": {} } }] },
+        { "role": "tool", "tool_call_id": "c1", "content": "42" }]);
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "s", "schema": {}, "colour": 1 } });
+    let table = [
+        (said("user", marked), "messages[0].content[0].cache_control", "unknown_parameter"),
+        (said("user", json!({ "type": "text", "text": 4 })), "messages[0].content[0].text", "invalid_type"),
+        (said("user", image(json!({ "detail": "vast" }))), "messages[0].content[0].image_url.detail", "invalid_value"),
+        (said("user", image(json!({ "colour": 1 }))), "messages[0].content[0].image_url.colour", "unknown_parameter"),
+        (said("system", image(json!({}))), "messages[0].content[0].type", "invalid_value"),
+        (said("user", json!({ "type": "refusal", "refusal": "no" })), "messages[0].content[0].type", "invalid_value"),
+        (json!({ "messages": call }), "messages[1].tool_calls[0].function.arguments", "invalid_type"),
+        (tool(json!({ "name": "f", "input_schema": {} })), "tools[0].function.input_schema", "unknown_parameter"),
+        (tool(json!({ "name": "f", "parameters": "x" })), "tools[0].function.parameters", "invalid_type"),
+        (json!({ "response_format": format }), "response_format.json_schema.colour", "unknown_parameter"),
+        (json!({ "metadata": { "a": 1 } }), "metadata.a", "invalid_type"),
+        (json!({ "stream": true, "stream_options": { "x": 1 } }), "stream_options.x", "unknown_parameter"),
+    ];
+    for (extra, param, code) in table {
+        let (status, answer) = ask(&simulator, &chat(extra.clone()));
+        assert_eq!((status, &answer["error"]["param"]), (400, &json!(param)), "{extra} gave {answer}");
+        assert_eq!(answer["error"]["code"], code, "{extra} gave {answer}");
+    }
+    assert_eq!(ask(&simulator, &chat(said("user", image(json!({ "detail": "low" }))))).0, 200);
+}
+
+#[test]
 fn a_tool_conversation_must_be_whole() {
     let simulator = simulator();
     let call = json!({ "role": "assistant", "content": null,

@@ -145,16 +145,27 @@ impl Shape {
     /// # Errors
     /// The first breach, in the order of the tables' members.
     pub(super) fn check(&self, value: &Value, spelling: Spelling) -> Result<Value, Breach> {
-        let mut path = Vec::new();
-        self.walk(value, spelling, &mut path).map_err(|wrong| Breach { path, wrong })
+        let mut walk = Walk { spelling, keep: true, path: Vec::new() };
+        let value = self.walk(value, &mut walk);
+        value.map_err(|wrong| Breach { path: walk.path, wrong })
     }
 
-    fn walk(&self, value: &Value, spelling: Spelling, path: &mut Vec<Step>) -> Result<Value, Wrong> {
+    /// Checks a value, and copies nothing of it.
+    ///
+    /// # Errors
+    /// As for [`Shape::check`].
+    pub(super) fn fit(&self, value: &Value, spelling: Spelling) -> Result<(), Breach> {
+        let mut walk = Walk { spelling, keep: false, path: Vec::new() };
+        let fits = self.walk(value, &mut walk).map(drop);
+        fits.map_err(|wrong| Breach { path: walk.path, wrong })
+    }
+
+    fn walk(&self, value: &Value, walk: &mut Walk) -> Result<Value, Wrong> {
         match self {
-            Self::See(shape) => return shape.walk(value, spelling, path),
+            Self::See(shape) => return shape.walk(value, walk),
             Self::Or(first, second) => {
                 let chosen = if first.fits(value) { first } else { second };
-                return chosen.walk(value, spelling, path);
+                return chosen.walk(value, walk);
             }
             _ => {}
         }
@@ -163,26 +174,32 @@ impl Shape {
         }
         match (self, value) {
             (Self::List(shape), Value::Array(items)) => {
-                let mut out = Vec::with_capacity(items.len());
+                let mut out = Vec::with_capacity(if walk.keep { items.len() } else { 0 });
                 for (position, item) in items.iter().enumerate() {
-                    path.push(Step::Item(position));
-                    out.push(shape.walk(item, spelling, path)?);
-                    path.pop();
+                    walk.path.push(Step::Item(position));
+                    let item = shape.walk(item, walk)?;
+                    if walk.keep {
+                        out.push(item);
+                    }
+                    walk.path.pop();
                 }
                 Ok(Value::Array(out))
             }
             (Self::Each(shape), Value::Object(found)) => {
-                let mut out = Map::with_capacity(found.len());
+                let mut out = Map::new();
                 for (name, member) in found {
-                    path.push(Step::Member(name.clone()));
-                    out.insert(name.clone(), shape.walk(member, spelling, path)?);
-                    path.pop();
+                    walk.path.push(Step::Member(name.clone()));
+                    let member = shape.walk(member, walk)?;
+                    if walk.keep {
+                        out.insert(name.clone(), member);
+                    }
+                    walk.path.pop();
                 }
                 Ok(Value::Object(out))
             }
-            (Self::Object(members), Value::Object(found)) => object(members, None, found, spelling, path),
-            (Self::Tagged(tag, kinds), Value::Object(found)) => tagged(tag, kinds, found, spelling, path),
-            _ => self.range(value).map(|()| value.clone()),
+            (Self::Object(members), Value::Object(found)) => object(members, None, found, walk),
+            (Self::Tagged(tag, kinds), Value::Object(found)) => tagged(tag, kinds, found, walk),
+            _ => self.range(value).map(|()| if walk.keep { value.clone() } else { Value::Null }),
         }
     }
 
@@ -234,30 +251,44 @@ impl Shape {
     }
 }
 
+/// A walk through a value.
+struct Walk {
+    spelling: Spelling,
+    /// Whether what is seen is copied.
+    keep: bool,
+    path: Vec<Step>,
+}
+
 fn object(
     members: &'static [Member],
     tag: Option<&'static str>,
     found: &Map<String, Value>,
-    spelling: Spelling,
-    path: &mut Vec<Step>,
+    walk: &mut Walk,
 ) -> Result<Value, Wrong> {
-    let mut out = Map::with_capacity(found.len());
+    let mut out = Map::new();
+    let spelling = walk.spelling;
     for member in members {
         let value = found.iter().find(|(name, _)| spelling.same(member.name, name)).map(|(_, value)| value);
-        path.push(Step::Member(member.name.to_owned()));
-        match value {
-            None if member.need == Need::Must => return Err(Wrong::Missing),
-            None => {}
-            Some(Value::Null) if member.need == Need::Null => {}
-            Some(value) => {
-                out.insert(member.name.to_owned(), member.shape.walk(value, spelling, path)?);
+        let Some(value) = value else {
+            if member.need == Need::Must {
+                walk.path.push(Step::Member(member.name.to_owned()));
+                return Err(Wrong::Missing);
             }
+            continue;
+        };
+        if value.is_null() && member.need == Need::Null {
+            continue;
         }
-        path.pop();
+        walk.path.push(Step::Member(member.name.to_owned()));
+        let value = member.shape.walk(value, walk)?;
+        if walk.keep {
+            out.insert(member.name.to_owned(), value);
+        }
+        walk.path.pop();
     }
     let known = |name: &str| members.iter().any(|member| spelling.same(member.name, name)) || tag == Some(name);
     if let Some(unknown) = found.keys().find(|name| !known(name)) {
-        path.push(Step::Member(unknown.clone()));
+        walk.path.push(Step::Member(unknown.clone()));
         return Err(Wrong::Unknown);
     }
     Ok(Value::Object(out))
@@ -267,20 +298,19 @@ fn tagged(
     tag: &'static str,
     kinds: &'static [(&'static str, &'static [Member])],
     found: &Map<String, Value>,
-    spelling: Spelling,
-    path: &mut Vec<Step>,
+    walk: &mut Walk,
 ) -> Result<Value, Wrong> {
     let Some(word) = found.get(tag) else {
-        path.push(Step::Member(tag.to_owned()));
+        walk.path.push(Step::Member(tag.to_owned()));
         return Err(Wrong::Missing);
     };
     let word = word.as_str().unwrap_or_default();
     let Some((kind, members)) = kinds.iter().find(|(kind, _)| *kind == word) else {
         return Err(Wrong::Tag(tag, kinds.iter().map(|(kind, _)| *kind).collect(), word.to_owned()));
     };
-    path.push(Step::Tag(kind));
-    let mut out = object(members, Some(tag), found, spelling, path)?;
-    path.pop();
+    walk.path.push(Step::Tag(kind));
+    let mut out = object(members, Some(tag), found, walk)?;
+    walk.path.pop();
     out[tag] = Value::from(*kind);
     Ok(out)
 }

@@ -98,6 +98,8 @@ impl Body {
             let message = "The 'stream_options' parameter is only allowed when 'stream' is enabled.";
             return Err(Refusal::invalid(None, "stream_options", message));
         }
+        let reply = super::reply::choose(self, &conversation)?;
+        super::nested::check(self)?;
         let choices = self.count("n").unwrap_or(1);
         let seed = self.field("seed").map_or(0, digest_value);
         Ok(ChatRequest {
@@ -109,7 +111,7 @@ impl Body {
             seed: mix(mix(conversation.digest, seed), choices.into()),
             prompt_tokens: u32::try_from(conversation.text_bytes.div_ceil(4)).unwrap_or(u32::MAX).max(1),
             directives: self.directives(&conversation.last_user)?,
-            reply: super::reply::choose(self, &conversation)?,
+            reply,
         })
     }
 

@@ -9,6 +9,7 @@ mod breach;
 mod chat;
 mod files;
 mod messages;
+mod nested;
 pub(super) mod realtime;
 mod refusal;
 mod reply;
