@@ -10,4 +10,4 @@ pub mod certs;
 pub mod load;
 pub mod simulator;
 
-pub use simulator::Simulator;
+pub use simulator::{Simulator, Surface};

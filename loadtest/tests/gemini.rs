@@ -310,6 +310,11 @@ fn signatures_must_come_back() {
     let mut bent = part.clone();
     bent["functionCall"]["args"]["city"] = json!("elsewhere");
     refused(&go_on(&bent, SIGNING), 400, "INVALID_ARGUMENT", "Corrupted thought signature.");
+    let bare =
+        with(&saying("use the tool"), &json!({ "tools": [{ "functionDeclarations": [{ "name": "weather" }] }] }));
+    let mut call = good(&simulator, SIGNING, &bare)["candidates"][0]["content"]["parts"][0].clone();
+    call["functionCall"].as_object_mut().expect("a call").remove("args");
+    assert_eq!(go_on(&call, SIGNING).status, 200, "no arguments are an empty object");
     for word in ["skip_thought_signature_validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="] {
         assert_eq!(go_on(&with(&bent, &json!({ "thoughtSignature": word })), SIGNING).status, 200, "{word}");
     }

@@ -8,6 +8,8 @@
 //! assert!(provider.base_url().ends_with("/v1"));
 //! assert_eq!(provider.truth().counts().requests, 0);
 //! ```
+//!
+//! It is OpenAI unless told to speak another dialect, or several at once: see [`Builder::dialect`].
 
 mod anthropic;
 mod azure;
@@ -254,7 +256,7 @@ impl Builder {
         self
     }
 
-    /// The keys it accepts; none means any, but there must be one.
+    /// The keys it accepts; none means any, but there must be one. Each surface looks for them where its provider does.
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.keys = keys.into_iter().map(Into::into).collect();

@@ -190,9 +190,10 @@ fn pair_calls(turns: &[Turn<'_>]) -> Result<(), Denial> {
     Ok(())
 }
 
-/// What the signature of a call is put on.
+/// What the signature of a call is put on; no arguments are an empty object, as protobuf has it.
 pub(super) fn call_text(name: &str, args: &Value) -> String {
-    format!("{name} {:016x}", digest_value(args))
+    let empty = Value::Object(serde_json::Map::new());
+    format!("{name} {:016x}", digest_value(if args.is_null() { &empty } else { args }))
 }
 
 /// What signatures are made for.
