@@ -251,7 +251,7 @@ fn aliases_lead_to_living_models_of_known_providers() {
         let source = row.price_source.expect("a provider with a list");
         let target = catalogue.lookup(source, &alias.model).unwrap_or_else(|| panic!("{} is not listed", alias.model));
         assert!(
-            !target.legacy && !target.is_retired(NOW),
+            target.is_living(NOW),
             "{} leads to {}, which is gone",
             alias.requested,
             alias.model

@@ -152,8 +152,7 @@ fn living_candidates(
 ) -> Vec<ProviderIx> {
     let lists = |provider: &Configured| {
         let entry = provider.spec.price_source.and_then(|source| catalogue.lookup(source, name));
-        provider.config.models.iter().any(|model| model == name)
-            || entry.is_some_and(|entry| !entry.legacy && !entry.is_retired(now))
+        provider.config.models.iter().any(|model| model == name) || entry.is_some_and(|entry| entry.is_living(now))
     };
     let mut living = Vec::new();
     for candidate in &resolution.candidates {

@@ -169,7 +169,7 @@ fn living_models<'c>(
     now: UnixMillis,
 ) -> impl Iterator<Item = &'c str> + use<'c> {
     let listed = spec.price_source.into_iter().flat_map(|source| catalogue.models_of(source));
-    listed.filter(move |(_, entry)| !entry.legacy && !entry.is_retired(now)).map(|(model, _)| model)
+    listed.filter(move |(_, entry)| entry.is_living(now)).map(|(model, _)| model)
 }
 
 // === impl Trusts ===

@@ -2,17 +2,20 @@
 //!
 //! Money stays an integer until it is written; an unknown price writes `null`, never zero.
 
+use crate::domain::clock::UnixMillis;
 use crate::domain::id::{RequestId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
 use crate::json::splice::escape_into;
-use crate::metering::price::{self, Cost, Price};
+use crate::metering::price::{self, Cost, PriceList};
+use crate::metering::terms::Terms;
 use crate::routing::policy::Policy;
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// What one answer cost; `None` where the price or the usage is unknown.
-pub fn cost(price: Option<&Price>, usage: Option<&Usage>) -> Option<Cost> {
-    Some(price::cost(price?, usage?))
+pub fn cost(price: Option<&Arc<PriceList>>, usage: Option<&Usage>) -> Option<Cost> {
+    price::cost(price?, usage?, &Terms::usual(UnixMillis::now()))
 }
 
 /// The facts of the `metadata` member.

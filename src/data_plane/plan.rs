@@ -6,9 +6,11 @@
 use super::ask::Ask;
 use super::fault::Fault;
 use super::per_core::Core;
+use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
 use crate::limits;
-use crate::metering::price::Price;
+use crate::metering::price::{self, PriceList};
+use crate::metering::terms::Terms;
 use crate::providers::table;
 use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
@@ -26,7 +28,7 @@ pub struct Target {
     /// Share under the `weighted` policy.
     pub weight: u32,
     /// List price, if known.
-    pub price: Option<Price>,
+    pub price: Option<Arc<PriceList>>,
     /// What is sent along to keep a retired name's behaviour.
     pub insert: Option<Insert>,
 }
@@ -80,7 +82,7 @@ fn target(snapshot: &Snapshot, candidate: &resolve::Candidate) -> Option<Target>
     let provider = ProviderIx(u16::try_from(candidate.offer).ok()?);
     let spec = &snapshot.provider(provider)?.spec;
     let source = spec.price_source.unwrap_or(spec.id.as_str());
-    let price = snapshot.routes.catalogue.lookup(source, &candidate.model).and_then(|entry| entry.price);
+    let price = snapshot.routes.catalogue.price(source, &candidate.model).cloned();
     let (model, insert) = (candidate.model.clone(), candidate.insert.clone());
     Some(Target { provider, model, weight: candidate.weight, price, insert })
 }
@@ -156,7 +158,8 @@ fn order(core: &Core, policy: Policy, targets: &mut Vec<Target>) {
 /// What a thousand tokens in and out cost at list price; unknown prices come last.
 fn list_price(target: &Target) -> i128 {
     let sample = crate::domain::token::Usage { input: 750, output: 250, ..Default::default() };
-    target.price.as_ref().map_or(i128::MAX, |price| crate::metering::price::cost(price, &sample).total.pico())
+    let cost = target.price.as_ref().and_then(|list| price::cost(list, &sample, &Terms::usual(UnixMillis::now())));
+    cost.map_or(i128::MAX, |cost| cost.total.pico())
 }
 
 /// Puts one target in front, drawn by weight; the others keep their order as fallbacks.

@@ -92,6 +92,11 @@ impl TokenPrice {
         u64::try_from(pico_per_mtok / 1_000_000).ok().map(Self)
     }
 
+    /// From picodollars a token.
+    pub const fn from_pico(pico: u64) -> Self {
+        Self(pico)
+    }
+
     /// Picodollars a token.
     pub const fn pico(self) -> u64 {
         self.0

@@ -1,14 +1,16 @@
 //! What an exchange cost: tokens times prices, in whole picodollars.
 //!
-//! Pure and total: any usage and any price give an amount, saturating where a broken figure would overflow. There is no price of
-//! "unknown": a model without a price has no [`Price`] and so no [`Cost`], and callers show `null`, never zero.
-//! Bands (prompt length, tier, time of day) choose *which* `Price` is passed in; the arithmetic here stays the same.
+//! Pure and total: any usage and any price list give an amount, saturating where a broken figure would overflow, or say that the price
+//! is not known. That is `None` and never zero; callers show `null`. A [`PriceList`] is a model's base price and what departs from it
+//! on a condition: a prompt's length, a service tier, an hour. The whole request is billed at what holds for it. Conditions that hold
+//! together multiply, each taken for a factor upon the base price, which is how price lists state them ("half", "twice").
 
+use super::terms::{Hours, Terms, Tier};
 use crate::domain::money::{Money, TokenPrice};
 use crate::domain::token::Usage;
 
-/// What one model charges, per token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one model charges, per token, as a price list states it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Price {
     /// A prompt token that came from no cache.
     pub input: TokenPrice,
@@ -18,6 +20,66 @@ pub struct Price {
     pub cached_input: Option<TokenPrice>,
     /// A prompt token written to the provider's cache; `None` where no other price is published: then it costs as `input`.
     pub cache_write: Option<TokenPrice>,
+    /// One written to be kept for an hour or longer; `None` where no other price is published: then it costs as `cache_write`.
+    pub cache_write_long: Option<TokenPrice>,
+}
+
+/// Figures that replace those of the base price; one that is not stated stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// As [`Price::input`].
+    pub input: Option<TokenPrice>,
+    /// As [`Price::output`].
+    pub output: Option<TokenPrice>,
+    /// As [`Price::cached_input`].
+    pub cached_input: Option<TokenPrice>,
+    /// As [`Price::cache_write`].
+    pub cache_write: Option<TokenPrice>,
+}
+
+/// When a [`Change`] holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The prompt has more tokens than this, and no more than the next such condition says.
+    PromptOver(u64),
+    /// The request was served in this tier.
+    Tier(Tier),
+    /// It was sent in these hours.
+    Hours(Hours),
+}
+
+/// Why conditions do not make a price list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PriceListError {
+    /// Two changes hold for prompts over the same length.
+    #[error("two prices hold for prompts over {0} tokens")]
+    PromptTwice(u64),
+    /// Two changes hold for the same tier.
+    #[error("two prices hold for the tier {}", .0.as_str())]
+    TierTwice(Tier),
+    /// Two changes hold at the same hour.
+    #[error("two prices hold at the same hour")]
+    HoursMeet,
+}
+
+/// All that one model charges. Shared by reference; the request path reads it and allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceList {
+    base: Figures,
+    /// By the number of tokens that a prompt has more than, ascending.
+    bands: Vec<(u64, Figures)>,
+    tiers: Vec<(Tier, Figures)>,
+    hours: Vec<(Hours, Figures)>,
+}
+
+/// What a token of each sort costs, nothing left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Figures {
+    input: TokenPrice,
+    output: TokenPrice,
+    cached_input: TokenPrice,
+    cache_write: TokenPrice,
+    cache_write_long: TokenPrice,
 }
 
 /// What one exchange cost.
@@ -31,19 +93,26 @@ pub struct Cost {
     pub total: Money,
 }
 
-/// What `usage` costs at `price`.
+/// What `usage` costs on these terms; `None` when no price is known for them: a tier that the list does not have, or sound, which
+/// has prices of its own that no list of ours has.
 ///
 /// Cached and cache-written tokens are parts of [`Usage::input`]; where a provider states more of them than it has prompt tokens,
 /// the parts are cut to fit (cached first), so that nothing is billed twice.
-pub fn cost(price: &Price, usage: &Usage) -> Cost {
+pub fn cost(prices: &PriceList, usage: &Usage, terms: &Terms) -> Option<Cost> {
+    if usage.audio_input > 0 || usage.audio_output > 0 {
+        return None;
+    }
+    let figures = prices.figures(usage.input, terms)?;
     let cached = usage.cached_input.min(usage.input);
     let written = usage.cache_write.min(usage.input - cached);
+    let written_long = usage.cache_write_long.min(written);
     let plain = usage.input - cached - written;
-    let input = times(price.input, plain)
-        + times(price.cached_input.unwrap_or(price.input), cached)
-        + times(price.cache_write.unwrap_or(price.input), written);
-    let output = times(price.output, usage.output);
-    Cost { input, output, total: input + output }
+    let input = times(figures.input, plain)
+        + times(figures.cached_input, cached)
+        + times(figures.cache_write, written - written_long)
+        + times(figures.cache_write_long, written_long);
+    let output = times(figures.output, usage.output);
+    Some(Cost { input, output, total: input + output })
 }
 
 /// `TokenPrice::times` for figures off the wire: the product of two 64-bit numbers may exceed what money holds.
@@ -51,69 +120,114 @@ fn times(price: TokenPrice, tokens: u64) -> Money {
     Money::from_pico(i128::from(price.pico()).saturating_mul(i128::from(tokens)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+// === impl PriceList ===
 
-    fn per_mtok(text: &str) -> TokenPrice {
-        TokenPrice::parse_usd_per_mtok(text).expect("a valid price")
+impl PriceList {
+    /// A model that charges the same whatever the prompt's length and the hour, and has no other tier.
+    pub fn flat(price: Price) -> Self {
+        Self { base: Figures::of(&price), bands: Vec::new(), tiers: Vec::new(), hours: Vec::new() }
     }
 
-    fn usd(text: &str) -> Money {
-        Money::parse_usd(text).expect("a valid amount")
+    /// A base price and what departs from it.
+    ///
+    /// # Errors
+    /// When two conditions of one kind hold at once.
+    pub fn new(price: Price, changes: impl IntoIterator<Item = (Condition, Change)>) -> Result<Self, PriceListError> {
+        let mut list = Self::flat(price);
+        for (condition, change) in changes {
+            let figures = Figures::changed(&price, &change);
+            match condition {
+                Condition::PromptOver(tokens) => {
+                    let place = list.bands.partition_point(|(over, _)| *over < tokens);
+                    if list.bands.get(place).is_some_and(|(over, _)| *over == tokens) {
+                        return Err(PriceListError::PromptTwice(tokens));
+                    }
+                    list.bands.insert(place, (tokens, figures));
+                }
+                Condition::Tier(tier) => {
+                    if list.tiers.iter().any(|(known, _)| *known == tier) {
+                        return Err(PriceListError::TierTwice(tier));
+                    }
+                    list.tiers.push((tier, figures));
+                }
+                Condition::Hours(hours) => {
+                    if list.hours.iter().any(|(known, _)| known.meet(&hours)) {
+                        return Err(PriceListError::HoursMeet);
+                    }
+                    list.hours.push((hours, figures));
+                }
+            }
+        }
+        Ok(list)
     }
 
-    fn full_price() -> Price {
-        Price {
-            input: per_mtok("4"),
-            output: per_mtok("20"),
-            cached_input: Some(per_mtok("0.4")),
-            cache_write: Some(per_mtok("5")),
+    /// What holds for a prompt of so many tokens on these terms; `None` for a tier that is not in the list.
+    fn figures(&self, prompt_tokens: u64, terms: &Terms) -> Option<Figures> {
+        let tier = match terms.service_tier {
+            Some(tier) => Some(&self.tiers.iter().find(|(known, _)| *known == tier)?.1),
+            None => None,
+        };
+        let band = self.bands.iter().rev().find(|(over, _)| prompt_tokens > *over).map(|(_, figures)| figures);
+        let hours = self.hours.iter().find(|(hours, _)| hours.hold_at(terms.at)).map(|(_, figures)| figures);
+        let holding = [band, tier, hours].into_iter().flatten();
+        Some(holding.fold(self.base, |figures, change| figures.times(change, &self.base)))
+    }
+}
+
+impl From<Price> for PriceList {
+    fn from(price: Price) -> Self {
+        Self::flat(price)
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    fn of(price: &Price) -> Self {
+        let cache_write = price.cache_write.unwrap_or(price.input);
+        Self {
+            input: price.input,
+            output: price.output,
+            cached_input: price.cached_input.unwrap_or(price.input),
+            cache_write,
+            cache_write_long: price.cache_write_long.unwrap_or(cache_write),
         }
     }
 
-    #[test]
-    fn cached_and_written_tokens_have_their_own_price() {
-        let usage =
-            Usage { input: 1_000, output: 100, cached_input: 600, cache_write: 300, reasoning: 50, ..Usage::default() };
-        let cost = cost(&full_price(), &usage);
-        // 100 plain at $4, 600 cached at $0.4, 300 written at $5; reasoning is inside the 100 at $20.
-        assert_eq!(cost.input, usd("0.00214"));
-        assert_eq!(cost.output, usd("0.002"));
-        assert_eq!(cost.total, usd("0.00414"));
+    /// The base price with a change. A long cache write keeps its distance from a short one.
+    fn changed(price: &Price, change: &Change) -> Self {
+        let base = Self::of(price);
+        let input = change.input.unwrap_or(price.input);
+        let cache_write = change.cache_write.or(price.cache_write).unwrap_or(input);
+        Self {
+            input,
+            output: change.output.unwrap_or(price.output),
+            cached_input: change.cached_input.or(price.cached_input).unwrap_or(input),
+            cache_write,
+            cache_write_long: scaled(base.cache_write_long, cache_write, base.cache_write),
+        }
     }
 
-    #[test]
-    fn without_a_cache_price_cached_tokens_cost_as_input() {
-        let price = Price { cached_input: None, cache_write: None, ..full_price() };
-        let usage = Usage { input: 1_000_000, cached_input: 400_000, cache_write: 100_000, ..Usage::default() };
-        assert_eq!(cost(&price, &usage).total, usd("4"));
-    }
-
-    #[test]
-    fn more_cached_than_prompt_tokens_bills_no_token_twice() {
-        let usage = Usage { input: 10, cached_input: 25, cache_write: 25, ..Usage::default() };
-        assert_eq!(cost(&full_price(), &usage).input, Money::from_pico(10 * 400_000));
-    }
-
-    #[test]
-    fn broken_figures_saturate() {
-        let huge = TokenPrice::parse_usd_per_mtok("9999999999999").expect("a valid price");
-        let price = Price { input: huge, output: huge, cached_input: None, cache_write: None };
-        let usage = Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() };
-        let cost = cost(&price, &usage);
-        assert!(cost.total >= cost.input && cost.total >= cost.output);
-    }
-
-    proptest! {
-        #[test]
-        fn parts_add_up_and_more_tokens_never_cost_less(input in 0..u64::MAX, output in 0..u64::MAX, cached: u64, written: u64) {
-            let usage = Usage { input, output, cached_input: cached, cache_write: written, ..Usage::default() };
-            let before = cost(&full_price(), &usage);
-            prop_assert_eq!(before.total, before.input + before.output);
-            let after = cost(&full_price(), &Usage { output: output + 1, ..usage });
-            prop_assert!(after.total > before.total);
+    /// These figures where `change` holds too; a single change comes out exactly as it is stated.
+    fn times(self, change: &Self, base: &Self) -> Self {
+        Self {
+            input: scaled(self.input, change.input, base.input),
+            output: scaled(self.output, change.output, base.output),
+            cached_input: scaled(self.cached_input, change.cached_input, base.cached_input),
+            cache_write: scaled(self.cache_write, change.cache_write, base.cache_write),
+            cache_write_long: scaled(self.cache_write_long, change.cache_write_long, base.cache_write_long),
         }
     }
 }
+
+/// `price` times `change / base`, rounded up to a whole picodollar. Upon a base of nothing no factor can be told: then the larger.
+fn scaled(price: TokenPrice, change: TokenPrice, base: TokenPrice) -> TokenPrice {
+    if base.pico() == 0 {
+        return price.max(change);
+    }
+    let product = u128::from(price.pico()) * u128::from(change.pico());
+    TokenPrice::from_pico(u64::try_from(product.div_ceil(u128::from(base.pico()))).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;
