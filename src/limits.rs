@@ -243,6 +243,8 @@ pub const ACCESS_KEY_CHARS_MIN: usize = 20;
 pub const EVENTS_KEPT_MAX: usize = 256;
 /// Pairs of provider and model with figures of their own; further models are counted together as `other` (rule R5).
 pub const STATS_SERIES_MAX: usize = 1_024;
+/// Models without a known price that are named in an event, once each; further ones are counted only.
+pub const UNPRICED_NAMED_MAX: usize = 256;
 /// How often the control plane takes in reports: far below the second in which a queue may fill.
 pub const INGEST_TICK: Duration = Duration::from_millis(200);
 /// A name lookup that takes longer has failed.

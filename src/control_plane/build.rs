@@ -11,7 +11,8 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::limits::CREDENTIAL_TIMEOUT_MS;
 use crate::providers::Catalogue;
-use crate::routing::resolve::{Alias, ModelTable, Resolution, Resolver, Route, Routes, Target};
+use crate::providers::aliases::Aliases;
+use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Routes, Target};
 use crate::snapshot::{
     AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RouteTable, Settings,
 };
@@ -123,17 +124,18 @@ pub(super) fn route_table(
     models: &[config::Model],
     providers: &[Configured],
     catalogue: &Arc<Catalogue>,
-    aliases: &[Alias],
+    aliases: &Aliases,
     now: UnixMillis,
 ) -> Result<RouteTable, String> {
     let routes = Routes::new(models.iter().map(route).collect()).map_err(|error| error.to_string())?;
     let offer =
         |provider: &Configured| provider.spec.offer(catalogue, provider.config.models.iter().map(String::as_str));
     let offers = providers.iter().map(offer).collect();
-    let table = ModelTable::new(Resolver::new(routes, aliases.to_vec(), offers));
+    let table = ModelTable::new(Resolver::new(routes, aliases.in_force(catalogue, now), offers));
     let own: HashSet<&str> = models.iter().map(|model| model.name.as_str()).collect();
     let listed = table.names().into_iter().filter_map(|name| {
-        let living = living_candidates(table.find(name)?, name, own.contains(name), providers, catalogue, now);
+        let living =
+            living_candidates(table.find(name)?, name, name == AUTO || own.contains(name), providers, catalogue, now);
         (!living.is_empty()).then(|| ListedModel { name: Arc::from(name), providers: living })
     });
     let listed = listed.collect();
@@ -141,7 +143,7 @@ pub(super) fn route_table(
     Ok(RouteTable { models: table, policies, catalogue: catalogue.clone(), listed })
 }
 
-/// Who serves a name that may be shown: the owner's names always are, others only where a provider still lists them.
+/// Who serves a name that may be shown: the owner's names and `auto` always are, others only where a provider still lists them.
 fn living_candidates(
     resolution: &Resolution,
     name: &str,

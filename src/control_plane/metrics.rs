@@ -90,10 +90,14 @@ fn sums(page: &mut String, stats: &Stats) {
         page,
         "igris_cost_usd_total",
         "counter",
-        "List price of what was used, US dollars; unknown prices count as nothing.",
+        "List price of what was used, US dollars; unknown prices are left out, see igris_unpriced_attempts_total.",
     );
     for (provider, model, series) in stats.series() {
         line(page, format_args!("igris_cost_usd_total{{{}}} {}", labels(provider, model), series.cost));
+    }
+    family(page, "igris_unpriced_attempts_total", "counter", "Attempts that used tokens without a known price.");
+    for (provider, count) in stats.unpriced() {
+        line(page, format_args!("igris_unpriced_attempts_total{{provider=\"{}\"}} {count}", escaped(provider)));
     }
 }
 

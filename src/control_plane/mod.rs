@@ -44,9 +44,9 @@ pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
 use crate::config::Config;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
+use crate::providers::aliases::Aliases;
 use crate::providers::{Catalogue, table};
 use crate::report::{AttemptReport, CoreReports};
-use crate::routing::resolve::Alias;
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
 use crate::store::{Store, StoreError};
 use crate::vault::{Entropy, Keyring};
@@ -85,7 +85,7 @@ pub struct Control {
     place: Surroundings,
     reports: Vec<Arc<CoreReports>>,
     catalogue: Arc<Catalogue>,
-    aliases: Vec<Alias>,
+    aliases: Aliases,
     trusts: Trusts,
     /// In the order of the published providers.
     configured: Vec<Configured>,
@@ -209,6 +209,7 @@ impl Control {
     /// The store refuses; nothing is lost, and the next call tries again.
     pub fn ingest(&mut self) -> Result<usize, ControlError> {
         let Self { ingest, store, reports, stats, configured, catalogue, observer, .. } = self;
+        let mut unpriced = Vec::new();
         let taken = ingest.take(store, reports, |report| {
             let provider = configured.iter().find(|provider| provider.config.id == report.provider);
             let is_listed = provider.is_some_and(|provider| {
@@ -217,11 +218,18 @@ impl Control {
                     || provider.models.iter().any(|model| **model == *report.model)
             });
             stats.count(report, is_listed);
+            if stats.count_unpriced(report) {
+                let (provider, model) = (&report.provider, &report.model);
+                unpriced.push(format!(
+                    "provider `{provider}`: no price is known for an answer of {model}; its cost is null"
+                ));
+            }
             if let Some(observer) = observer {
                 observer(report);
             }
-        })?;
-        Ok(taken)
+        });
+        self.note_all("price", unpriced);
+        Ok(taken?)
     }
 
     /// From now on `observer` is told of every attempt.

@@ -13,7 +13,8 @@ use crate::control_plane::access::{Access, Terms};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
 use crate::domain::scope::Scopes;
-use crate::providers::{Catalogue, aliases};
+use crate::providers::Catalogue;
+use crate::providers::aliases::Aliases;
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
 use crate::store::{AuditEntry, Store, StoreError};
@@ -84,7 +85,7 @@ impl Control {
         let StorePlace::Sqlite(path) = &config.store;
         let store_path = path.clone().unwrap_or_else(|| data_dir.join("igris.db"));
         let catalogue = Arc::new(Catalogue::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?);
-        let aliases = aliases::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
+        let aliases = Aliases::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
         let inputs = inputs::gather(&config, &env, None)?;
         let mut trusts = Trusts::default();
         let configured = configured(&config, &inputs, &mut trusts, &catalogue, now)?;

@@ -5,11 +5,11 @@
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::money::Money;
-use crate::limits::STATS_SERIES_MAX;
+use crate::limits::{STATS_SERIES_MAX, UNPRICED_NAMED_MAX};
 use crate::report::{AttemptReport, Outcome};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Upper ends of the latency buckets, seconds: a cached short answer to a long reasoning one.
 pub(super) const BUCKETS_SECONDS: [f64; 14] =
@@ -33,6 +33,10 @@ const OTHER: &str = "other";
 pub(super) struct Stats {
     series: BTreeMap<(String, String), Series>,
     last_errors: BTreeMap<String, LastError>,
+    /// Attempts whose tokens have no known price, by provider.
+    unpriced: BTreeMap<String, u64>,
+    /// Pairs of provider and model that an event has named for that.
+    unpriced_named: BTreeSet<(String, String)>,
 }
 
 /// The figures of one model at one provider.
@@ -78,6 +82,24 @@ impl Stats {
             let error = LastError { at: report.started, outcome: report.outcome, status: report.status };
             self.last_errors.insert(provider.to_owned(), error);
         }
+    }
+
+    /// Counts an attempt that used tokens of which nobody knows the price; answers whether its model is to be named, once and within
+    /// bounds.
+    pub(super) fn count_unpriced(&mut self, report: &AttemptReport) -> bool {
+        if report.cost.is_some() || report.usage.input == 0 && report.usage.output == 0 {
+            return false;
+        }
+        let provider = report.provider.as_str();
+        let count = self.unpriced.entry(provider.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        self.unpriced_named.len() < UNPRICED_NAMED_MAX
+            && self.unpriced_named.insert((provider.to_owned(), report.model.to_string()))
+    }
+
+    /// Attempts whose tokens have no known price, by provider.
+    pub(super) fn unpriced(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.unpriced.iter().map(|(provider, count)| (provider.as_str(), *count))
     }
 
     /// Every series with its provider and model.

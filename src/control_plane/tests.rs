@@ -19,6 +19,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 mod listener;
+mod pricing;
 mod reloading;
 
 thread_local! {

@@ -90,13 +90,18 @@ impl ProviderSpec {
 
     /// What it can serve, for the resolver: the models the catalogue lists for it, and those that configuration adds.
     pub fn offer<'m>(&self, catalogue: &Catalogue, own_models: impl IntoIterator<Item = &'m str>) -> Offer {
+        let mut own_models = own_models.into_iter().peekable();
+        // Where we recommend none, the first one that its owner names.
+        let recommended =
+            self.price_source.and_then(|source| catalogue.recommended(source)).or(own_models.peek().copied());
         let listed =
             self.price_source.into_iter().flat_map(|source| catalogue.models_of(source)).map(|(model, _)| model);
         let split = |split: &Split| (split.prefix.to_owned(), split.provider.to_owned());
         Offer {
             provider: self.id.clone(),
             aliases: self.aliases.iter().map(|alias| alias.to_string()).collect(),
-            models: listed.map(Box::from).chain(own_models.into_iter().map(Box::from)).collect(),
+            models: listed.map(Box::from).chain(own_models.map(Box::from)).collect(),
+            recommended: recommended.map(Box::from),
             custom: self.custom,
             splits: self.quirks.splits.iter().map(split).collect(),
         }

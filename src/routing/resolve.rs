@@ -1,7 +1,7 @@
 //! Which providers can serve the model name that a client wrote.
 //!
-//! Order: an exact entry of the owner; a glob entry, the most specific first; `provider/model`; the alias table; the model lists of
-//! all configured providers, built-in before the owner's; and last, a lone provider without a list, which takes any name.
+//! Order: an exact entry of the owner; a glob entry, the most specific first; [`AUTO`]; `provider/model`; the alias table; the model
+//! lists of all configured providers, built-in before the owner's; and last, a lone provider without a list, which takes any name.
 //! Pure: configured providers come in as [`Offer`]s. [`ModelTable`] answers every known name ahead of time, so that the request path
 //! is one lookup; only globs and names unknown to every list are worked out when asked.
 
@@ -11,6 +11,10 @@ use crate::limits::{MODEL_NAME_BYTES_MAX, NEAREST_NAMES_MAX};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// The name that leaves the choice to us: every provider's recommended model, in the listed order, unless an entry of the owner has
+/// this name. After a provider's name and a slash it is that provider's recommended model.
+pub const AUTO: &str = "auto";
 
 /// One `[[models]]` entry: a name or glob, and who serves it.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub struct Offer {
     pub aliases: Vec<String>,
     /// The models it lists, from the catalogue or from its configuration; empty when it has no list.
     pub models: HashSet<Box<str>>,
+    /// The chat model to ask it for when nobody says which.
+    pub recommended: Option<Box<str>>,
     /// Whether it is the owner's own rather than a built-in row.
     pub custom: bool,
     /// Prefixes of model names that another provider serves in its stead, when that one is configured.
@@ -235,7 +241,8 @@ impl Resolver {
         let found = match self.routes.find(model) {
             Some(index) => self.by_route(index, model),
             None => self
-                .by_prefix(model)
+                .by_recommendation(model)
+                .or_else(|| self.by_prefix(model))
                 .or_else(|| some(self.by_alias(model, None), Via::Alias))
                 .or_else(|| self.by_list(model))
                 .or_else(|| self.by_lone_provider(model)),
@@ -255,6 +262,13 @@ impl Resolver {
         some(targets.iter().filter_map(candidate).collect(), Via::Route(index))
     }
 
+    /// The recommended model of every provider, in the order of the offers.
+    fn by_recommendation(&self, model: &str) -> Option<(Vec<Candidate>, Via)> {
+        let candidate = |offer| Some(self.candidate(offer, self.offers.get(offer)?.recommended.as_deref()?));
+        let every = (model == AUTO).then_some(0..self.offers.len())?;
+        some(every.filter_map(candidate).collect(), Via::Catalogue)
+    }
+
     /// `provider/model`. Some providers' own model names look like that (`openai/gpt-oss-120b` at Groq): a list that has the whole
     /// name wins, unless the named provider lists the rest.
     fn by_prefix(&self, model: &str) -> Option<(Vec<Candidate>, Via)> {
@@ -265,6 +279,9 @@ impl Resolver {
             return some(aliased, Via::Prefix);
         }
         let listed = self.offers[offer].models.contains(rest);
+        if let Some(recommended) = self.offers[offer].recommended.as_deref().filter(|_| rest == AUTO && !listed) {
+            return Some((vec![self.candidate(offer, recommended)], Via::Prefix));
+        }
         let listed_whole = self.offers.iter().any(|offer| offer.models.contains(model));
         (listed || !listed_whole).then(|| (vec![self.candidate(offer, rest)], Via::Prefix))
     }
@@ -319,8 +336,9 @@ impl Resolver {
 
     fn plain_names(&self) -> impl Iterator<Item = &str> {
         let routes = self.routes.exact.keys().map(|name| &**name);
+        let auto = self.offers.iter().any(|offer| offer.recommended.is_some()).then_some(AUTO);
         let listed = self.offers.iter().flat_map(|offer| &offer.models).map(|name| &**name);
-        routes.chain(self.aliases.keys().map(|name| &**name)).chain(listed)
+        routes.chain(auto).chain(self.aliases.keys().map(|name| &**name)).chain(listed)
     }
 
     /// Known names that resemble `model`, the nearest first, that somebody serves.
@@ -343,7 +361,7 @@ impl Resolver {
         if let Some(index) = self.routes.find(name) {
             return self.by_route(index, name).is_some();
         }
-        !self.by_alias(name, None).is_empty() || self.by_list(name).is_some()
+        name == AUTO || !self.by_alias(name, None).is_empty() || self.by_list(name).is_some()
     }
 }
 
@@ -416,6 +434,10 @@ mod tests {
             provider: ProviderId::new(provider),
             aliases: aliases.iter().map(|alias| alias.to_string()).collect(),
             models: models.iter().map(|model| Box::from(*model)).collect(),
+            recommended: models
+                .last()
+                .filter(|_| matches!(provider, "openai" | "deepseek" | "own-a"))
+                .map(|m| Box::from(*m)),
             custom: provider.starts_with("own"),
             splits: if provider == "zai" { vec![("MiniMax".to_owned(), "minimax".to_owned())] } else { Vec::new() },
         }
@@ -448,6 +470,7 @@ mod tests {
             alias("gpt-4", "openai", "gpt-6-sol"),
             alias("deepseek-chat", "deepseek", "deepseek-flash"),
             alias("claude-3-opus", "anthropic", "claude-opus-5-5"),
+            alias("MiniMax-Old", "minimax", "MiniMax-M3"),
         ];
         Resolver::new(Routes::new(routes).expect("valid entries"), aliases, offers)
     }
@@ -475,6 +498,12 @@ mod tests {
             ("openai/gpt-oss-120b", is(&["groq:openai/gpt-oss-120b"], Via::Catalogue)),
             ("groq/openai/gpt-oss-120b", is(&["groq:openai/gpt-oss-120b"], Via::Prefix)),
             ("glm/MiniMax-M3", is(&["minimax:MiniMax-M3"], Via::Prefix)),
+            ("glm/MiniMax-Old", is(&["minimax:MiniMax-M3"], Via::Prefix)),
+            ("minimax/MiniMax-Old", is(&["minimax:MiniMax-M3"], Via::Prefix)),
+            ("openai/deepseek-chat", is(&["openai:deepseek-chat"], Via::Prefix)),
+            ("auto", is(&["openai:shared", "deepseek:deepseek-flash", "own-a:mine"], Via::Catalogue)),
+            ("oai/auto", is(&["openai:shared"], Via::Prefix)),
+            ("groq/auto", is(&["groq:auto"], Via::Prefix)),
             ("zai/glm-9", is(&["zai:glm-9"], Via::Prefix)),
             ("shared", is(&["openai:shared", "groq:shared", "own-a:shared"], Via::Catalogue)),
             ("mine", is(&["own-a:mine"], Via::Custom)),
@@ -515,6 +544,26 @@ mod tests {
             assert_eq!(found(&resolver, model), expected, "{model}");
         }
         assert_eq!(resolver.resolve("gpt-4").expect("an entry").candidates[0].weight, 2);
+    }
+
+    #[test]
+    fn an_entry_of_the_owner_beats_aliases_and_auto() {
+        let glob = resolver(vec![route("deepseek-*", &[("own-a", Some("mine"))]), route("au*", &[("groq", None)])]);
+        assert_eq!(found(&glob, "deepseek-chat"), is(&["own-a:mine"], Via::Route(0)));
+        assert_eq!(found(&glob, "auto"), is(&["groq:auto"], Via::Route(1)));
+        assert_eq!(found(&glob, "gpt-4"), is(&["openai:gpt-6-sol"], Via::Alias), "no entry holds");
+        assert_eq!(found(&glob, "deepseek/deepseek-chat"), is(&["deepseek:deepseek-flash"], Via::Prefix));
+        let exact = resolver(vec![route("auto", &[("openai", Some("gpt-4o"))])]);
+        assert_eq!(found(&exact, "auto"), is(&["openai:gpt-4o"], Via::Route(0)));
+        let dead = resolver(vec![route("auto", &[("absent", None)])]);
+        assert_eq!(found(&dead, "auto"), None);
+    }
+
+    #[test]
+    fn auto_is_no_name_where_nothing_is_recommended() {
+        let offers = vec![offer("groq", &[], &["shared"]), offer("minimax", &[], &["MiniMax-M3"])];
+        let table = ModelTable::new(Resolver::new(Routes::default(), Vec::new(), offers));
+        assert!(table.resolve("auto").is_err() && !table.names().contains(&"auto"));
     }
 
     #[test]
@@ -568,9 +617,16 @@ mod tests {
             route("house", &[("openai", Some("gpt-4o"))]),
             route("dead", &[("absent", None)]),
         ]));
-        for name in
-            ["house", "gpt-4", "gpt-4o", "oai/gpt-4o", "groq/openai/gpt-oss-120b", "openai/gpt-oss-120b", "mine"]
-        {
+        for name in [
+            "house",
+            "auto",
+            "gpt-4",
+            "gpt-4o",
+            "oai/gpt-4o",
+            "groq/openai/gpt-oss-120b",
+            "openai/gpt-oss-120b",
+            "mine",
+        ] {
             let known = table.find(name).expect(name);
             assert_eq!(Ok(known), table.resolver.resolve(name).as_ref(), "{name}");
         }
@@ -581,6 +637,7 @@ mod tests {
         assert!(
             names.contains(&"house")
                 && names.contains(&"gpt-4")
+                && names.contains(&"auto")
                 && !names.contains(&"dead")
                 && !names.contains(&"oai/gpt-4o")
         );

@@ -145,10 +145,9 @@ impl Catalogue {
     /// prices: without a base price) in the first list.
     pub fn parse(lists: Lists<'_>) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::default();
-        let mut tiers = price_tiers::read(lists.price_tiers)?;
-        let mut fault = None;
+        let mut bases = BTreeMap::new();
         models::read(lists.models, |models::Listed { provider, model, mut entry, base }| {
-            if catalogue.lookup(provider, model).is_some() {
+            if bases.insert((provider, model), base).is_some() {
                 return Err(format!("{provider} lists \"{model}\" twice"));
             }
             if entry.standing == Standing::Recommended
@@ -156,31 +155,20 @@ impl Catalogue {
             {
                 return Err(format!("{provider} recommends \"{first}\" already"));
             }
-            entry.price = match (base, tiers.remove(&(provider, model))) {
-                (None, None) => None,
-                (Some(base), None) => Some(Arc::new(PriceList::flat(base))),
-                (base, Some(lines)) => {
-                    let line = lines.last_line;
-                    let list =
-                        base.ok_or_else(|| "a price upon no base price".to_owned()).and_then(|base| lines.upon(base));
-                    let named = |problem| CatalogueError {
-                        file: price_tiers::FILE,
-                        line,
-                        problem: format!("{provider}/{model}: {problem}"),
-                    };
-                    list.map_err(|problem| fault.get_or_insert(named(problem))).ok().map(Arc::new)
-                }
-            };
+            entry.price = base.map(|base| Arc::new(PriceList::flat(base)));
             catalogue.insert(provider, model, entry);
             Ok(())
         })?;
-        let unlisted = tiers.iter().map(|((provider, model), lines)| CatalogueError {
-            file: price_tiers::FILE,
-            line: lines.last_line,
-            problem: format!("{provider} lists no \"{model}\""),
-        });
-        if let Some(fault) = fault.into_iter().chain(unlisted).min_by_key(|fault| fault.line) {
-            return Err(fault);
+        for ((provider, model), lines) in price_tiers::read(lists.price_tiers)? {
+            let line = lines.last_line;
+            let list = match bases.get(&(provider, model)) {
+                Some(Some(base)) => lines.upon(*base),
+                Some(None) => Err("a price upon no base price".to_owned()),
+                None => Err("no such model is listed".to_owned()),
+            };
+            let fault = |problem| price_tiers::fault(line, format!("{provider}/{model}: {problem}"));
+            let list = Arc::new(list.map_err(fault)?);
+            catalogue.entry_mut(provider, model).into_iter().for_each(|entry| entry.price = Some(list.clone()));
         }
         catalogue.add_abilities(lists.abilities)?;
         Ok(catalogue)
@@ -192,8 +180,7 @@ impl Catalogue {
             if !seen.insert(format!("{provider},{model}")) {
                 return Err(format!("{provider} lists \"{model}\" twice"));
             }
-            let entry = self.providers.get_mut(provider).and_then(|models| models.get_mut(model));
-            let entry = entry.ok_or_else(|| format!("{provider} lists no \"{model}\""))?;
+            let entry = self.entry_mut(provider, model).ok_or_else(|| format!("{provider} lists no \"{model}\""))?;
             let (context_window, output_max) = (entry.context_window, entry.output_max);
             entry.abilities = Arc::new(Abilities { context_window, output_max, ..abilities });
             Ok(())
@@ -235,8 +222,8 @@ impl Catalogue {
         cost(self.price(provider, model)?, usage, terms)
     }
 
-    /// What a model can do at a provider: of the listed model of that name, else of the one whose family the name belongs to (`claude-
-    /// opus-5-5-20261001`, `us.anthropic.claude-opus-5-5-v1:0`). A provider without a list serves models of others. Allocates nothing.
+    /// What a model can do at a provider: of the listed model of that name, else of the one whose family the name belongs to, such as
+    /// `claude-opus-5-5-20261001`. A provider without a list serves models of others. Allocates nothing.
     pub fn lookup_abilities(&self, provider: &str, model: &str) -> Option<&Arc<Abilities>> {
         let bare = family::bare(model);
         match self.providers.get(provider) {
@@ -276,6 +263,10 @@ impl Catalogue {
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.providers.is_empty()
+    }
+
+    fn entry_mut(&mut self, provider: &str, model: &str) -> Option<&mut Entry> {
+        self.providers.get_mut(provider)?.get_mut(model)
     }
 
     fn insert(&mut self, provider: &str, model: &str, entry: Entry) {

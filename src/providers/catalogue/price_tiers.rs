@@ -7,7 +7,7 @@ use crate::metering::price::{Change, Condition, Price, PriceList};
 use crate::metering::terms::{Hours, Tier};
 use std::collections::BTreeMap;
 
-pub(super) const FILE: &str = "price_tiers.csv";
+const FILE: &str = "price_tiers.csv";
 
 const COLUMNS: [&str; 10] = [
     "provider",
@@ -57,6 +57,11 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<(&str, &str), Lines>, Catalogu
         Ok(())
     })?;
     Ok(by_model)
+}
+
+/// A fault of the lines of one model, named by the last of them.
+pub(super) fn fault(line: usize, problem: String) -> CatalogueError {
+    CatalogueError { file: FILE, line, problem }
 }
 
 impl Lines {
