@@ -232,6 +232,57 @@ fn every_fault_golden_is_read_as_it_says() {
 }
 
 #[test]
+fn every_answer_that_looks_like_another_is_pinned() {
+    // What the status or the code alone would misread, among OpenAI-shaped providers; the last word is what it really is.
+    let traps = [
+        ("xai", "fault-bad-key", 400, "bad_key"),
+        ("xai", "fault-bad-request-400", 400, "bad_request"),
+        ("qwen", "fault-no-credit", 400, "no_credit"),
+        ("mistral", "fault-plan-exhausted", 401, "bad_key"),
+        ("kimi", "fault-wrong-platform", 401, "bad_key"),
+        ("qwen", "fault-wrong-region", 401, "bad_key"),
+        ("minimax", "fault-wrong-region", 200, "bad_key"),
+        ("deepseek", "fault-no-credit", 402, "no_credit"),
+        ("together", "fault-no-credit", 402, "no_credit"),
+        ("openrouter", "fault-no-credit", 402, "no_credit"),
+        ("kimi", "fault-no-credit-403", 403, "no_credit"),
+        ("xai", "fault-no-credit", 403, "no_credit"),
+        ("xai", "fault-no-permission", 403, "no_permission"),
+        ("together", "fault-context", 403, "context_too_long"),
+        ("openai", "fault-no-credit", 429, "no_credit"),
+        ("kimi", "fault-no-credit", 429, "no_credit"),
+        ("zai", "fault-no-credit", 429, "no_credit"),
+        ("qwen", "fault-free-allocation", 429, "no_credit"),
+        ("qwen", "fault-quota", 429, "no_credit"),
+        ("qwen", "fault-rate-limit-allocation", 429, "rate_limit"),
+        ("kimi", "fault-overloaded", 429, "overloaded"),
+        ("zai", "fault-overloaded", 429, "overloaded"),
+        ("zai", "fault-locked", 429, "no_permission"),
+        ("zai", "fault-fair-use", 429, "no_permission"),
+        ("zai", "fault-plan-limit", 429, "no_credit"),
+        ("openai", "fault-too-large", 429, "context_too_long"),
+        ("openai", "fault-too-large-400", 400, "context_too_long"),
+        ("groq", "fault-too-large", 413, "context_too_long"),
+        ("minimax", "fault-no-credit", 200, "no_credit"),
+        ("openrouter", "fault-choice-failed", 200, "server_error"),
+        ("openrouter", "fault-no-credit-200", 200, "no_credit"),
+        ("openrouter", "fault-in-stream", 200, "server_error"),
+        ("mistral", "fault-capacity-503", 503, "overloaded"),
+        ("mistral", "fault-capacity", 429, "overloaded"),
+        ("openai", "fault-long-user", 400, "bad_request"),
+    ];
+    for (provider, name, status, class) in traps {
+        let goldens = fault_goldens(table::find(provider).expect("a row"));
+        let (_, golden) = goldens.iter().find(|(file, _)| *file == format!("{name}.json")).expect(name);
+        assert_eq!(
+            (&golden["status"], &golden["expect"]["class"]),
+            (&status.into(), &class.into()),
+            "{provider}/{name}"
+        );
+    }
+}
+
+#[test]
 fn a_good_answer_is_no_fault_anywhere() {
     let answers = [
         r#"{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"error"}}]}"#,

@@ -209,6 +209,34 @@ mod tests {
     }
 
     #[test]
+    fn a_full_window_is_read_in_the_words_of_every_provider() {
+        let of = |status, code: &str, message: &str| {
+            let body = FaultBody { codes: vec![code.to_owned()], message: message.to_owned(), ..FaultBody::default() };
+            class_of(&FaultBook::PLAIN, status, &body)
+        };
+        for message in [
+            "This model's Maximum context length is 8192 tokens",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+            "input length and `max_tokens` exceed context limit: 198000 + 8000 > 200000",
+            "Input is too long for requested model.",
+            "too many tokens: 9000",
+            "Invalid request: Your request exceeded model token limit: 8192",
+            "Input token length too long",
+            "Range of input length should be [1, 30720]",
+            "maximum input length is 8192",
+            "The input token count exceeds the maximum number of tokens allowed (1048576).",
+            "Input tokens exceed the configured limit of 272000 tokens.",
+            "context_length_exceeded",
+        ] {
+            assert_eq!(of(400, "invalid_request_error", message), FaultClass::ContextTooLong, "{message}");
+        }
+        assert_eq!(of(400, "context_length_exceeded", ""), FaultClass::ContextTooLong);
+        let too_long = "Invalid 'user': string too long, maximum context length is of no account here";
+        assert_eq!(of(400, "invalid_request_error", too_long), FaultClass::BadRequest);
+        assert_eq!(of(400, "string_above_max_length", "prompt is too long"), FaultClass::BadRequest);
+    }
+
+    #[test]
     fn the_book_of_a_provider_speaks_first() {
         let book = FaultBook {
             messages: &[("balance", FaultClass::NoCredit)],

@@ -223,7 +223,10 @@ pub static ROWS: &[Row] = &[
         quirks: Quirks { rules: &[OLD_OUTPUT_LIMIT], ..Quirks::PLAIN },
         faults: FaultBook {
             // The same code is said of a busy minute and of an empty account.
-            messages: &[("allocated quota exceeded", FaultClass::RateLimit)],
+            messages: &[
+                ("free allocated quota exceeded", FaultClass::NoCredit),
+                ("allocated quota exceeded", FaultClass::RateLimit),
+            ],
             codes: &[
                 ("Arrearage", FaultClass::NoCredit),
                 ("Throttling.AllocationQuota", FaultClass::NoCredit),
@@ -341,6 +344,8 @@ pub static ROWS: &[Row] = &[
         env_keys: &["FIREWORKS_API_KEY"],
         base_url: Some("https://api.fireworks.ai/inference/v1"),
         key_prefixes: &["fw_"],
+        // An account that owes money is a failed precondition.
+        faults: FaultBook { messages: &[("spending limit", FaultClass::NoCredit)], ..FaultBook::PLAIN },
         docs: "https://docs.fireworks.ai/api-reference/post-chatcompletions",
         ..OPENAI_SHAPED
     },
