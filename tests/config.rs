@@ -163,6 +163,28 @@ const BAD: &[(&str, &str, &str)] = &[
         "3:30",
         "the target `openai/*` stands twice",
     ),
+    // Prices.
+    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\ninput=\"$1/Mtok\"", "1:1", "`[[prices]]` has no `output`"),
+    ("[[prices]]\nprovider=\"openai\"\ninput=\"$1/Mtok\"\noutput=\"$1/Mtok\"", "1:1", "has no `model`"),
+    (
+        "[[prices]]\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\nmodel=\"m\"\nprovider=\"opena\"",
+        "5:10",
+        "did you mean `openai`?",
+    ),
+    ("[[prices]]\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\nprovider=\"openai\"\nmodel=\"g*\"", "5:7", "write the name"),
+    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=2.5", "5:7", "write dollars per million"),
+    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$2\"", "5:7", "is `$2`, not a price"),
+    (
+        "[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\ncached_input=\"$-1/Mtok\"",
+        "6:14",
+        "not a price of tokens",
+    ),
+    (
+        "[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\n\
+         [[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"",
+        "6:1",
+        "the price of `openai/m` stands twice",
+    ),
     // Tenants and access keys.
     ("[[tenants]]\nid = \"a\"\n[[tenants]]\nid = \"a\"", "4:6", "tenant `a` stands twice"),
     ("[[access_keys]]\nname = \"a\"", "1:1", "`[[access_keys]]` has no `key`"),
@@ -255,6 +277,12 @@ fn the_example_means_what_its_comments_say() {
     assert!(config.providers[2].allow_private_address && !config.providers[2].built_in);
     assert_eq!((config.models[0].policy, config.models[0].targets[1].weight), (Policy::Thompson, 2));
     assert_eq!(config.models[1].targets[0].model, None);
+    let own = &config.prices[0];
+    assert_eq!(
+        (own.provider.as_str(), own.model.as_str(), own.price.input.pico()),
+        ("local-vllm", "qwen3-32b", 100_000)
+    );
+    assert_eq!(own.price.cache_write_long.map(|price| price.pico()), Some(200_000));
     let key = &config.access_keys[0];
     assert_eq!(key.scopes, Scopes::NONE.with(Scope::Inference));
     assert_eq!(key.limits.tokens_per_minute, Some(1_000_000));
@@ -270,6 +298,7 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("ServerLimits", "server.limits"),
     ("Admin", "admin"),
     ("Store", "store"),
+    ("Price", "prices"),
     ("Vault", "vault"),
     ("Ledger", "ledger"),
     ("Log", "log"),
@@ -465,6 +494,9 @@ const PIECES: &[&str] = &[
     "headers = ",
     "listen = ",
     "budget = ",
+    "[[prices]]\n",
+    "input = ",
+    "\"$2.50/Mtok\"",
     "\"openai\"",
     "\"https://[::1\"",
     "\"ä\"",

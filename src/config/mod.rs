@@ -12,6 +12,7 @@ mod cidr;
 mod leaf;
 mod model;
 mod operation;
+mod price;
 mod problem;
 mod provider;
 pub mod raw;
@@ -37,6 +38,7 @@ pub use unit::{Budget, Period};
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
+use crate::providers::catalogue::OwnPrice;
 use problem::Findings;
 
 /// The format number that this version reads.
@@ -67,6 +69,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// `[[models]]`, distinct by name, in the order of the file.
     pub models: Vec<Model>,
+    /// `[[prices]]`, one for a model of a provider at most.
+    pub prices: Vec<OwnPrice>,
     /// `[[tenants]]`, distinct by id; `default` alone when none is listed.
     pub tenants: Vec<Tenant>,
     /// `[[access_keys]]`, distinct by name and by secret.
@@ -147,6 +151,7 @@ impl Default for Config {
             trust: None,
             providers: Vec::new(),
             models: Vec::new(),
+            prices: Vec::new(),
             tenants: vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None }],
             access_keys: Vec::new(),
         }
@@ -187,6 +192,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
     findings.distinct("the address", &addresses);
     let providers = provider::providers(raw.providers.unwrap_or_default(), known, findings);
     let models = model::models(raw.models.unwrap_or_default(), &providers, known, findings);
+    let prices = price::prices(raw.prices.unwrap_or_default(), &providers, known, findings);
     let (tenants, listed) = access::tenants(raw.tenants, findings);
     let mut ids: Vec<&str> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     ids.sort_unstable();
@@ -205,6 +211,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         trust: operation::trust(raw.trust, findings),
         providers,
         models,
+        prices,
         tenants,
         access_keys,
     }

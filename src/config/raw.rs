@@ -57,7 +57,7 @@ tables! {
     Document like "{ … }" {
         version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
         server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
-        providers: Vec<Provider>, models: Vec<Model>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
+        providers: Vec<Provider>, models: Vec<Model>, prices: Vec<Price>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
     }
     /// `[server]`.
     Server like "{ listen = [\"127.0.0.1:8081\"] }" {
@@ -98,6 +98,10 @@ tables! {
     Model like "[ { name = \"gpt-4\" } ]" { name: Leaf, policy: Leaf, targets: Vec<Target> }
     /// One of `targets`.
     Target like "{ provider = \"openai\", model = \"gpt-4o\" }" { provider: Leaf, model: Leaf, weight: Leaf }
+    /// `[[prices]]`.
+    Price like "[ { provider = \"local-vllm\", model = \"qwen3-32b\", input = \"$0.50/Mtok\", output = \"$1.50/Mtok\" } ]" {
+        provider: Leaf, model: Leaf, input: Leaf, output: Leaf, cached_input: Leaf, cache_write: Leaf, cache_write_long: Leaf,
+    }
     /// `[[tenants]]`.
     Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf }
     /// `[[access_keys]]`.

@@ -2,10 +2,12 @@
 //!
 //! Everything but the addresses is fixed when the configuration is applied; addresses come and go with the resolver.
 
+use super::ControlError;
 use crate::config::{self, BaseUrl};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::ProviderId;
 use crate::limits::CONNECT_DEADLINE;
+use crate::providers::catalogue::OwnPrice;
 use crate::providers::{Catalogue, Dialect, ProviderSpec, Row, table};
 use crate::snapshot::{self, Origin, TlsProfile};
 use crate::tls::{self, ClientConfig, ClientTrust, Roots, ServerName};
@@ -121,6 +123,24 @@ pub(super) fn built_in(row: &'static Row) -> config::Provider {
         models: Vec::new(),
         ca: None,
     }
+}
+
+/// The built-in catalogue with the owner's prices.
+///
+/// # Errors
+/// The embedded lists are broken, which the tests exclude.
+pub(super) fn catalogue(config: &config::Config) -> Result<Arc<Catalogue>, ControlError> {
+    let built_in = Catalogue::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
+    let own = config.prices.iter().map(|own| {
+        let configured = config.providers.iter().find(|provider| provider.id.as_str() == own.provider);
+        let url = configured.and_then(|provider| provider.base_url.as_ref());
+        // A row that stands for two companies charges by its address.
+        let row = table::find(&own.provider).filter(|row| row.id == own.provider);
+        let spec = row.and_then(|row| ProviderSpec::built_in(row, url.map(BaseUrl::as_str)).ok());
+        let source = spec.and_then(|spec| spec.price_source).unwrap_or(&own.provider);
+        OwnPrice { provider: source.to_owned(), ..own.clone() }
+    });
+    Ok(Arc::new(built_in.with_prices(own)))
 }
 
 /// Whether the gateway speaks the dialect of a configured provider.

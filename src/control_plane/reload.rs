@@ -137,14 +137,16 @@ impl Control {
             return Ok(self.reloaded(false, warnings));
         }
         let now = self.now();
-        let configured = configured(&config, &inputs, &mut self.trusts, &self.catalogue, now)?;
-        build::route_table(&config.models, &configured, &self.catalogue, &self.aliases, now)
+        let catalogue = providers::catalogue(&config)?;
+        let configured = configured(&config, &inputs, &mut self.trusts, &catalogue, now)?;
+        build::route_table(&config.models, &configured, &catalogue, &self.aliases, now)
             .map_err(|error| ControlError::Config(vec![error]))?;
         let (old, new) = (self.stamp.version.to_string(), stamp.version.to_string());
         let (what, target) = ("config.put", stamp.digest.as_str());
         let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &old, after: &new };
         let notes = supply::apply(means(self), &config, &inputs, &configured, &audit)?;
         (self.config, self.configured, self.warnings) = (config, configured, warnings.clone());
+        self.catalogue = catalogue;
         self.live = Live { fingerprint: inputs.fingerprint, listener: inputs.listener };
         (self.stamp, self.dirty) = (stamp, Dirty::ALL);
         self.publish()?;

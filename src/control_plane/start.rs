@@ -84,7 +84,7 @@ impl Control {
         make_private(&data_dir)?;
         let StorePlace::Sqlite(path) = &config.store;
         let store_path = path.clone().unwrap_or_else(|| data_dir.join("igris.db"));
-        let catalogue = Arc::new(Catalogue::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?);
+        let catalogue = providers::catalogue(&config)?;
         let aliases = Aliases::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
         let inputs = inputs::gather(&config, &env, None)?;
         let mut trusts = Trusts::default();

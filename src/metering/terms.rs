@@ -134,9 +134,9 @@ fn parse_days(text: &str) -> Option<u8> {
 /// `HH:MM` up to `24:00`.
 fn parse_minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
-    let two_digits = |part: &str| (part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit())).then_some(());
-    (two_digits(hours)?, two_digits(minutes)?);
-    let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let two_digits = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |part: &str| part.parse::<u16>().ok().filter(|_| two_digits(part));
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
     let minute = hours * 60 + minutes;
     (minutes < 60 && minute <= DAY_MINUTES).then_some(minute)
 }

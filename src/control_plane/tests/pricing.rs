@@ -1,7 +1,9 @@
-//! What has no known price is said so: counted by provider, named once, and never taken for free.
+//! What has no known price is said so: counted by provider, named once, and never taken for free. What has one may be the owner's; and
+//! which models are asked when nobody says which.
 
 use super::*;
 use crate::limits::UNPRICED_NAMED_MAX;
+use crate::metering::terms::Terms;
 
 fn closed(control: &mut Control, house: &House, reports: impl IntoIterator<Item = AttemptReport>) {
     for report in reports {
@@ -43,6 +45,47 @@ fn an_unknown_price_is_counted_and_its_model_named_once() {
     assert!(named[0].contains("`openai`") && named[0].contains("gpt-9") && named[1].contains("llama"), "{named:?}");
     let sum = control.usage(&tenant("acme"), UsagePeriod::Day, clock()).expect("summed");
     assert_eq!((sum.total.attempts, sum.total.cost), (5, Money::ZERO));
+}
+
+#[test]
+fn the_owners_prices_hold_and_change_with_the_configuration() {
+    let house = House::new("own-prices");
+    let own = |input: &str| {
+        format!(
+            "{CONFIG}\n[[prices]]\nprovider = \"openai\"\nmodel = \"gpt-4o\"\ninput = \"{input}\"\noutput = \"$9/Mtok\"\n\
+             [[prices]]\nprovider = \"local-vllm\"\nmodel = \"llama\"\ninput = \"$0.5/Mtok\"\noutput = \"$1/Mtok\"\n"
+        )
+    };
+    let usage = Usage { input: 1_000_000, ..Usage::default() };
+    let cost = |control: &Control, provider: &str, model: &str| {
+        let catalogue = &control.published().load().routes.catalogue;
+        catalogue.cost(provider, model, &usage, &Terms::usual(clock())).map(|cost| cost.total.to_string())
+    };
+    let mut control = house.open(CONFIG);
+    assert_eq!(cost(&control, "openai", "gpt-4o").as_deref(), Some("2.5"), "the list price");
+    assert_eq!(cost(&control, "local-vllm", "llama"), None);
+    control.reload(WHO, Some(&own("$7/Mtok"))).expect("fine");
+    assert_eq!(cost(&control, "openai", "gpt-4o").as_deref(), Some("7"));
+    assert_eq!(cost(&control, "local-vllm", "llama").as_deref(), Some("0.5"));
+    control.reload(WHO, Some(&own("$3/Mtok"))).expect("fine");
+    assert_eq!(cost(&control, "openai", "gpt-4o").as_deref(), Some("3"));
+    control.reload(WHO, Some(&own("3"))).expect_err("not a price");
+    assert_eq!(cost(&control, "openai", "gpt-4o").as_deref(), Some("3"), "a bad file changes nothing");
+    control.reload(WHO, Some(CONFIG)).expect("fine");
+    assert_eq!(cost(&control, "openai", "gpt-4o").as_deref(), Some("2.5"), "the list price again");
+}
+
+#[test]
+fn auto_is_shown_and_asks_the_recommended_models() {
+    let house = House::new("auto");
+    let control = house.open(CONFIG);
+    let snapshot = control.published().load_full();
+    let auto = snapshot.routes.models.resolve("auto").expect("somebody is recommended");
+    let asked: Vec<_> =
+        auto.candidates.iter().map(|candidate| (candidate.provider.as_str(), &*candidate.model)).collect();
+    assert_eq!(asked, [("local-vllm", "llama"), ("openai", "gpt-5.6-sol")], "in the order of the file");
+    let shown = snapshot.routes.listed.iter().find(|listed| &*listed.name == "auto").expect("shown");
+    assert_eq!(shown.providers, [ProviderIx(0), ProviderIx(1)]);
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub struct OwnPrice {
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     providers: BTreeMap<Box<str>, BTreeMap<Box<str>, Entry>>,
-    /// Abilities by model name alone, for providers that serve models of others and have no list of their own. Without endpoints:
+    /// Abilities by model name alone, for providers that serve models of others. Without endpoints:
     /// those are the maker's.
     anywhere: BTreeMap<Box<str>, Arc<Abilities>>,
 }
@@ -200,7 +200,10 @@ impl Catalogue {
                     let standing = if known.standing == Standing::Legacy { Standing::Listed } else { known.standing };
                     Entry { price: Some(Arc::new(price.into())), standing, ..known.clone() }
                 }
-                None => Entry::of_price(price),
+                None => {
+                    let abilities = self.lookup_abilities(&provider, &model).cloned().unwrap_or_default();
+                    Entry { abilities, ..Entry::of_price(price) }
+                }
             };
             self.insert(&provider, &model, entry);
         }
@@ -223,16 +226,14 @@ impl Catalogue {
     }
 
     /// What a model can do at a provider: of the listed model of that name, else of the one whose family the name belongs to, such as
-    /// `claude-opus-5-5-20261001`. A provider without a list serves models of others. Allocates nothing.
+    /// `claude-opus-5-5-20261001`. A provider may serve models of others. Allocates nothing.
     pub fn lookup_abilities(&self, provider: &str, model: &str) -> Option<&Arc<Abilities>> {
         let bare = family::bare(model);
-        match self.providers.get(provider) {
-            Some(models) => {
-                let listed = |name: &str| models.get(name).map(|entry| &entry.abilities);
-                family::lineage(model).find_map(listed).or_else(|| family::lineage(bare).find_map(listed))
-            }
-            None => family::lineage(bare).find_map(|name| self.anywhere.get(name)),
-        }
+        let own = |name: &str| self.lookup(provider, name).map(|entry| &entry.abilities);
+        let anywhere = |name: &str| self.anywhere.get(name);
+        let mut found = family::lineage(model).find_map(own);
+        found = found.or_else(|| family::lineage(bare).find_map(own));
+        found.or_else(|| family::lineage(bare).find_map(anywhere))
     }
 
     /// The model of a provider to ask for when nobody says which.

@@ -164,6 +164,7 @@ fn an_unlisted_name_has_its_familys_abilities() {
         ("bedrock", "anthropic.claude-opus-5-5-v1:0"),
         ("bedrock", "us.anthropic.claude-opus-5-5-20261001-v1:0"),
         ("openrouter", "anthropic/claude-opus-5-5"),
+        ("groq", "anthropic/claude-opus-5-5"),
     ] {
         assert_eq!(catalogue.lookup_abilities(provider, model), Some(&opus.abilities), "{provider}/{model}");
     }
@@ -177,7 +178,7 @@ fn an_unlisted_name_has_its_familys_abilities() {
     assert!(own.endpoints.iter().any(|path| &**path == "/v1/responses") && azure.endpoints.is_empty());
     assert_eq!(own.efforts, azure.efforts);
     for (provider, model) in
-        [("openai", "gpt-77"), ("openai", "claude-opus-5-5"), ("local-vllm", "llama"), ("openai", ""), ("vertex", "-")]
+        [("openai", "gpt-77"), ("local-vllm", "llama"), ("openai", ""), ("vertex", "-"), ("vertex", "claude-opus.5")]
     {
         assert_eq!(of(provider, model), None, "{provider}/{model}");
     }
@@ -188,11 +189,18 @@ fn the_owner_may_state_prices() {
     let usd = |text: &str| TokenPrice::parse_usd_per_mtok(text).expect("a valid price");
     let price = Price { input: usd("1"), output: usd("2"), ..Price::default() };
     let own = |provider: &str, model: &str| OwnPrice { provider: provider.to_owned(), model: model.to_owned(), price };
-    let catalogue = built_in().with_prices([own("openai", "gpt-4o"), own("local-vllm", "llama"), own("xai", "grok-2")]);
+    let catalogue = built_in().with_prices([
+        own("openai", "gpt-4o"),
+        own("local-vllm", "llama"),
+        own("xai", "grok-2"),
+        own("vertex", "claude-opus-5-5@x"),
+    ]);
     let listed = catalogue.lookup("openai", "gpt-4o").expect("a listed model");
     assert_eq!((listed.price.as_deref(), listed.context_window), (Some(&PriceList::flat(price)), Some(128_000)));
     assert_eq!(catalogue.lookup("local-vllm", "llama"), Some(&Entry::of_price(price)));
     assert!(catalogue.lookup("xai", "grok-2").is_some_and(|entry| entry.standing == Standing::Listed));
+    let vertex = catalogue.lookup_abilities("vertex", "claude-opus-5-5@x").expect("of its family");
+    assert_eq!(vertex.sampling_params, Some(false));
     let usage = Usage { input: 1_000_000, output: 1, ..Usage::default() };
     let cost = catalogue.cost("local-vllm", "llama", &usage, &Terms::default()).expect("a stated price");
     assert_eq!(cost.total, Money::parse_usd("1.000002").expect("an amount"));
