@@ -237,6 +237,11 @@ impl Resolver {
         if model.is_empty() || model.len() > MODEL_NAME_BYTES_MAX {
             return Err(NotFound { requested: cut(model), nearest: Vec::new() });
         }
+        self.served(model).ok_or_else(|| NotFound { requested: cut(model), nearest: self.nearest(model) })
+    }
+
+    /// Who can serve `model`, without a search for what else could be meant.
+    fn served(&self, model: &str) -> Option<Resolution> {
         // An entry of the owner decides alone: with none of its targets configured, the name is served by nobody.
         let found = match self.routes.find(model) {
             Some(index) => self.by_route(index, model),
@@ -247,9 +252,7 @@ impl Resolver {
                 .or_else(|| self.by_list(model))
                 .or_else(|| self.by_lone_provider(model)),
         };
-        found
-            .map(|(candidates, via)| Resolution { requested: Arc::from(model), candidates, via })
-            .ok_or_else(|| NotFound { requested: cut(model), nearest: self.nearest(model) })
+        found.map(|(candidates, via)| Resolution { requested: Arc::from(model), candidates, via })
     }
 
     fn by_route(&self, index: usize, model: &str) -> Option<(Vec<Candidate>, Via)> {
@@ -389,7 +392,12 @@ pub struct ModelTable {
 impl ModelTable {
     /// Resolves every known name.
     pub fn new(resolver: Resolver) -> Self {
-        let resolved = |name: Cow<'_, str>| resolver.resolve(&name).ok().map(|found| (Box::from(&*name), found));
+        // Many names lead to providers that are not configured: nobody reads what resembles them.
+        let usable = |name: &str| !name.is_empty() && name.len() <= MODEL_NAME_BYTES_MAX;
+        let resolved = |name: Cow<'_, str>| {
+            let found = usable(&name).then(|| resolver.served(&name))??;
+            Some((Box::from(&*name), found))
+        };
         let known = resolver.known_names().into_iter().filter_map(resolved).collect();
         Self { known, resolver }
     }
