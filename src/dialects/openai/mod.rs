@@ -4,16 +4,29 @@
 //! how vendors answer differently is evened out in one reader. Where both sides speak this format bytes pass, and [`clean`] makes the few
 //! edits inside messages that a vendor needs.
 
+mod calls;
+mod finish;
+mod heard;
 mod member;
 mod read_message;
 mod read_part;
 mod read_request;
+mod read_response;
+mod read_stream;
 mod read_tool;
 mod reasoning;
+mod think;
+mod usage;
+pub mod ways;
+mod write_messages;
+mod write_parts;
+mod write_request;
 mod write_response;
 mod write_stream;
+mod write_thinking;
+mod write_tools;
 
-use super::ClientSide;
+use super::{ClientSide, ProviderSide};
 
 /// The format as clients speak it.
 pub static CLIENT: ClientSide = ClientSide {
@@ -23,5 +36,16 @@ pub static CLIENT: ClientSide = ClientSide {
     stream_writer: write_stream::writer,
 };
 
+/// The format as providers speak it.
+pub static PROVIDER: ProviderSide = ProviderSide {
+    write_request: write_request::write,
+    read_response: read_response::read,
+    stream_reader: read_stream::reader,
+};
+
 #[cfg(test)]
 mod client_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod provider_tests;

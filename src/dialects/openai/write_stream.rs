@@ -105,7 +105,9 @@ impl ChunkWriter {
     fn seal(&mut self, choice: u32, seal: &Seal, out: &mut Vec<u8>) {
         self.chunk(choice, out, |answer, out| {
             out.extend_from_slice(b"\"reasoning_details\":[");
-            let text = std::mem::take(&mut answer.thinking);
+            let words = std::mem::take(&mut answer.thinking);
+            // A redacted thought has no words: those before it are a thought of their own, without a seal.
+            let text = if seal.redacted { String::new() } else { words };
             reasoning::write_entry(&text, seal, answer.seals, out);
             out.push(b']');
             answer.seals += 1;
