@@ -5,6 +5,7 @@
 //! edits inside messages that a vendor needs.
 
 mod calls;
+pub mod clean;
 mod finish;
 mod heard;
 mod member;
