@@ -131,6 +131,14 @@ fn tools_and_choices_of_every_form() {
 }
 
 #[test]
+fn a_turn_in_which_nothing_was_said_is_none() {
+    let request = read(&json!({"messages": [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}, {"role": "assistant", "content": null}
+    ]}));
+    assert_eq!(request.turns, [Turn::User(vec![Block::text("Hi")])]);
+}
+
+#[test]
 fn results_of_one_turn_come_together() {
     let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": ""}});
     let request = read(&json!({"messages": [

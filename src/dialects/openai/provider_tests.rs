@@ -1,10 +1,11 @@
 //! The provider's side: what vendors send differently reads alike, and any split of a stream gives the same deltas.
 
-use super::PROVIDER;
 use super::golden_tests::{dump, stream_in_steps};
+use super::{CLIENT, PROVIDER};
+use crate::chat::ability::Abilities;
 use crate::chat::request::{Maker, Seal, Thinking};
 use crate::chat::response::{Finish, Piece};
-use crate::dialects::sse;
+use crate::dialects::{Aim, sse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -49,6 +50,115 @@ fn calls_of(deltas: &[Value]) -> Vec<(String, String, String)> {
         }
     }
     calls
+}
+
+/// The body that a vendor gets for a Chat client's request with these members, or the member that is refused.
+fn written(vendor: &str, model: &str, members: Value) -> Result<Value, String> {
+    let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    body.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+    let request = (CLIENT.read_request)(body.to_string().as_bytes()).expect("reads");
+    let abilities = Abilities::default();
+    match (PROVIDER.write_request)(&request, &Aim { model, abilities: &abilities, provider: vendor }) {
+        Ok(written) => Ok(serde_json::from_slice(&written.body).expect("JSON")),
+        Err(refusal) => Err(refusal.param.into_owned()),
+    }
+}
+
+#[test]
+fn a_choice_without_a_word_is_said_otherwise() {
+    let tools =
+        json!([{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]);
+    let with = |vendor: &str, choice: Value| written(vendor, "m", json!({"tools": tools, "tool_choice": choice}));
+    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
+    assert_eq!(with("openai", json!("none")).expect("is written")["tool_choice"], "none");
+    let hidden = with("zai", json!("none")).expect("is written");
+    assert!(hidden.get("tools").is_none() && hidden.get("tool_choice").is_none());
+    let told = with("zai", named("g")).expect("is written");
+    assert_eq!((told["tools"].as_array().map(Vec::len), &told["tool_choice"]), (Some(1), &json!("auto")));
+    assert!(told["messages"][0]["content"].as_str().is_some_and(|text| text.contains("`g`")));
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("f")]}});
+    let fewer = with("mistral", allowed).expect("is written");
+    assert_eq!((fewer["tools"].as_array().map(Vec::len), &fewer["tool_choice"]), (Some(1), &json!("any")));
+    for vendor in ["openai", "zai"] {
+        assert_eq!(with(vendor, named("h")), Err("tool_choice".to_owned()), "{vendor}");
+    }
+}
+
+#[test]
+fn a_tool_with_free_text_becomes_a_function_where_there_are_only_those() {
+    let tools = json!([{"type": "custom", "custom": {"name": "sh", "format": {"type": "text"}}}]);
+    let said = json!([{"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls \"a\""}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "b"}]);
+    let sent = written("vllm", "m", json!({"tools": tools, "messages": said})).expect("is written");
+    assert_eq!(sent["tools"][0]["function"]["parameters"]["required"], json!(["input"]));
+    let arguments = sent["messages"][1]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
+    assert_eq!(serde_json::from_str::<Value>(arguments).expect("JSON"), json!({"input": "ls \"a\""}));
+    let sent = written("openai", "gpt-4o", json!({"tools": tools, "messages": said})).expect("is written");
+    assert_eq!(sent["messages"][1]["tool_calls"][0]["custom"]["input"], "ls \"a\"");
+}
+
+#[test]
+fn thinking_is_wished_for_in_each_vendors_words() {
+    let effort = |word: &str| json!({"reasoning_effort": word});
+    let switch = |on: bool| json!({"thinking": {"type": if on { "enabled" } else { "disabled" }}});
+    let rows = [
+        ("openai", "gpt-5.6", effort("high"), json!({"reasoning_effort": "high"})),
+        ("openai", "gpt-5.6", switch(true), json!({"reasoning_effort": "medium"})),
+        ("openai", "gpt-5.6", switch(false), json!({"reasoning_effort": "none"})),
+        ("openai", "gpt-4o", effort("high"), json!({})),
+        ("mistral", "mistral-medium-latest", effort("low"), json!({"reasoning_effort": "high"})),
+        ("mistral", "mistral-medium-latest", effort("none"), json!({"reasoning_effort": "none"})),
+        ("deepseek", "deepseek-flash", effort("none"), json!({"thinking": {"type": "disabled"}})),
+        (
+            "deepseek",
+            "deepseek-flash",
+            effort("max"),
+            json!({"thinking": {"type": "enabled"}, "reasoning_effort": "max"}),
+        ),
+        ("kimi", "kimi-k2.6", effort("low"), json!({"thinking": {"type": "enabled"}})),
+        ("kimi", "kimi-k2.7-code", switch(false), json!({})),
+        ("kimi", "kimi-k3", effort("xhigh"), json!({"reasoning_effort": "high"})),
+        ("qwen", "qwen3-max", switch(false), json!({"enable_thinking": false})),
+        (
+            "qwen",
+            "qwen3-max",
+            json!({"thinking": {"type": "enabled", "budget_tokens": 500}}),
+            json!({"enable_thinking": true, "thinking_budget": 500}),
+        ),
+        ("zai", "glm-5.3", effort("high"), json!({"thinking": {"type": "enabled"}})),
+        ("minimax", "MiniMax-M3", effort("high"), json!({"reasoning_split": true})),
+        ("minimax", "MiniMax-M3", json!({}), json!({"reasoning_split": true})),
+    ];
+    for (vendor, model, members, expected) in rows {
+        let mut sent = written(vendor, model, members.clone()).expect("is written");
+        let sent = sent.as_object_mut().expect("an object");
+        sent.retain(|name, _| !matches!(name.as_str(), "model" | "messages"));
+        assert_eq!(Value::Object(sent.clone()), expected, "{vendor} {model} {members}");
+    }
+}
+
+#[test]
+fn pictures_in_results_follow_the_results() {
+    use crate::chat::request::{Block, Body, Media, Request, Source, ToolResult, Turn};
+    let source = Source::Base64 { media_type: "image/png".to_owned(), data: "AAAA".to_owned() };
+    let picture = Block::of(Body::Image(Media { source, name: None, detail: None }));
+    let result = |id: &str, content: Vec<Block>| {
+        Block::of(Body::ToolResult(ToolResult { id: id.to_owned(), name: None, content, is_error: id == "b" }))
+    };
+    let turn =
+        vec![result("a", vec![Block::text("see"), picture]), result("b", vec![Block::text("no")]), Block::text("So?")];
+    let request = Request { turns: vec![Turn::User(turn)], ..Request::default() };
+    let abilities = Abilities::default();
+    let aim = Aim { model: "m", abilities: &abilities, provider: "somebody" };
+    let sent: Value =
+        serde_json::from_slice(&(PROVIDER.write_request)(&request, &aim).expect("is written").body).expect("JSON");
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    assert_eq!(
+        sent["messages"],
+        json!([{"role": "tool", "tool_call_id": "a", "content": "see"}, {"role": "tool", "tool_call_id": "b", "content": "Error: no"},
+            {"role": "user", "content": [picture, {"type": "text", "text": "So?"}]}])
+    );
 }
 
 #[test]

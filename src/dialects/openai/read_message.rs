@@ -145,12 +145,12 @@ impl Conversation<'_> {
         if let Some(value) = message.images {
             said.extend(pictures(value, &at.member("images"))?);
         }
-        if !calls.is_empty() {
-            said.retain(|block| !matches!(&block.body, Body::Text(text) if text.is_empty()));
-        }
+        said.retain(|block| !matches!(&block.body, Body::Text(text) if text.is_empty()));
         let thoughts = reasoning::read(message.reasoning, message.reasoning_details.as_ref());
         let blocks = marked(in_order(thoughts, said, calls), message.cache);
-        self.request.turns.push(Turn::Assistant(blocks));
+        if !blocks.is_empty() {
+            self.request.turns.push(Turn::Assistant(blocks));
+        }
         Ok(())
     }
 

@@ -180,7 +180,10 @@ fn format(value: Value, at: &Path<'_>) -> Result<Format, Refusal> {
             let here = at.member("json_schema");
             let mut inside = member::object(map.get_mut("json_schema").map(Value::take).unwrap_or_default(), &here)?;
             let schema_at = here.member("schema");
-            let schema = member::object(inside.get_mut("schema").map(Value::take).unwrap_or_default(), &schema_at)?;
+            let schema = match inside.get_mut("schema").map(Value::take).unwrap_or_default() {
+                Value::Null => Map::new(),
+                schema => member::object(schema, &schema_at)?,
+            };
             Ok(Format::JsonSchema {
                 name: member::optional_text(&mut inside, "name", &here)?.unwrap_or_default(),
                 description: member::optional_text(&mut inside, "description", &here)?,

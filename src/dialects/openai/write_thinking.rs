@@ -28,8 +28,8 @@ pub(super) fn write(
     }
     match ways.thinking {
         Thinking::Effort => {
-            let Some(effort) = effort(wish) else { return false };
-            let sent = nearest(effort, ways, abilities);
+            // Plain "on" has no word of its own here, and some think only when they are given one.
+            let sent = nearest(effort(wish).unwrap_or(Effort::Medium), ways, abilities);
             if !on && sent != Effort::None {
                 dropped.push("reasoning_effort".to_owned());
             }

@@ -31,6 +31,12 @@ pub(super) fn write(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new("tools", "This model calls no tools: leave them out, or choose another model."));
     }
     let choice = choose(draft, &mut sent);
+    if sent.is_empty() {
+        return match &request.tool_choice {
+            Some(ToolChoice::None) => Ok(()),
+            _ => Err(Refusal::new("tool_choice", "It names no tool of this request: name one of `tools`.")),
+        };
+    }
     for tool in &sent {
         if matches!(tool.kind, ToolKind::Custom { format: Some(_) }) && !ways.custom_tools {
             draft.drop("tools.format");
@@ -54,8 +60,17 @@ fn choose(draft: &mut Draft<'_>, sent: &mut Vec<&Tool>) -> Option<Value> {
     let ways = draft.ways;
     match draft.request.tool_choice.as_ref()? {
         ToolChoice::Auto => Some(Value::from("auto")),
-        ToolChoice::None => Some(Value::from("none")),
+        ToolChoice::None if ways.named_tools => Some(Value::from("none")),
+        // Where the choice is always the model's, tools that must not be called are not shown.
+        ToolChoice::None => {
+            sent.clear();
+            None
+        }
         ToolChoice::Required => forced(draft),
+        ToolChoice::Named(name) if !sent.iter().any(|tool| tool.name == *name) => {
+            sent.clear();
+            None
+        }
         ToolChoice::Named(name) if ways.named_tools => {
             let custom = sent.iter().any(|tool| tool.name == *name && is_custom(tool));
             Some(reference(name, custom && ways.custom_tools))
