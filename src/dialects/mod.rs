@@ -4,6 +4,7 @@
 //! that providers speak writes requests, and reads answers and streams. Pure: bytes and values in and out, no sockets, no clock, and nothing
 //! off the wire makes it panic. Where both sides speak the same format none of this is used: bytes pass.
 
+pub mod anthropic;
 pub mod openai;
 pub mod sse;
 

@@ -1,0 +1,150 @@
+//! A JSON schema as Anthropic's structured output takes it: every object closed, and constraints that it refuses told in words.
+//!
+//! The keywords that go (`minLength`, `maximum`, …) are appended to the description beside them, so the model still reads them. Only places
+//! where the specification has schemas are walked: a property that is called `maximum` stays. Source: Anthropic's structured outputs page,
+//! read 2026-11-23.
+
+use serde_json::{Map, Value};
+
+/// Constraints that are refused.
+const REFUSED: [&str; 16] = [
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "minProperties",
+    "maxProperties",
+    "propertyNames",
+];
+
+/// Texts of `format` that are taken.
+const FORMATS: [&str; 10] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
+
+/// The schema as it is taken, and each keyword that it lost, once.
+pub(super) fn conform(schema: &Value) -> (Value, Vec<String>) {
+    let mut schema = schema.clone();
+    let mut lost = Vec::new();
+    close(&mut schema, &mut lost);
+    (schema, lost)
+}
+
+fn close(schema: &mut Value, lost: &mut Vec<String>) {
+    let Some(members) = schema.as_object_mut() else { return };
+    tell_in_words(members, lost);
+    if let Some(variants) = members.remove("oneOf") {
+        // The nearest that is taken: the difference (exactly one) is seldom meant.
+        members.entry("anyOf").or_insert(variants);
+    }
+    let is_object = members.get("type").is_some_and(names_object) || members.contains_key("properties");
+    if is_object {
+        members.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    for (name, value) in members.iter_mut() {
+        match (name.as_str(), value) {
+            ("properties" | "$defs" | "definitions", Value::Object(schemas)) => {
+                schemas.values_mut().for_each(|schema| close(schema, lost));
+            }
+            ("anyOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
+                schemas.iter_mut().for_each(|schema| close(schema, lost));
+            }
+            ("items", schema) => close(schema, lost),
+            _ => {}
+        }
+    }
+}
+
+fn names_object(kind: &Value) -> bool {
+    kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"))
+}
+
+/// Moves refused constraints into the description.
+fn tell_in_words(members: &mut Map<String, Value>, lost: &mut Vec<String>) {
+    let mut words = Vec::new();
+    let refused = |name: &str, value: &Value| match name {
+        // None and one are taken.
+        "minItems" => value.as_u64().is_none_or(|least| least > 1),
+        "format" => value.as_str().is_some_and(|format| !FORMATS.contains(&format)),
+        _ => REFUSED.contains(&name),
+    };
+    members.retain(|name, value| {
+        let goes = refused(name, value);
+        if goes {
+            words.push(format!("{name}: {value}"));
+            if !lost.iter().any(|known| known == name) {
+                lost.push(name.clone());
+            }
+        }
+        !goes
+    });
+    if words.is_empty() {
+        return;
+    }
+    let words = format!("Must satisfy {{{}}}.", words.join(", "));
+    let told = match members.get("description").and_then(Value::as_str) {
+        Some(description) if !description.is_empty() => format!("{description} {words}"),
+        _ => words,
+    };
+    members.insert("description".to_owned(), Value::String(told));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn constraints_become_words_and_objects_are_closed() {
+        let (schema, lost) = conform(&json!({
+            "type": "object",
+            "properties": {
+                "maximum": {"type": "integer", "maximum": 9, "description": "Largest."},
+                "tags": {"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "string", "minLength": 2}},
+                "when": {"oneOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "week"}]},
+                "inner": {"$ref": "#/$defs/inner"}
+            },
+            "$defs": {"inner": {"type": ["object", "null"], "properties": {}, "additionalProperties": true}},
+            "required": ["maximum"]
+        }));
+        assert_eq!(
+            schema,
+            json!({
+                "type": "object",
+                "properties": {
+                    "maximum": {"type": "integer", "description": "Largest. Must satisfy {maximum: 9}."},
+                    "tags": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "description": "Must satisfy {minLength: 2}."},
+                        "description": "Must satisfy {maxItems: 3}."
+                    },
+                    "when": {"anyOf": [
+                        {"type": "string", "format": "date"},
+                        {"type": "string", "description": "Must satisfy {format: \"week\"}."}
+                    ]},
+                    "inner": {"$ref": "#/$defs/inner"}
+                },
+                "$defs": {"inner": {"type": ["object", "null"], "properties": {}, "additionalProperties": false}},
+                "required": ["maximum"],
+                "additionalProperties": false
+            })
+        );
+        assert_eq!(lost, ["maximum", "maxItems", "minLength", "format"]);
+    }
+
+    #[test]
+    fn what_is_no_schema_stays() {
+        for other in [json!(true), json!([1]), json!("x"), json!({"enum": [{"maximum": 1}]})] {
+            assert_eq!(conform(&other), (other.clone(), vec![]));
+        }
+    }
+}
