@@ -17,7 +17,7 @@ use crate::chat::delta::Delta;
 use crate::chat::response::Finish;
 use crate::dialects::sse::{EventDecoder, EventReader};
 use crate::dialects::{Sink, StreamReader};
-use crate::json::Span;
+use crate::json::{Span, text};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -105,7 +105,7 @@ struct Start<'a> {
 }
 
 /// The `delta` of a block or of the message.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Change<'a> {
     #[serde(borrow)]
     text: Option<Text<'a>>,
@@ -123,10 +123,36 @@ struct Change<'a> {
     stop_details: Option<StopDetails>,
 }
 
+/// A delta with one text and nothing else, in the spelling in which nearly every event comes: read without looking for members. `None` says
+/// nothing about the event; it is then read whole.
+fn plain_delta(data: &[u8]) -> Option<(u64, Change<'_>)> {
+    let rest = data.strip_prefix(br#"{"type":"content_block_delta","index":"#)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let index = text::as_u64(rest, Span { start: 0, end: digits })?;
+    let delta = rest.get(digits..)?.strip_prefix(br#","delta":{"type":""#)?.strip_suffix(b"}}")?;
+    // The parser refuses whatever is not one string to the end.
+    fn one(text: &[u8]) -> Option<Text<'_>> {
+        serde_json::from_slice(text).ok()
+    }
+    let mut change = Change::default();
+    if let Some(text) = delta.strip_prefix(br#"text_delta","text":"#) {
+        change.text = Some(one(text)?);
+    } else if let Some(text) = delta.strip_prefix(br#"input_json_delta","partial_json":"#) {
+        change.partial_json = Some(one(text)?);
+    } else {
+        change.thinking = Some(one(delta.strip_prefix(br#"thinking_delta","thinking":"#)?)?);
+    }
+    Some((index, change))
+}
+
 impl EventDecoder for Decoder {
     fn event(&mut self, name: Option<&[u8]>, data: &[u8], sink: Sink<'_>) {
         if matches!(self.stage, Stage::Complete | Stage::Failed) {
             return;
+        }
+        if let Some((index, change)) = plain_delta(data) {
+            self.start(None, sink);
+            return self.block_delta(index, Some(change), sink);
         }
         let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else { return self.fail(data, sink) };
         let kind = match &event.r#type {
@@ -163,6 +189,12 @@ impl EventDecoder for Decoder {
             b"ping" => sink(Delta::Ping),
             b"error" => self.fail(data, sink),
             _ => {}
+        }
+    }
+
+    fn comment(&mut self, sink: Sink<'_>) {
+        if !matches!(self.stage, Stage::Complete | Stage::Failed) {
+            sink(Delta::Ping);
         }
     }
 

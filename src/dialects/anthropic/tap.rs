@@ -7,7 +7,8 @@ use super::usage::{self, Stated};
 use crate::domain::token::Usage;
 use crate::json::scan::{self, Names};
 use crate::json::{Kind as Json, text};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
+use std::sync::LazyLock;
 
 /// What an event is to the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct UsageTap {
     stated: Stated,
 }
 
+static SIGNATURE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("signature_delta"));
+
 /// What is not text in a delta.
 const DELTA_FRAME_BYTES: usize =
     br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}"#.len();
@@ -52,7 +55,7 @@ impl UsageTap {
             b"content_block_delta" => {
                 let head = data.get(..DELTA_HEAD_BYTES).unwrap_or(data);
                 // A signature is no text, and a sign of life all the same.
-                let sealed = memmem::find(head, b"signature_delta").is_some();
+                let sealed = SIGNATURE.find(head).is_some();
                 let content_bytes = if sealed { 0 } else { data.len().saturating_sub(DELTA_FRAME_BYTES) };
                 EventFacts { content: sealed || content_bytes > 0, content_bytes, kind: Kind::Plain }
             }

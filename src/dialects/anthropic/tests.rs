@@ -345,6 +345,12 @@ fn requests_that_are_none_are_refused() {
     assert_eq!((CLIENT.read_request)(twice).expect_err("twice").param, "max_tokens");
 }
 
+#[test]
+fn comments_are_signs_of_life_until_the_end() {
+    let error = b": a\n\nevent: error\ndata: {\"type\":\"error\"}\n\n: b\n\n";
+    assert_eq!(deltas(error, 9).0, [json!("ping"), json!({ "error": "{\"type\":\"error\"}" })]);
+}
+
 proptest! {
     /// Whatever comes, nothing panics, a cut changes nothing, and what is written has a form.
     #[test]
