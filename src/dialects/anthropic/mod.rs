@@ -28,12 +28,14 @@ mod write_turns;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
+mod request_tests;
+#[cfg(test)]
 mod tests;
 
 use super::{ClientSide, ProviderSide};
 
 pub use write_request::{write_for_bedrock_invoke, write_for_vertex};
-pub use write_response::write_count_tokens;
+pub use write_response::{write_count_tokens, write_ping};
 
 /// Messages towards clients.
 pub static CLIENT: ClientSide = ClientSide {
@@ -52,3 +54,6 @@ pub static PROVIDER: ProviderSide = ProviderSide {
 
 /// The tool by which a model without structured output is made to answer in JSON: its input is the answer. The readers know it by this name.
 const ANSWER_TOOL: &str = "igris_json_answer";
+
+/// How the name of a function ends that stands for a free-text tool: its input is one text, `input`. The readers know it by this end.
+const FREE_TEXT: &str = "__igris_text";

@@ -86,7 +86,7 @@ pub(super) enum Piece<'a> {
     },
     ToolUse {
         id: Cow<'a, str>,
-        name: &'a str,
+        name: Cow<'a, str>,
         input: Input<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: Option<CacheControl>,
@@ -145,9 +145,9 @@ pub(super) struct CacheControl {
 #[serde(untagged)]
 pub(super) enum Tool<'a> {
     Function {
-        name: &'a str,
+        name: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        description: Option<&'a str>,
+        description: Option<Cow<'a, str>>,
         input_schema: Cow<'a, Value>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         strict: bool,
@@ -162,7 +162,7 @@ pub(super) enum Tool<'a> {
 pub(super) struct Choice<'a> {
     pub(super) r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<&'a str>,
+    pub(super) name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) disable_parallel_tool_use: bool,
 }

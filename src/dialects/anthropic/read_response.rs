@@ -1,10 +1,11 @@
 //! A whole Messages answer into the inner one.
 //!
 //! Blocks of tools that the provider ran itself are left out, and so is every kind of block that is not known; web citations become annotations
-//! on the text before them. The input of [`ANSWER_TOOL`] is the answer's text.
+//! on the text before them. The input of [`ANSWER_TOOL`] is the answer's text, and that of a function whose name ends in [`FREE_TEXT`] a free
+//! text.
 
 use super::walk::Text;
-use super::{ANSWER_TOOL, usage};
+use super::{ANSWER_TOOL, FREE_TEXT, usage};
 use crate::chat::request::{Maker, Seal, Thinking, ToolCall};
 use crate::chat::response::{Choice, Finish, Piece, Response, Unreadable};
 use serde::Deserialize;
@@ -146,7 +147,14 @@ impl Reading<'_> {
                 }
                 let id = call_id(block.id, self.id, self.calls);
                 self.calls += 1;
-                self.pieces.push(Piece::ToolCall(ToolCall { id, name, input, custom: false, seal: None }));
+                let call = match name.strip_suffix(FREE_TEXT) {
+                    Some(own) => {
+                        let input = free_text(&input).unwrap_or(input);
+                        ToolCall { id, name: own.to_owned(), input, custom: true, seal: None }
+                    }
+                    None => ToolCall { id, name, input, custom: false, seal: None },
+                };
+                self.pieces.push(Piece::ToolCall(call));
             }
             Known::Other => {}
         }
@@ -181,6 +189,15 @@ pub(super) fn input(raw: &RawValue) -> &str {
         "null" => "{}",
         text => text,
     }
+}
+
+/// The text inside of a free-text tool's input; `None` if the model did not keep to the form.
+pub(super) fn free_text(input: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Input {
+        input: String,
+    }
+    serde_json::from_str::<Input>(input).ok().map(|read| read.input)
 }
 
 /// A call's id; where the provider gave none, one that depends on the answer's.

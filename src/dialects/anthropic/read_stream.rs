@@ -9,10 +9,10 @@
 //! A block's own event opens the answer where `message_start` is missing. Blocks are known by their index; those of tools that the provider
 //! runs itself are let pass unread. Usage is cumulative: the last figure of each that is a number counts.
 
-use super::ANSWER_TOOL;
 use super::read_response::{self, Known, StopDetails};
 use super::usage::Stated;
 use super::walk::Text;
+use super::{ANSWER_TOOL, FREE_TEXT};
 use crate::chat::delta::Delta;
 use crate::chat::response::Finish;
 use crate::dialects::sse::{EventDecoder, EventReader};
@@ -55,6 +55,11 @@ enum Open {
         /// What it was opened with; the input if no fragment comes.
         input: String,
         fragments: bool,
+    },
+    /// A free-text tool: its text is known when its whole input is.
+    FreeText {
+        call: u32,
+        input: String,
     },
     /// The answer tool: its input is text.
     Answer {
@@ -269,6 +274,11 @@ impl Decoder {
         let call = self.calls;
         self.calls = call.saturating_add(1);
         let id = Cow::Owned(read_response::call_id(block.id, &self.id, call as usize));
+        if let Some(own) = name.strip_suffix(FREE_TEXT) {
+            let name = Cow::Borrowed(own);
+            sink(Delta::ToolStart { choice: 0, index: call, id, name, custom: true, seal: None });
+            return Open::FreeText { call, input };
+        }
         sink(Delta::ToolStart { choice: 0, index: call, id, name, custom: false, seal: None });
         Open::Tool { call, input, fragments: false }
     }
@@ -304,6 +314,11 @@ impl Decoder {
                     sink(Delta::ToolInput { choice: 0, index: *call, json });
                 }
             }
+            Open::FreeText { input, .. } => {
+                if let Some(part) = change.partial_json {
+                    input.push_str(&part.0);
+                }
+            }
             Open::Answer { fragments, .. } => {
                 *fragments |= change.partial_json.as_ref().is_some_and(|json| !json.0.is_empty());
                 self.text(change.partial_json, sink);
@@ -334,6 +349,11 @@ impl Decoder {
                 if !fragments && !input.is_empty() {
                     sink(Delta::ToolInput { choice: 0, index: call, json: Cow::Owned(input) });
                 }
+                sink(Delta::ToolEnd { choice: 0, index: call });
+            }
+            Open::FreeText { call, input } => {
+                let json = Cow::Owned(read_response::free_text(&input).unwrap_or(input));
+                sink(Delta::ToolInput { choice: 0, index: call, json });
                 sink(Delta::ToolEnd { choice: 0, index: call });
             }
             Open::Answer { input, fragments } => {

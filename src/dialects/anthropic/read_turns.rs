@@ -233,6 +233,6 @@ pub(super) fn cache(fields: &mut Fields<'_>) -> Result<Option<CacheHint>, Refusa
 
 /// Blocks that only Anthropic can read: of tools it ran itself, of its containers, of histories it has shortened.
 fn is_of_hosted_tool(kind: &str) -> bool {
-    matches!(kind, "server_tool_use" | "mcp_tool_use" | "mcp_tool_result" | "container_upload" | "compaction")
-        || kind.ends_with("_tool_result")
+    const KINDS: [&str; 5] = ["server_tool_use", "mcp_tool_use", "tool_reference", "container_upload", "compaction"];
+    KINDS.contains(&kind) || kind.ends_with("_tool_result")
 }

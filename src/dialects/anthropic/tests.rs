@@ -345,6 +345,28 @@ fn requests_that_are_none_are_refused() {
     assert_eq!((CLIENT.read_request)(twice).expect_err("twice").param, "max_tokens");
 }
 
+/// Deltas in the usual spelling are read by their prefix, others member by member: they say the same.
+#[test]
+fn the_spelling_of_an_event_changes_nothing() {
+    const KINDS: [(&str, &str); 3] =
+        [("text", "text_delta"), ("thinking", "thinking_delta"), ("partial_json", "input_json_delta")];
+    const BLOCK: [&str; 3] = ["text", "thinking", "tool_use"];
+    for (kind, words) in (0..3).flat_map(|kind| ["a", "", "\"}}", "\\", "é漢😀\n", "}}"].map(|words| (kind, words)))
+    {
+        let (member, name) = KINDS[kind];
+        let start = json!({ "type": "content_block_start", "index": 3, "content_block": { "type": BLOCK[kind] } });
+        let words = json!(words);
+        let usual =
+            format!(r#"{{"type":"content_block_delta","index":3,"delta":{{"type":"{name}","{member}":{words}}}}}"#);
+        let other = format!(
+            r#"{{"delta": {{"{member}": {words}, "type": "{name}"}}, "type": "content_block_delta", "index": 3}}"#
+        );
+        let read = |event: &str| deltas(format!("data: {start}\n\ndata: {event}\n\n").as_bytes(), 999).0;
+        assert_eq!(read(&usual), read(&other), "{usual}");
+        assert_eq!(read(&usual).len(), 1 + usize::from(kind == 2) + usize::from(words != ""), "{usual}");
+    }
+}
+
 #[test]
 fn comments_are_signs_of_life_until_the_end() {
     let error = b": a\n\nevent: error\ndata: {\"type\":\"error\"}\n\n: b\n\n";

@@ -2,6 +2,7 @@
 //!
 //! What the format has no block for is refused, for the caller would lose content; empty text and other makers' thinking are left out.
 
+use super::FREE_TEXT;
 use super::outgoing::{Input, Marks, Notes, Piece, Source};
 use crate::chat::ability::Abilities;
 use crate::chat::carry;
@@ -115,10 +116,10 @@ impl BlockWriter<'_> {
     }
 
     fn call<'r>(&mut self, call: &'r ToolCall, block: &Block) -> Result<Piece<'r>, Refusal> {
-        name_fits(&call.name, "messages")?;
+        let name = tool_name(&call.name, call.custom, "messages")?;
         let input = if call.custom { Input::Made(json!({ "input": call.input })) } else { self.input(&call.input) };
         let cache_control = self.marks.next(block.cache);
-        Ok(Piece::ToolUse { id: carry::conform(&call.id), name: &call.name, input, cache_control })
+        Ok(Piece::ToolUse { id: carry::conform(&call.id), name, input, cache_control })
     }
 
     /// Another model's call may hold what is no object; it stays readable, and the conversation goes on.
@@ -174,11 +175,12 @@ fn file(maker: Maker, id: &str) -> Result<Source<'_>, Refusal> {
     }
 }
 
-/// Whether the format takes a tool of that name.
-pub(super) fn name_fits(name: &str, param: &'static str) -> Result<(), Refusal> {
+/// The name as it is written, if the format takes it.
+pub(super) fn tool_name<'r>(name: &'r str, custom: bool, param: &'static str) -> Result<Cow<'r, str>, Refusal> {
+    let name = if custom { Cow::Owned(format!("{name}{FREE_TEXT}")) } else { Cow::Borrowed(name) };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if (1..=128).contains(&name.len()) && name.bytes().all(fits) {
-        return Ok(());
+        return Ok(name);
     }
     let rule = "Claude takes names of 1 to 128 letters, digits, `_` and `-`: rename it.";
     Err(Refusal::new(param, format!("The tool name `{name}` does not fit. {rule}")))

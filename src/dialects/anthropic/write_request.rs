@@ -47,7 +47,7 @@ fn write_on(platform: Platform, request: &Request, aim: &Aim<'_>) -> Result<Writ
     let mut marks = Marks::of(marks_in(request));
     let tools = write_tools::plan(request, &claude, &mut marks, &mut notes)?;
     let mut writer = BlockWriter { abilities: aim.abilities, marks: &mut marks, notes: &mut notes };
-    let mut system = system(&request.system, &mut writer)?;
+    let system = system(request, tools.plea, &mut writer)?;
     let messages = write_turns::messages(&request.turns, &mut writer, claude.prefill)?;
     let around = Around {
         forced_call: tools.choice.as_ref().is_some_and(outgoing::Choice::is_forced),
@@ -56,48 +56,39 @@ fn write_on(platform: Platform, request: &Request, aim: &Aim<'_>) -> Result<Writ
         output_max: aim.abilities.output_max,
     };
     let thinking = write_thinking::plan(request, &claude, around, &mut notes);
-    system.extend(tools.plea.map(Piece::text));
-    let mut output_config = OutputConfig { effort: thinking.effort, format: None };
-    match &request.format {
-        Format::Text => {}
-        Format::JsonObject => {
-            let sentence = "Answer with one JSON object and nothing else: no other words, no code fence.";
-            system.push(Piece::text(sentence));
-        }
-        Format::JsonSchema { schema, .. } if claude.json_schema => {
-            let (schema, lost) = schema::conform(schema);
-            lost.iter().for_each(|keyword| notes.drop(&format!("response_format.{keyword}")));
-            output_config.format = Some(outgoing::Format { r#type: "json_schema", schema });
-        }
-        // The answer tool has the schema.
-        Format::JsonSchema { .. } => {}
-    }
     let (temperature, top_p, top_k) = sampling(request, &claude, thinking.thinks(), &mut notes);
     note_what_is_left_out(request, &mut notes);
+    let is_own = platform == Platform::Anthropic;
     let body = Body {
-        anthropic_version: match platform {
-            Platform::Anthropic => None,
-            Platform::Other(version) => Some(version),
-        },
-        model: (platform == Platform::Anthropic).then_some(aim.model),
+        anthropic_version: platform.version(),
+        model: is_own.then_some(aim.model),
         max_tokens: thinking.max_tokens,
         system,
         messages,
         tools: tools.tools,
         tool_choice: tools.choice,
         thinking: thinking.thinking,
-        output_config,
+        output_config: OutputConfig { effort: thinking.effort, format: format(request, &claude, &mut notes) },
         temperature,
         top_p,
         top_k,
         stop_sequences: stop(request, &mut notes),
         metadata: request.user.as_deref().map(|user| Metadata { user_id: pseudonym(user) }),
         service_tier: service_tier(request, platform, &mut notes),
-        stream: request.stream && platform == Platform::Anthropic,
+        stream: request.stream && is_own,
     };
     let body = serde_json::to_vec(&body)
         .map_err(|_| Refusal::new("messages", "The request cannot be written as JSON: send finite numbers."))?;
     Ok(Written { body, dropped: notes.0 })
+}
+
+impl Platform {
+    fn version(self) -> Option<&'static str> {
+        match self {
+            Self::Anthropic => None,
+            Self::Other(version) => Some(version),
+        }
+    }
 }
 
 fn refuse_what_has_no_word(request: &Request) -> Result<(), Refusal> {
@@ -113,13 +104,36 @@ fn refuse_what_has_no_word(request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn system<'r>(blocks: &'r [Block], writer: &mut BlockWriter<'_>) -> Result<Vec<Piece<'r>>, Refusal> {
-    let pieces: Result<Vec<_>, _> = blocks.iter().filter_map(|block| writer.of_user(block).transpose()).collect();
-    let pieces = pieces?;
+/// The system prompt: the client's, then what stands for members without a word.
+fn system<'r>(
+    request: &'r Request,
+    plea: Option<String>,
+    writer: &mut BlockWriter<'_>,
+) -> Result<Vec<Piece<'r>>, Refusal> {
+    let mut pieces = Vec::with_capacity(request.system.len());
+    for block in &request.system {
+        pieces.extend(writer.of_user(block)?);
+    }
     if pieces.iter().any(|piece| !matches!(piece, Piece::Text { .. })) {
         return Err(Refusal::new("messages", "System messages hold text alone."));
     }
+    pieces.extend(plea.map(Piece::text));
+    if request.format == Format::JsonObject {
+        let sentence = "Answer with one JSON object and nothing else: no other words, no code fence.";
+        pieces.push(Piece::text(sentence));
+    }
     Ok(pieces)
+}
+
+/// The schema that the answer is held to, where the model can be; else the answer tool has it.
+fn format(request: &Request, claude: &Claude, notes: &mut Notes) -> Option<outgoing::Format> {
+    let Format::JsonSchema { schema, .. } = &request.format else { return None };
+    if !claude.json_schema {
+        return None;
+    }
+    let (schema, lost) = schema::conform(schema);
+    lost.iter().for_each(|keyword| notes.drop(&format!("response_format.{keyword}")));
+    Some(outgoing::Format { r#type: "json_schema", schema })
 }
 
 /// Temperature, top_p and top_k, as far as the model takes them.

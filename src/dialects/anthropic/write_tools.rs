@@ -1,13 +1,13 @@
 //! Tools and the choice among them, as Messages takes them.
 //!
 //! Models that refuse a forced call are asked for it in the system prompt instead; models without structured output answer a schema through
-//! [`ANSWER_TOOL`], whose input the readers turn back into text. A free-text tool becomes a function with one text, `input`.
+//! [`ANSWER_TOOL`], and a free-text tool is a function whose name ends in [`super::FREE_TEXT`]: the readers turn the input of both back.
 
 use super::ANSWER_TOOL;
 use super::model::Claude;
 use super::outgoing::{Choice, Marks, Notes, Tool};
 use super::schema;
-use super::write_blocks::name_fits;
+use super::write_blocks::tool_name;
 use crate::chat::request::{self, Body, Format, Maker, Refusal, Request, ToolChoice, ToolKind, Turn};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -38,9 +38,9 @@ pub(super) fn plan<'r>(
         return without_tools(request, choice);
     }
     if answers {
-        let (name, alone) = (Some(ANSWER_TOOL), tools.is_empty() || request.tool_choice == Some(ToolChoice::None));
+        let alone = tools.is_empty() || request.tool_choice == Some(ToolChoice::None);
         tools.push(answer_tool(&request.format)?);
-        let (r#type, name) = if alone { ("tool", name) } else { ("any", None) };
+        let (r#type, name) = if alone { ("tool", Some(Cow::Borrowed(ANSWER_TOOL))) } else { ("any", None) };
         choice = Some(Choice { r#type, name, disable_parallel_tool_use: true });
     }
     if request.parallel_tools == Some(false) {
@@ -50,7 +50,7 @@ pub(super) fn plan<'r>(
     let mut plea = None;
     if let Some(choice) = choice.as_mut().filter(|choice| choice.is_forced() && !claude.forced_tools) {
         notes.drop("tool_choice");
-        plea = Some(match choice.name {
+        plea = Some(match &choice.name {
             Some(name) => format!("You must call the tool `{name}` in your next turn."),
             None => "You must call one of the tools in your next turn.".to_owned(),
         });
@@ -65,12 +65,13 @@ fn without_tools<'r>(request: &'r Request, choice: Option<Choice<'r>>) -> Result
         let remedy = "Send the tools that may be called, or leave the choice out.";
         return Err(Refusal::new("tool_choice", format!("A call is demanded but no tool is there. {remedy}")));
     }
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<Cow<'_, str>> = Vec::new();
     for block in request.turns.iter().filter_map(assistant_blocks).flatten() {
-        if let Body::ToolCall(call) = &block.body
-            && !names.contains(&call.name.as_str())
-        {
-            names.push(&call.name);
+        if let Body::ToolCall(call) = &block.body {
+            let name = tool_name(&call.name, call.custom, "messages")?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
     }
     if names.is_empty() {
@@ -112,7 +113,7 @@ fn is_called(tool: &request::Tool, name: &str) -> bool {
 
 fn choice(request: &Request) -> Result<Option<Choice<'_>>, Refusal> {
     let bare = |r#type| Choice { r#type, name: None, disable_parallel_tool_use: false };
-    let known = |name: &str| request.tools.iter().any(|tool| is_called(tool, name));
+    let known = |name: &str| request.tools.iter().find(|tool| is_called(tool, name));
     let unknown = |name: &str| {
         let remedy = "Name one of the tools of the request.";
         Err(Refusal::new("tool_choice", format!("There is no tool `{name}`. {remedy}")))
@@ -122,10 +123,13 @@ fn choice(request: &Request) -> Result<Option<Choice<'_>>, Refusal> {
         Some(ToolChoice::Auto) => Some(bare("auto")),
         Some(ToolChoice::None) => Some(bare("none")),
         Some(ToolChoice::Required) => Some(bare("any")),
-        Some(ToolChoice::Named(name)) if known(name) => Some(Choice { name: Some(name), ..bare("tool") }),
-        Some(ToolChoice::Named(name)) => return unknown(name),
+        Some(ToolChoice::Named(name)) => {
+            let Some(tool) = known(name) else { return unknown(name) };
+            let custom = matches!(tool.kind, ToolKind::Custom { .. });
+            Some(Choice { name: Some(tool_name(name, custom, "tool_choice")?), ..bare("tool") })
+        }
         Some(ToolChoice::Allowed { names, required }) => {
-            if let Some(name) = names.iter().find(|name| !known(name)) {
+            if let Some(name) = names.iter().find(|name| known(name).is_none()) {
                 return unknown(name);
             }
             Some(bare(if *required { "any" } else { "auto" }))
@@ -146,30 +150,53 @@ fn write<'r>(
             return Ok(None);
         }
         ToolKind::Function { parameters, strict } => function(tool, parameters.as_ref(), *strict, claude, notes)?,
-        ToolKind::Custom { format } => {
-            if format.as_ref().is_some_and(|format| format.get("type").is_some_and(|kind| kind != "text")) {
-                notes.drop("tools.format");
-            }
-            (Cow::Owned(free_text()), false)
-        }
+        ToolKind::Custom { format } => return free_text(tool, format.as_ref(), marks, notes).map(Some),
     };
-    name_fits(&tool.name, "tools")?;
     Ok(Some(Tool::Function {
-        name: &tool.name,
-        description: tool.description.as_deref().filter(|text| !text.is_empty()),
+        name: tool_name(&tool.name, false, "tools")?,
+        description: description(tool),
         input_schema,
         strict,
         cache_control: marks.next(tool.cache),
     }))
 }
 
-/// The input of a free-text tool: one text.
-fn free_text() -> Value {
-    json!({
+fn description(tool: &request::Tool) -> Option<Cow<'_, str>> {
+    tool.description.as_deref().filter(|text| !text.is_empty()).map(Cow::Borrowed)
+}
+
+/// A free-text tool as a function with one text. A grammar cannot be held to; the model is told of it.
+fn free_text<'r>(
+    tool: &'r request::Tool,
+    format: Option<&Value>,
+    marks: &mut Marks,
+    notes: &mut Notes,
+) -> Result<Tool<'r>, Refusal> {
+    let mut description = description(tool);
+    let grammar = format.filter(|format| format.get("type").is_some_and(|kind| kind == "grammar"));
+    if let Some(grammar) = grammar {
+        notes.drop("tools.format");
+        // OpenAI's Responses has the parts beside the type, its Chat Completions in an object of their own.
+        let parts = grammar.get("grammar").unwrap_or(grammar);
+        let part = |name: &str| parts.get(name).and_then(Value::as_str).unwrap_or_default();
+        let told = format!("The input must match this {} grammar:\n{}", part("syntax"), part("definition"));
+        description = Some(Cow::Owned(match description {
+            Some(text) => format!("{text}\n\n{told}"),
+            None => told,
+        }));
+    }
+    let input_schema = json!({
         "type": "object",
         "properties": { "input": { "type": "string" } },
         "required": ["input"],
         "additionalProperties": false
+    });
+    Ok(Tool::Function {
+        name: tool_name(&tool.name, true, "tools")?,
+        description,
+        input_schema: Cow::Owned(input_schema),
+        strict: false,
+        cache_control: marks.next(tool.cache),
     })
 }
 
@@ -224,6 +251,12 @@ fn answer_tool(format: &Format) -> Result<Tool<'_>, Refusal> {
         let remedy = "Wrap the schema in an object, or choose a newer one.";
         Refusal::new("response_format", format!("This model answers with JSON objects alone. {remedy}"))
     })?;
-    let description = description.or(Some("Give the final answer by calling this tool."));
-    Ok(Tool::Function { name: ANSWER_TOOL, description, input_schema, strict: false, cache_control: None })
+    let description = Some(Cow::Borrowed(description.unwrap_or("Give the final answer by calling this tool.")));
+    Ok(Tool::Function {
+        name: Cow::Borrowed(ANSWER_TOOL),
+        description,
+        input_schema,
+        strict: false,
+        cache_control: None,
+    })
 }

@@ -2,8 +2,10 @@
 
 use super::outgoing::{Message, Piece, Role};
 use super::write_blocks::{BlockWriter, NOTHING_SAID};
+use crate::chat::carry;
 use crate::chat::request::{Block, Body, Refusal, Turn};
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// The messages of a conversation.
 pub(super) fn messages<'r>(
@@ -18,6 +20,7 @@ pub(super) fn messages<'r>(
             Role::Assistant => thinking_first(&mut message.content),
         }
     }
+    distinguish_calls(&mut messages);
     if messages.first().is_some_and(|first| first.role == Role::Assistant) {
         messages.insert(0, Message { role: Role::User, content: vec![Piece::text(NOTHING_SAID)] });
     }
@@ -90,6 +93,29 @@ fn thinking_first(content: &mut [Piece<'_>]) {
     let run = content.iter().skip(start).take_while(|piece| piece.is_thinking()).count();
     if let Some(through_run) = content.get_mut(..start.saturating_add(run)) {
         through_run.rotate_left(start);
+    }
+}
+
+/// Ids of calls are unique in a conversation. Some makers count from zero in every turn: the second of a name, and its result, get another.
+fn distinguish_calls(messages: &mut [Message<'_>]) {
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    for piece in messages.iter_mut().flat_map(|message| &mut message.content) {
+        let (id, times) = match piece {
+            Piece::ToolUse { id, .. } => {
+                let times = seen.entry(id.as_ref().to_owned()).or_insert(0);
+                *times = times.saturating_add(1);
+                (id, *times)
+            }
+            Piece::ToolResult { tool_use_id, .. } => {
+                let times = seen.get(tool_use_id.as_ref()).copied().unwrap_or(1);
+                (tool_use_id, times)
+            }
+            _ => continue,
+        };
+        if times > 1 {
+            let another = format!("{id}_{times}");
+            *id = Cow::Owned(carry::conform(&another).into_owned());
+        }
     }
 }
 
