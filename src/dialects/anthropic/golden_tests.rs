@@ -76,7 +76,9 @@ fn every_request_is_written_as_its_golden_says() {
     let mut wrong = Vec::new();
     for (name, text) in goldens("request-", ".json") {
         let golden = parsed(&name, &text);
-        assert_eq!(golden["client"], "messages", "{name}");
+        if golden["client"] != "messages" {
+            continue;
+        }
         match written(&golden) {
             Ok((request, written)) => {
                 compare(&name, parsed(&name, &written.body), &golden["expect"], &mut wrong);

@@ -85,6 +85,29 @@ fn thinking_carried_in_ids_comes_back_first_with_its_signature() {
 }
 
 #[test]
+fn thinking_after_a_call_stays_there() {
+    let thought = |data: &str| {
+        let seal = Some(seal(Maker::Anthropic, data, false));
+        Block::of(Body::Thinking(Thinking { text: String::new(), seal }))
+    };
+    let made = |id: &str| Block::of(Body::ToolCall(call(id, "f", "{}")));
+    let kinds = |blocks: Vec<Block>| -> Vec<String> {
+        let turns = vec![
+            Turn::User(vec![Block::text("Go.")]),
+            Turn::Assistant(blocks),
+            Turn::User(vec![result("a", "1"), result("b", "2")]),
+        ];
+        let body = written(&Request { turns, ..Request::default() });
+        let blocks = body["messages"][1]["content"].as_array().expect("blocks").clone();
+        blocks.iter().map(|block| block["type"].as_str().expect("a type").to_owned()).collect()
+    };
+    let between = vec![Block::text("x"), made("a"), thought("s"), made("b")];
+    assert_eq!(kinds(between), ["text", "tool_use", "thinking", "tool_use"]);
+    let twice = vec![Block::text("x"), thought("s"), thought("t"), made("a"), thought("u"), made("b")];
+    assert_eq!(kinds(twice), ["thinking", "thinking", "text", "tool_use", "thinking", "tool_use"]);
+}
+
+#[test]
 fn a_loop_whose_thinking_is_lost_goes_on_without_a_budget() {
     let assistant = vec![Block::of(Body::ToolCall(call("a", "f", "")))];
     let turns =

@@ -87,9 +87,14 @@ fn results_first(content: &mut [Piece<'_>]) {
     content.sort_by_key(|piece| !matches!(piece, Piece::ToolResult { .. }));
 }
 
-/// A turn that has signed thinking begins with it. Thinking between calls stays where it is: the provider checks its place.
+/// Signed thinking comes before the text that it led to, which clients that carry it in ids put first. Thinking after a call stays where it is:
+/// the provider checks its place.
 fn thinking_first(content: &mut [Piece<'_>]) {
     let Some(start) = content.iter().position(Piece::is_thinking) else { return };
+    let after_a_call = content.iter().take(start).any(|piece| matches!(piece, Piece::ToolUse { .. }));
+    if after_a_call {
+        return;
+    }
     let run = content.iter().skip(start).take_while(|piece| piece.is_thinking()).count();
     if let Some(through_run) = content.get_mut(..start.saturating_add(run)) {
         through_run.rotate_left(start);
