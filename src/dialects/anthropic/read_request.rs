@@ -4,6 +4,7 @@
 //! diagnostics) is left out silently; what changes the answer (containers, remote tool servers, residency) is noted.
 
 use super::read_turns::{TurnReader, cache};
+use super::schema;
 use super::walk::{Fields, at, inside, missing, text, wrong};
 use crate::chat::request::{
     Body, CacheHint, Effort, Format, Maker, Reasoning, Refusal, Request, Sampling, Tool, ToolChoice, ToolKind, Turn,
@@ -172,7 +173,9 @@ fn format_of(format: &mut Fields<'_>) -> Result<Format, Refusal> {
         return Err(Refusal::new("type", "The format is not known: send `json_schema`, or leave it out for text."));
     }
     let schema = format.value("schema")?.filter(serde_json::Value::is_object).ok_or_else(|| missing("schema"))?;
-    Ok(Format::JsonSchema { name: String::new(), description: None, schema, strict: Some(true) })
+    // Anthropic holds to every schema; others only to strict ones, and refuse the promise for the rest.
+    let strict = schema::is_strict(&schema).then_some(true);
+    Ok(Format::JsonSchema { name: String::new(), description: None, schema, strict })
 }
 
 /// Classes of service by their OpenAI names; a fast one is what others sell as priority.

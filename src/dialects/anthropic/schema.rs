@@ -38,6 +38,27 @@ pub(super) fn conform(schema: &Value) -> (Value, Vec<String>) {
     (schema, lost)
 }
 
+/// Whether every object of the schema is closed and demands all of its properties: what others mean by a strict schema.
+pub(super) fn is_strict(schema: &Value) -> bool {
+    let Some(members) = schema.as_object() else { return true };
+    let properties = members.get("properties").and_then(Value::as_object);
+    let is_object = properties.is_some() || members.get("type").is_some_and(names_object);
+    let demanded = |name: &String| {
+        let required = members.get("required").and_then(Value::as_array);
+        required.is_some_and(|names| names.iter().any(|known| known.as_str() == Some(name)))
+    };
+    let is_closed = members.get("additionalProperties") == Some(&Value::Bool(false));
+    if is_object && !(is_closed && properties.is_none_or(|properties| properties.keys().all(demanded))) {
+        return false;
+    }
+    members.iter().all(|(name, value)| match (name.as_str(), value) {
+        ("properties" | "$defs" | "definitions", Value::Object(schemas)) => schemas.values().all(is_strict),
+        ("anyOf" | "allOf" | "oneOf" | "prefixItems", Value::Array(schemas)) => schemas.iter().all(is_strict),
+        ("items", schema) => is_strict(schema),
+        _ => true,
+    })
+}
+
 fn close(schema: &mut Value, lost: &mut Vec<String>) {
     let Some(members) = schema.as_object_mut() else { return };
     tell_in_words(members, lost);
@@ -139,6 +160,20 @@ mod tests {
             })
         );
         assert_eq!(lost, ["maximum", "maxItems", "minLength", "format"]);
+    }
+
+    #[test]
+    fn a_strict_schema_is_closed_and_demands_everything() {
+        let inner = |closed: bool| json!({ "type": "object", "properties": {}, "additionalProperties": !closed });
+        let outer = |inner: Value, required: Value| {
+            json!({ "type": "object", "properties": { "a": { "type": "array", "items": inner } },
+                "required": required, "additionalProperties": false })
+        };
+        assert!(is_strict(&outer(inner(true), json!(["a"]))));
+        assert!(!is_strict(&outer(inner(false), json!(["a"]))), "an open object inside");
+        assert!(!is_strict(&outer(inner(true), json!([]))), "an optional property");
+        assert!(!is_strict(&json!({ "type": "object" })));
+        assert!(is_strict(&json!({ "type": "string" })));
     }
 
     #[test]
