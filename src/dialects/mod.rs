@@ -5,6 +5,7 @@
 //! off the wire makes it panic. Where both sides speak the same format none of this is used: bytes pass.
 
 pub mod anthropic;
+pub mod gemini;
 pub mod openai;
 pub mod sse;
 
