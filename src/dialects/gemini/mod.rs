@@ -8,18 +8,26 @@ mod answer;
 mod finish;
 mod generation;
 mod media;
+mod members;
 mod parts;
+mod read_config;
+mod read_contents;
+mod read_request;
 mod read_response;
 mod read_stream;
+mod read_tools;
 mod seal;
 mod usage;
 mod write_config;
 mod write_contents;
 mod write_request;
+mod write_response;
+mod write_stream;
 
-use super::ProviderSide;
 use super::sse::EventReader;
+use super::{ClientSide, ProviderSide, Setting, StreamWriter};
 use crate::chat::fault::{FaultBook, FaultClass};
+use write_stream::{Frame, Writer};
 
 /// Towards Gemini models.
 pub static PROVIDER: ProviderSide = ProviderSide {
@@ -27,6 +35,19 @@ pub static PROVIDER: ProviderSide = ProviderSide {
     read_response: read_response::read,
     stream_reader: || Box::new(EventReader::new(read_stream::Decoder::default())),
 };
+
+/// Towards clients of Google's SDKs. The stream is one of server-sent events (`alt=sse`).
+pub static CLIENT: ClientSide = ClientSide {
+    read_request: read_request::read,
+    write_response: write_response::write,
+    write_error: write_response::error,
+    stream_writer: |setting| Box::new(Writer::new(setting, Frame::Events)),
+};
+
+/// A stream writer for `:streamGenerateContent` without `alt=sse`: the answers as elements of one JSON array (`application/json`).
+pub fn array_stream_writer(setting: &Setting<'_>) -> Box<dyn StreamWriter> {
+    Box::new(Writer::new(setting, Frame::Array { begun: false }))
+}
 
 /// How Google words its failures where it differs from the rest: a bad key and a foreign country are 400s, told by a sentence.
 pub const FAULTS: FaultBook = FaultBook {
