@@ -3,11 +3,13 @@
 //! A `response-` file has the body of an answer and what is read out of it; a `stream-` pair the raw bytes and the deltas, neighbouring words
 //! of one kind joined; a `request-` file what a client sends and what the provider gets. Ids that the reader made are shown as `call_*`.
 
-use super::{PROVIDER, read_stream};
+use super::{CLIENT, PROVIDER, read_stream};
+use crate::chat::ability::Abilities;
 use crate::chat::delta::Delta;
 use crate::chat::fault;
-use crate::chat::request::{Maker, Seal, Thinking};
+use crate::chat::request::{Effort, Maker, Seal, Thinking};
 use crate::chat::response::{Finish, Piece, Response};
+use crate::dialects::Aim;
 use crate::domain::clock::UnixMillis;
 use crate::domain::token::Usage;
 use serde_json::{Map, Value, json};
@@ -70,6 +72,43 @@ fn deltas_of(bytes: &[u8], step: usize) -> (Vec<Value>, bool) {
         reader.push(read, &mut |delta| push_delta(&delta, &mut deltas));
     }
     (deltas, reader.is_complete())
+}
+
+#[test]
+fn requests_are_written_as_their_golden_files_say() {
+    for (name, bytes) in files("request-", ".json") {
+        let golden = json_of(&name, &bytes);
+        assert_eq!(golden["client"], "gemini", "{name}: no other client's reader is here");
+        let request = serde_json::to_vec(&golden["request"]).expect("JSON");
+        let abilities = abilities(&golden["aim"]["abilities"]);
+        let text = |member: &str| golden["aim"][member].as_str().expect("a string").to_owned();
+        let (model, provider) = (text("model"), text("provider"));
+        let aim = Aim { model: &model, abilities: &abilities, provider: &provider };
+        let written = (CLIENT.read_request)(&request).and_then(|request| (PROVIDER.write_request)(&request, &aim));
+        match written {
+            Ok(written) => {
+                assert_eq!(json_of(&name, &written.body), golden["expect"], "{name}");
+                assert_eq!(json!(written.dropped), golden["dropped"], "{name}");
+            }
+            Err(refusal) => assert_eq!(json!({"param": refusal.param}), golden["refused"], "{name}: {refusal}"),
+        }
+    }
+}
+
+fn abilities(golden: &Value) -> Abilities {
+    let flag = |name: &str| golden.get(name).and_then(Value::as_bool);
+    let efforts = golden.get("efforts").and_then(Value::as_array).into_iter().flatten();
+    Abilities {
+        vision: flag("vision"),
+        pdf_input: flag("pdf_input"),
+        audio_input: flag("audio_input"),
+        tools: flag("tools"),
+        json_schema: flag("json_schema"),
+        reasoning: flag("reasoning"),
+        sampling_params: flag("sampling_params"),
+        efforts: efforts.map(|word| Effort::parse(word.as_str().expect("a word")).expect("an effort")).collect(),
+        ..Abilities::default()
+    }
 }
 
 #[test]
