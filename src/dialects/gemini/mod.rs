@@ -5,6 +5,7 @@
 //! travels in `thoughtSignature`, other makers' in an envelope of ours (`seal`). Source: providers' pages and SDKs, 2026-11-23.
 
 mod answer;
+pub mod embeddings;
 mod finish;
 mod generation;
 mod media;
@@ -17,6 +18,7 @@ mod read_response;
 mod read_stream;
 mod read_tools;
 mod seal;
+pub mod tap;
 mod usage;
 mod write_config;
 mod write_contents;

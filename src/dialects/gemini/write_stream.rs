@@ -107,9 +107,7 @@ impl Writer {
 
     /// A thought that words follow will get no seal any more: one that comes stands on the words.
     fn text(&mut self, choice: u32, text: &str, out: &mut Vec<u8>) {
-        if let Some(progress) = self.choices.iter_mut().find(|progress| progress.index == choice) {
-            progress.thought.clear();
-        }
+        self.progress(choice).thought.clear();
         self.words(choice, text, false, out);
     }
 
