@@ -141,7 +141,7 @@ fn nothing_follows_an_error_and_no_bytes_panic() {
         b"data: \xff\n\n",
     ];
     for bytes in broken {
-        let again = [bytes, b"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\n\n"].concat();
+        let again = [bytes, b": alive\n\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\n\n"].concat();
         let (deltas, complete) = deltas_of(&again, again.len());
         assert_eq!(deltas.len(), 1, "{deltas:?}");
         assert!(deltas[0].get("error").is_some() && !complete, "{deltas:?}");

@@ -64,6 +64,13 @@ impl EventDecoder for Decoder {
         self.answer(answer, sink);
     }
 
+    fn comment(&mut self, sink: Sink<'_>) {
+        // Nothing follows an error, a sign of life no more than words.
+        if self.state != State::Failed {
+            sink(Delta::Ping);
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.state == State::Ended
     }
