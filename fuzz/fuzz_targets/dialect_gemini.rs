@@ -1,4 +1,5 @@
-//! Gemini: any split of a stream gives the same deltas, nothing follows an error, and what our own writers make is read back.
+//! Gemini: any split of a stream gives the same deltas, nothing follows an error, and what our own writers make is read
+//! back.
 #![no_main]
 
 use igris::chat::delta::Delta;

@@ -1,7 +1,8 @@
 //! The shape of a `GenerateContentResponse` as far as it is read: whole answers and stream events alike.
 //!
-//! Everything borrows from the bytes it came in where JSON allows that (a string without escapes), and `null` is absence everywhere.
-//! Members that nobody reads are skipped. Source: ai.google.dev `GenerateContentResponse`, read 2026-11-23.
+//! Everything borrows from the bytes it came in where JSON allows that (a string without escapes), and `null` is
+//! absence everywhere. Members that nobody reads are skipped. Source: ai.google.dev `GenerateContentResponse`, read
+//! 2026-11-23.
 
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};

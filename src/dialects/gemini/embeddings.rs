@@ -1,7 +1,8 @@
 //! Embeddings: an OpenAI request as `:batchEmbedContents`, and its answer as OpenAI's list.
 //!
-//! Texts only: tokens of another vendor's tokenizer mean nothing to Google and are refused. Google states no usage here; the caller estimates.
-//! Figures go to the client as Google wrote them, or as base64 of little-endian 32-bit floats, which OpenAI's SDKs ask for by default.
+//! Texts only: tokens of another vendor's tokenizer mean nothing to Google and are refused. Google states no usage
+//! here; the caller estimates. Figures go to the client as Google wrote them, or as base64 of little-endian 32-bit
+//! floats, which OpenAI's SDKs ask for by default.
 
 use super::members::{self, Members};
 use crate::chat::request::Refusal;
@@ -173,8 +174,13 @@ mod tests {
 
     #[test]
     fn each_text_is_a_request() {
-        let body = json!({"model": "x", "input": ["a", "b"], "dimensions": 256, "user": "u", "encoding_format": "float", "odd": 1});
-        let one = |text: &str| json!({"model": "models/gemini-embedding-001", "content": {"parts": [{"text": text}]}, "outputDimensionality": 256});
+        let body = json!({
+            "model": "x", "input": ["a", "b"], "dimensions": 256, "user": "u", "encoding_format": "float", "odd": 1,
+        });
+        let one = |text: &str| {
+            let content = json!({"parts": [{"text": text}]});
+            json!({"model": "models/gemini-embedding-001", "content": content, "outputDimensionality": 256})
+        };
         assert_eq!(batch(&body).expect("written"), (json!({"requests": [one("a"), one("b")]}), vec!["odd".to_owned()]));
         let (single, _) = batch(&json!({"input": "a\n"})).expect("written");
         assert_eq!(single["requests"][0]["content"]["parts"][0]["text"], "a\n");
@@ -202,7 +208,11 @@ mod tests {
         let answer = b"{\"embeddings\":[{\"values\":[\n  0.10,\n  -2\n]},{\"values\":[1e-3]}]}";
         let mut out = Vec::new();
         read_batch(answer, "m", false, 7, &mut out).expect("an answer");
-        let expected = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.10,-2]},{"object":"embedding","index":1,"embedding":[1e-3]}],"model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}"#;
+        let expected = concat!(
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.10,-2]},"#,
+            r#"{"object":"embedding","index":1,"embedding":[1e-3]}],"#,
+            r#""model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}"#,
+        );
         assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
 
         let mut out = Vec::new();

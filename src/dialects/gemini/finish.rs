@@ -1,7 +1,8 @@
 //! `finishReason` in both directions.
 //!
-//! Google ends calls of tools with `STOP`, so that a call was made must be seen elsewhere. Some reasons are failures of the model: with no
-//! content before them they are errors of the provider, after content an end like another. Source: ai.google.dev, read 2026-11-23.
+//! Google ends calls of tools with `STOP`, so that a call was made must be seen elsewhere. Some reasons are failures of
+//! the model: with no content before them they are errors of the provider, after content an end like another. Source:
+//! ai.google.dev, read 2026-11-23.
 
 use crate::chat::response::Finish;
 

@@ -1,7 +1,8 @@
-//! Which generation of Gemini a model is, by its name: the generations differ in how thinking is asked for and what history must carry.
+//! Which generation of Gemini a model is, by its name: the generations differ in how thinking is asked for and what
+//! history must carry.
 //!
-//! A name without a number (`gemini-flash-latest`) is taken for the newest, since that is what such aliases point at. Source: the
-//! thinking and thought-signature pages of ai.google.dev, read 2026-11-23.
+//! A name without a number (`gemini-flash-latest`) is taken for the newest, since that is what such aliases point at.
+//! Source: the thinking and thought-signature pages of ai.google.dev, read 2026-11-23.
 
 /// What a model's name says about its ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The golden files of `tests/golden/google/`: requests, answers and streams as Google has them, and what they mean.
 //!
-//! A `response-` file has the body of an answer and what is read out of it; a `stream-` pair the raw bytes and the deltas, neighbouring words
-//! of one kind joined; a `request-` file what a client sends and what the provider gets. Ids that the reader made are shown as `call_*`.
+//! A `response-` file has the body of an answer and what is read out of it; a `stream-` pair the raw bytes and the
+//! deltas, neighbouring words of one kind joined; a `request-` file what a client sends and what the provider gets. Ids
+//! that the reader made are shown as `call_*`.
 
 use super::{CLIENT, PROVIDER, read_stream};
 use crate::chat::ability::Abilities;
@@ -141,7 +142,8 @@ fn nothing_follows_an_error_and_no_bytes_panic() {
         b"data: \xff\n\n",
     ];
     for bytes in broken {
-        let again = [bytes, b": alive\n\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\n\n"].concat();
+        let again =
+            [bytes, b": alive\n\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\n\n"].concat();
         let (deltas, complete) = deltas_of(&again, again.len());
         assert_eq!(deltas.len(), 1, "{deltas:?}");
         assert!(deltas[0].get("error").is_some() && !complete, "{deltas:?}");
@@ -161,7 +163,10 @@ fn a_stream_may_name_many_choices_but_not_without_end() {
 
 proptest::proptest! {
     #[test]
-    fn any_cut_of_any_stream_gives_the_same_deltas(cuts in proptest::collection::vec(1_usize..200, 1..40), salt in 0_usize..50) {
+    fn any_cut_of_any_stream_gives_the_same_deltas(
+        cuts in proptest::collection::vec(1_usize..200, 1..40),
+        salt in 0_usize..50,
+    ) {
         for (_, mut bytes) in files("stream-", ".txt") {
             // A wrong byte somewhere: still no panic, still the same deltas.
             let at = salt * 31 % bytes.len();

@@ -1,7 +1,7 @@
 //! Pictures, documents, sound and video as parts, and what kind a MIME type is.
 //!
-//! The gateway fetches nothing: an address goes on as it is, with the MIME type that the interface wants of everything but video pages and
-//! its own file store. What no one says is told from the address's ending, or refused.
+//! The gateway fetches nothing: an address goes on as it is, with the MIME type that the interface wants of everything
+//! but video pages and its own file store. What no one says is told from the address's ending, or refused.
 
 use super::parts::{FileData, Part};
 use crate::chat::request::{Body, Maker, Media, Refusal, Source};
@@ -32,8 +32,11 @@ fn of(media: &Media) -> Result<Part<'_>, Refusal> {
 fn by_url<'a>(url: &'a str, media_type: Option<&'a str>) -> Result<Part<'a>, Refusal> {
     let known = media_type.or_else(|| media_type_of(url));
     if known.is_none() && !may_lack_media_type(url) {
-        let message = "Gemini wants the MIME type of what stands at an address, and the gateway does not fetch: send the \
-                       content as a data URL, or an address that ends in .png, .jpg, .webp, .pdf or the like.";
+        let shown: String = url.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        let message = format!(
+            "Gemini wants the MIME type of what stands at {shown:?}, and the gateway does not fetch: send the content as \
+             a data URL, or an address that ends in .png, .jpg, .webp, .pdf or the like."
+        );
         return Err(Refusal::new("messages", message));
     }
     Ok(file(url, known))
@@ -72,6 +75,9 @@ pub(super) fn block(media_type: &str, media: Media) -> Body {
         _ => Body::Document(media),
     }
 }
+
+/// Characters of an address that a refusal shows: enough to find it.
+const SHOWN_CHARACTERS_MAX: usize = 80;
 
 /// What the interface takes, by ending (ai.google.dev, read 2026-11-23).
 const ENDINGS: &[(&str, &str)] = &[

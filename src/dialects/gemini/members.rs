@@ -1,8 +1,8 @@
 //! The members of an object in a client's request, taken out one by one, in camelCase or snake_case.
 //!
-//! Google reads both spellings and its own SDKs mix them, so a name is given once, in camelCase. `null` is absence. What a value is not
-//! becomes a refusal that names it by its path; what nobody took is noted. Values stay text until they are taken, so nothing is printed
-//! again that came in.
+//! Google reads both spellings and its own SDKs mix them, so a name is given once, in camelCase. `null` is absence.
+//! What a value is not becomes a refusal that names it by its path; what nobody took is noted. Values stay text until
+//! they are taken, so nothing is printed again that came in.
 
 use super::answer::Text;
 use crate::chat::request::Refusal;

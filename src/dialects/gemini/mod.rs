@@ -1,8 +1,9 @@
 //! Gemini `generateContent`, spoken by Google's models and by clients of Google's SDKs: both sides.
 //!
-//! The model and the operation stand in the address, so they are neither read nor written here. Providers' answers are read by one shape for
-//! whole bodies and stream events, and clients' requests are read in camelCase, snake_case and any mixture, as Google does. Sealed thinking
-//! travels in `thoughtSignature`, other makers' in an envelope of ours (`seal`). Source: providers' pages and SDKs, 2026-11-23.
+//! The model and the operation stand in the address, so they are neither read nor written here. Providers' answers are
+//! read by one shape for whole bodies and stream events, and clients' requests are read in camelCase, snake_case and
+//! any mixture, as Google does. Sealed thinking travels in `thoughtSignature`, other makers' in an envelope of ours
+//! (`seal`). Source: providers' pages and SDKs, 2026-11-23.
 
 mod answer;
 pub mod embeddings;
@@ -46,12 +47,14 @@ pub static CLIENT: ClientSide = ClientSide {
     stream_writer: |setting| Box::new(Writer::new(setting, Frame::Events)),
 };
 
-/// A stream writer for `:streamGenerateContent` without `alt=sse`: the answers as elements of one JSON array (`application/json`).
+/// A stream writer for `:streamGenerateContent` without `alt=sse`: the answers as elements of one JSON array
+/// (`application/json`).
 pub fn array_stream_writer(setting: &Setting<'_>) -> Box<dyn StreamWriter> {
     Box::new(Writer::new(setting, Frame::Array { begun: false }))
 }
 
-/// How Google words its failures where it differs from the rest: a bad key and a foreign country are 400s, told by a sentence.
+/// How Google words its failures where it differs from the rest: a bad key and a foreign country are 400s, told by a
+/// sentence.
 pub const FAULTS: FaultBook = FaultBook {
     messages: &[
         ("api key expired", FaultClass::BadKey),

@@ -1,6 +1,7 @@
 //! Parts as this format writes them, in requests and answers alike.
 //!
-//! Input of tools goes out as the text it came in: nothing is parsed into a tree and printed again, so numbers keep their digits.
+//! Input of tools goes out as the text it came in: nothing is parsed into a tree and printed again, so numbers keep
+//! their digits.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! A client's `generationConfig`.
 //!
-//! Forms of answers that the inner language has no word for (sound, pictures, one word of a list) are refused by name, since the answer would
-//! be another one; hints such as the resolution of media are noted as dropped.
+//! Forms of answers that the inner language has no word for (sound, pictures, one word of a list) are refused by name,
+//! since the answer would be another one; hints such as the resolution of media are noted as dropped.
 
 use super::members::Members;
 use super::read_tools::json_schema;
@@ -39,7 +39,7 @@ fn format(members: &mut Members<'_>) -> Result<Format, Refusal> {
     let schema = members.value("responseJsonSchema")?.or(subset);
     match (&*media_type, schema) {
         ("application/json", Some(schema)) => {
-            Ok(Format::JsonSchema { name: String::new(), description: None, schema, strict: Some(true) })
+            Ok(Format::JsonSchema { name: String::new(), description: None, schema, strict: None })
         }
         ("application/json", None) => Ok(Format::JsonObject),
         ("" | "text/plain", None) => Ok(Format::Text),

@@ -1,7 +1,9 @@
-//! A client's `contents`: turns with their parts, calls joined to their results, and sealed thinking put back where it was.
+//! A client's `contents`: turns with their parts, calls joined to their results, and sealed thinking put back where it
+//! was.
 //!
-//! SDKs keep a streamed answer as many contents of one role, so neighbours of the model's side become one turn, and pieces of words and of
-//! thoughts are joined again: a thought must go back to its maker exactly as it came. A signature ends the thought it stands on.
+//! SDKs keep a streamed answer as many contents of one role, so neighbours of the model's side become one turn, and
+//! pieces of words and of thoughts are joined again: a thought must go back to its maker exactly as it came. A
+//! signature ends the thought it stands on.
 
 use super::members::Members;
 use super::seal::{self, Signature};
@@ -234,7 +236,8 @@ fn is_googles_file(uri: &str) -> bool {
     uri.starts_with("gs://") || uri.starts_with("files/") || files_api
 }
 
-/// The text of a tool's result, and whether it says that the tool failed. The wrappers that SDKs put around plain results go.
+/// The text of a tool's result, and whether it says that the tool failed. The wrappers that SDKs put around plain
+/// results go.
 fn text_of_response(raw: &RawValue) -> (String, bool) {
     let whole = || (raw.get().to_owned(), false);
     let Ok(mut members) = Members::of(raw, "response".to_owned()) else { return whole() };
@@ -293,7 +296,8 @@ fn add_thought(text: &str, seal: Option<Seal>, blocks: &mut Vec<Block>) {
     }
 }
 
-/// Puts back thoughts that a call carried, unless the client kept them itself; one that lost its seal alone gets it back.
+/// Puts back thoughts that a call carried, unless the client kept them itself; one that lost its seal alone gets it
+/// back.
 fn restore(thoughts: Vec<Thinking>, blocks: &mut Vec<Block>) {
     for thought in thoughts {
         let mut native = blocks.iter_mut().filter_map(|block| match &mut block.body {

@@ -1,7 +1,8 @@
 //! A client's `generateContent` request. The model and whether to stream stand in the address: the caller sets them.
 //!
-//! Everything Google documents is understood in either spelling. What only Google's own models could do and would change the answer is refused by
-//! name (a cached content, answers that are sound or pictures); what would not is noted as dropped.
+//! Everything Google documents is understood in either spelling. What only Google's own models could do and would
+//! change the answer is refused by name (a cached content, answers that are sound or pictures); what would not is noted
+//! as dropped.
 
 use super::members::{Members, elements};
 use super::read_contents::Conversation;

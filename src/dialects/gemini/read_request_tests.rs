@@ -1,4 +1,7 @@
 //! What clients of Google's SDKs send, in every spelling, and what it means.
+//!
+//! Bodies are built the way the Python SDK builds them: camelCase around members in snake_case, floats for
+//! whole numbers, a streamed turn as many contents. Refusals must name the member by its path.
 
 use super::*;
 use crate::chat::request::{
@@ -166,12 +169,16 @@ fn tools_and_what_may_be_called() {
         "contents": "go",
         "tools": [
             {"function_declarations": [
-                {"name": "f", "description": "F", "parameters": {"type": "OBJECT", "properties": {"x": {"type": "STRING"}}}},
-                {"name": "g", "parameters_json_schema": {"type": "object", "additionalProperties": false}, "response": {}},
+                {"name": "f", "description": "F",
+                    "parameters": {"type": "OBJECT", "properties": {"x": {"type": "STRING"}}}},
+                {"name": "g", "parameters_json_schema": {"type": "object", "additionalProperties": false},
+                    "response": {}},
             ]},
             {"googleSearch": {}, "codeExecution": null},
         ],
-        "tool_config": {"function_calling_config": {"mode": "any", "allowed_function_names": ["f", "g"]}, "retrievalConfig": {}},
+        "tool_config": {
+            "function_calling_config": {"mode": "any", "allowed_function_names": ["f", "g"]}, "retrievalConfig": {},
+        },
     });
     let request = read_json(&body).expect("a request");
     let function = |name: &str, description: Option<&str>, parameters| Tool {
@@ -199,7 +206,8 @@ fn the_configuration_in_either_spelling() {
         "system_instruction": {"parts": [{"text": "Be brief."}]},
         "generation_config": {
             "temperature": 0.5, "top_p": 1, "topK": 40.0, "seed": 7, "max_output_tokens": 100, "stopSequences": ["X"],
-            "candidateCount": 2, "response_logprobs": true, "logprobs": 3, "presencePenalty": 1, "frequency_penalty": -1,
+            "candidateCount": 2, "response_logprobs": true, "logprobs": 3,
+            "presencePenalty": 1, "frequency_penalty": -1,
             "response_mime_type": "application/json", "response_schema": {"type": "OBJECT"},
             "thinking_config": {"include_thoughts": true, "thinking_level": "HIGH"},
             "mediaResolution": "MEDIA_RESOLUTION_LOW",
@@ -215,7 +223,7 @@ fn the_configuration_in_either_spelling() {
     assert_eq!((request.output_max, request.choices, request.logprobs), (Some(100), Some(2), Some(3)));
     assert_eq!(request.stop, ["X"]);
     let schema = json!({"type": "object"});
-    let format = Format::JsonSchema { name: String::new(), description: None, schema, strict: Some(true) };
+    let format = Format::JsonSchema { name: String::new(), description: None, schema, strict: None };
     assert_eq!(request.format, format);
     let reasoning = Reasoning { effort: Some(Effort::High), shown: Some(true), ..Reasoning::default() };
     assert_eq!(request.reasoning, reasoning);

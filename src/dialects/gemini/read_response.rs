@@ -1,7 +1,7 @@
 //! A whole answer of `:generateContent`.
 //!
-//! A blocked prompt has no candidates and a status of 200: it becomes an answer without content that the filter ended, as OpenAI would
-//! have it. A model that broke down before it said anything is an answer that cannot be read.
+//! A blocked prompt has no candidates and a status of 200: it becomes an answer without content that the filter ended,
+//! as OpenAI would have it. A model that broke down before it said anything is an answer that cannot be read.
 
 use super::answer::{self, Answer, Candidate, Part};
 use super::finish::Ending;

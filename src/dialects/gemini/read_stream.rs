@@ -1,7 +1,8 @@
-//! A stream of `:streamGenerateContent?alt=sse`: every event a whole `GenerateContentResponse`, no names, no terminator.
+//! A stream of `:streamGenerateContent?alt=sse`: every event a whole `GenerateContentResponse`, no names, no
+//! terminator.
 //!
-//! Calls of tools come whole. Counts come with every event and the last ones count. Nothing but a finish reason says that a choice is whole,
-//! so a stream is complete when every choice that began has one, or the prompt was blocked.
+//! Calls of tools come whole. Counts come with every event and the last ones count. Nothing but a finish reason says
+//! that a choice is whole, so a stream is complete when every choice that began has one, or the prompt was blocked.
 
 use super::answer::{self, Answer, Candidate, Part};
 use super::finish::Ending;

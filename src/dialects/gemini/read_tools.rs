@@ -1,7 +1,7 @@
 //! A client's `tools` and `toolConfig`.
 //!
-//! A function's schema comes as JSON schema or in Google's subset of OpenAPI, which becomes JSON schema: lower-case types, `nullable` as a type,
-//! bounds as numbers. Tools that Google runs are kept whole for Google's models.
+//! A function's schema comes as JSON schema or in Google's subset of OpenAPI, which becomes JSON schema: lower-case
+//! types, `nullable` as a type, bounds as numbers. Tools that Google runs are kept whole for Google's models.
 
 use super::members::Members;
 use crate::chat::request::{Maker, Refusal, Request, Tool, ToolChoice, ToolKind};

@@ -1,10 +1,11 @@
-//! `thoughtSignature`, the one place this format has for sealed thinking: Google's own, and other makers' in an envelope of ours.
+//! `thoughtSignature`, the one place this format has for sealed thinking: Google's own, and other makers' in an
+//! envelope of ours.
 //!
-//! Google's clients echo the parts of an answer with their signatures, so what must go back to another maker travels there: standard
-//! base64 of `igc1.<maker>.<kind>.<data>`, since clients decode and encode the member as bytes. Kind `s` seals the thought it stands on, `r` is
-//! a redacted thought, and `p` stands on a call of a tool and holds what [`carry::pack`] packs. A forged one is refused by the maker whose
-//! seal it breaks. The documented `skip_thought_signature_validator`, which tells Gemini 3 that a call in the history has no signature, is
-//! no seal.
+//! Google's clients echo the parts of an answer with their signatures, so what must go back to another maker travels
+//! there: standard base64 of `igc1.<maker>.<kind>.<data>`, since clients decode and encode the member as bytes. Kind
+//! `s` seals the thought it stands on, `r` is a redacted thought, and `p` stands on a call of a tool and holds what
+//! [`carry::pack`] packs. A forged one is refused by the maker whose seal it breaks. The documented
+//! `skip_thought_signature_validator`, which tells Gemini 3 that a call in the history has no signature, is no seal.
 
 use crate::chat::carry::{self, Carried};
 use crate::chat::request::{Maker, Seal};

@@ -1,7 +1,8 @@
-//! A look at the events of a stream that passes unchanged, client and provider both speaking Gemini: usage, content, error, end.
+//! A look at the events of a stream that passes unchanged, client and provider both speaking Gemini: usage, content,
+//! error, end.
 //!
-//! An event is scanned once and its members are found as spans: no tree is built, nothing is allocated. The bytes are never changed here
-//! (rule H18). What is no JSON, or has a member twice that matters, says nothing.
+//! An event is scanned once and its members are found as spans: no tree is built, nothing is allocated. The bytes are
+//! never changed here (rule H18). What is no JSON, or has a member twice that matters, says nothing.
 
 use super::usage::Counts;
 use crate::domain::token::Usage;

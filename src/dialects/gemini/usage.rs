@@ -1,7 +1,7 @@
 //! `usageMetadata`, read and written.
 //!
-//! Google counts thinking beside the answer and prompts of its own tools beside the prompt; our accounting includes both. A count that is
-//! absent is zero, and one that is no whole number too: a bill must not fail over a figure.
+//! Google counts thinking beside the answer and prompts of its own tools beside the prompt; our accounting includes
+//! both. A count that is absent is zero, and one that is no whole number too: a bill must not fail over a figure.
 
 use crate::domain::token::Usage;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn thoughts_and_tool_prompts_are_included() {
-        let stated = r#"{"promptTokenCount":100,"toolUsePromptTokenCount":7,"candidatesTokenCount":20,"thoughtsTokenCount":30,
-            "cachedContentTokenCount":64,"totalTokenCount":157,"trafficType":"ON_DEMAND",
+        let stated = r#"{"promptTokenCount":100,"toolUsePromptTokenCount":7,"candidatesTokenCount":20,
+            "thoughtsTokenCount":30,"cachedContentTokenCount":64,"totalTokenCount":157,"trafficType":"ON_DEMAND",
             "promptTokensDetails":[{"modality":"TEXT","tokenCount":90},{"modality":"AUDIO","tokenCount":10}],
             "candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":5},{"modality":"SMELL"}]}"#;
         let expected = Usage {

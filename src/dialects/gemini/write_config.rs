@@ -1,7 +1,9 @@
-//! `generationConfig` for a provider: sampling, limits, the form of the answer, and thinking as the model's generation asks for it.
+//! `generationConfig` for a provider: sampling, limits, the form of the answer, and thinking as the model's generation
+//! asks for it.
 //!
-//! Gemini 2.5 takes a budget of tokens and Gemini 3 a level; both together are refused, and earlier models take neither. What a model
-//! refuses without effect on the answer's truth is left out and noted. Source: ai.google.dev (thinking, structured output), 2026-11-23.
+//! Gemini 2.5 takes a budget of tokens and Gemini 3 a level; both together are refused, and earlier models take
+//! neither. What a model refuses without effect on the answer's truth is left out and noted. Source: ai.google.dev
+//! (thinking, structured output), 2026-11-23.
 
 use super::generation::{self, Generation};
 use crate::chat::request::{Effort, Format, Reasoning, Refusal, Request, Sampling};

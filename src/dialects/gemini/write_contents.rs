@@ -1,7 +1,9 @@
-//! The conversation as `contents`: roles merged, results of tools in the order of their calls, signatures where Gemini 3 wants them.
+//! The conversation as `contents`: roles merged, results of tools in the order of their calls, signatures where Gemini
+//! 3 wants them.
 //!
-//! Never empty, since the interface refuses that: what would be empty says a space. A conversation that begins with the model gets such a
-//! turn before it. Seals of other makers stay away, and unsealed thinking with them: the model neither needs nor knows it.
+//! Never empty, since the interface refuses that: what would be empty says a space. A conversation that begins with the
+//! model gets such a turn before it. Seals of other makers stay away, and unsealed thinking with them: the model
+//! neither needs nor knows it.
 
 use super::generation::Generation;
 use super::media;
@@ -108,7 +110,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A thought goes back only with Google's own seal. A seal without words stood on the text before it, or on a text of its own.
+    /// A thought goes back only with Google's own seal. A seal without words stood on the text before it, or on a text
+    /// of its own.
     fn thought(&mut self, thinking: &'a Thinking) {
         let Some(data) = thinking.seal.as_ref().and_then(googles) else { return };
         let parts = &mut self.open(Role::Model).others;

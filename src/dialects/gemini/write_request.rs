@@ -1,7 +1,9 @@
-//! A request as Gemini takes it: the body of `:generateContent` and `:streamGenerateContent`. The model stands in the address, not here.
+//! A request as Gemini takes it: the body of `:generateContent` and `:streamGenerateContent`. The model stands in the
+//! address, not here.
 //!
-//! Instructions stand apart from the conversation wherever the client put them; schemas of tools go as the JSON schemas they are. Hosted tools
-//! of other makers are left out and noted, unless the request demands one. Source: ai.google.dev, read 2026-11-23.
+//! Instructions stand apart from the conversation wherever the client put them; schemas of tools go as the JSON schemas
+//! they are. Hosted tools of other makers are left out and noted, unless the request demands one. Source:
+//! ai.google.dev, read 2026-11-23.
 
 use super::generation::Generation;
 use super::parts::Part;

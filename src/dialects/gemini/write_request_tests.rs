@@ -1,4 +1,7 @@
 //! What is written for Gemini, from requests as the inner language has them.
+//!
+//! These are requests that a client of another dialect would make; what Google's own clients send is in the golden
+//! files. Bodies are compared as trees, the input of tools also as text.
 
 use super::super::seal::SKIP;
 use super::*;

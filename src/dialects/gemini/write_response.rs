@@ -1,7 +1,8 @@
 //! A whole answer, and an error, as Google's clients read them.
 //!
-//! The SDKs refuse members they do not know, so nothing of ours is added. A turn without content still has a part, since their chats forget
-//! turns without one. Thoughts carry their seals; calls of tools also carry what came sealed before them, for clients that keep no thoughts.
+//! The SDKs refuse members they do not know, so nothing of ours is added. A turn without content still has a part,
+//! since their chats forget turns without one. Thoughts carry their seals; calls of tools also carry what came sealed
+//! before them, for clients that keep no thoughts.
 
 use super::finish;
 use super::parts::{Args, FunctionCall, Part};

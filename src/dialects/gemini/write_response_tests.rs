@@ -1,4 +1,7 @@
 //! What clients of Google's SDKs get, and that what they echo means the same again.
+//!
+//! A client may keep whole turns, calls with their signatures alone, or thoughts without signatures: other makers'
+//! seals must come back from each of these.
 
 use super::*;
 use crate::chat::request::{Block, Body, Request, Seal, Turn};
@@ -160,9 +163,14 @@ fn errors_have_googles_form() {
         request_id: "r",
     };
     error(&shown, &mut out);
-    let expected = json!({"error": {"code": 429, "message": "Wait \"a\" bit.", "status": "RESOURCE_EXHAUSTED", "details": [{
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "RATE_LIMIT_EXCEEDED", "domain": "igris", "metadata": {},
-    }]}});
+    let details = json!([{
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "RATE_LIMIT_EXCEEDED", "domain": "igris", "metadata": {},
+    }]);
+    let error_body = json!({
+        "code": 429, "message": "Wait \"a\" bit.", "status": "RESOURCE_EXHAUSTED", "details": details,
+    });
+    let expected = json!({"error": error_body});
     assert_eq!(serde_json::from_slice::<Value>(&out).expect("JSON"), expected);
     out.clear();
     error(&Shown { status: 400, param: Some("contents"), ..shown }, &mut out);

@@ -1,7 +1,8 @@
 //! A streamed answer as Google's clients read it: every event a whole `GenerateContentResponse`.
 //!
-//! Calls of tools are whole in this format, so their input is gathered until the call ends. Reasons, counts and whatever is still open come with
-//! the last event; nothing terminates the stream. Without `alt=sse` the same answers are the elements of one JSON array. Words cost no allocation.
+//! Calls of tools are whole in this format, so their input is gathered until the call ends. Reasons, counts and
+//! whatever is still open come with the last event; nothing terminates the stream. Without `alt=sse` the same answers
+//! are the elements of one JSON array. Words cost no allocation.
 
 use super::finish;
 use super::parts::{FunctionCall, Part};

@@ -1,4 +1,7 @@
 //! Streams as clients of Google's SDKs get them, and that an echo of one means the same again.
+//!
+//! The same deltas go through both frames; Google's own golden streams go through reader and writer and must say the
+//! same afterwards.
 
 use super::*;
 use crate::chat::request::{Block, Body, ToolCall, Turn};
