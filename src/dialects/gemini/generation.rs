@@ -36,6 +36,11 @@ pub(super) fn is_pro(model: &str) -> bool {
     last_segment(model).split('-').any(|word| word == "pro")
 }
 
+/// Whether the model is one of the light ones.
+pub(super) fn is_lite(model: &str) -> bool {
+    last_segment(model).split('-').any(|word| word == "lite")
+}
+
 fn last_segment(model: &str) -> &str {
     model.rsplit_once('/').map_or(model, |(_, name)| name)
 }

@@ -34,8 +34,8 @@ fn by_url<'a>(url: &'a str, media_type: Option<&'a str>) -> Result<Part<'a>, Ref
     if known.is_none() && !may_lack_media_type(url) {
         let shown: String = url.chars().take(SHOWN_CHARACTERS_MAX).collect();
         let message = format!(
-            "Gemini wants the MIME type of what stands at {shown:?}, and the gateway does not fetch: send the content as \
-             a data URL, or an address that ends in .png, .jpg, .webp, .pdf or the like."
+            "Gemini wants the MIME type of what stands at {shown:?}, and the gateway does not fetch: send the \
+             content as a data URL, or an address that ends in .png, .jpg, .webp, .pdf or the like."
         );
         return Err(Refusal::new("messages", message));
     }

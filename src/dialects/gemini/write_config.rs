@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 
 /// Stop texts at most.
 const STOPS_MAX: usize = 5;
+/// Tokens that a light 2.5 model thinks for at least, if it thinks.
+const LITE_BUDGET_MIN: i64 = 512;
 /// Answers at most.
 const CHOICES_MAX: u32 = 8;
 
@@ -170,6 +172,8 @@ fn budget(reasoning: &Reasoning, aim: &Aim<'_>) -> Option<i64> {
         (None, None, Some(true)) => return Some(-1),
         (None, None, None) => return None,
     };
+    // The light models take no thinking at all, or this much.
+    let least = if wanted > 0 && generation::is_lite(aim.model) { LITE_BUDGET_MIN } else { least };
     Some(wanted.clamp(least, most))
 }
 
@@ -196,7 +200,7 @@ mod tests {
         let effort = |effort| Reasoning { effort: Some(effort), ..Reasoning::default() };
         let budget = |budget| Reasoning { budget: Some(budget), ..Reasoning::default() };
         let three = [Effort::Low, Effort::Medium, Effort::High];
-        let rows: [(Reasoning, &str, &[Effort], Value); 14] = [
+        let rows: [(Reasoning, &str, &[Effort], Value); 16] = [
             (Reasoning::default(), "gemini-3.8-flash", &[], Value::Null),
             (effort(Effort::None), "gemini-3-flash", &[], json!({"thinkingLevel": "minimal"})),
             (effort(Effort::None), "gemini-3-pro", &[], json!({"thinkingLevel": "low"})),
@@ -207,6 +211,8 @@ mod tests {
             (effort(Effort::None), "gemini-2.5-flash", &[], json!({"thinkingBudget": 0})),
             (effort(Effort::None), "gemini-2.5-pro", &[], json!({"thinkingBudget": 128})),
             (effort(Effort::Max), "gemini-2.5-pro", &[], json!({"thinkingBudget": 32_768})),
+            (budget(100), "gemini-2.5-flash-lite", &[], json!({"thinkingBudget": 512})),
+            (effort(Effort::None), "gemini-2.5-flash-lite", &[], json!({"thinkingBudget": 0})),
             (budget(99_999), "gemini-2.5-flash", &[], json!({"thinkingBudget": 24_576})),
             (
                 Reasoning { enabled: Some(true), shown: Some(true), ..Reasoning::default() },
