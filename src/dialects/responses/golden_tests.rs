@@ -1,12 +1,13 @@
 //! The golden files of this format, each read and compared whole.
 //!
 //! `client-request-*`: `request`, and the inner request it means (`expect`) or `refused`. `client-stream-*`: `deltas`, and the events of the
-//! stream. With `IGRIS_GOLDEN_WRITE` set, what is there now is written into the files, to be read by a person before it is kept.
+//! stream. `request-*` and `response-*` are the same towards a provider, and `stream-*.txt` is what one sends. With `IGRIS_GOLDEN_WRITE` set, what is there now is written into the files, to be read by a person before it is kept.
 
-use super::{CLIENT, dump};
-use crate::chat::request::Refusal;
+use super::{CLIENT, PROVIDER, dump};
+use crate::chat::ability::Abilities;
+use crate::chat::request::{Effort, Refusal};
 use crate::chat::shown::Shown;
-use crate::dialects::Setting;
+use crate::dialects::{Aim, Setting};
 use crate::http::sse::{self, EventAssembler};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -43,7 +44,8 @@ pub(super) fn check(path: &PathBuf, case: &Value, name: &str, actual: Value) {
         return;
     }
     if std::env::var_os("IGRIS_GOLDEN_WRITE").is_some() {
-        let mut case = case.clone();
+        // Another member may have been written since the case was read.
+        let mut case: Value = serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON");
         case[name] = actual;
         let text = serde_json::to_string_pretty(&case).expect("JSON");
         std::fs::write(path, text + "\n").expect("a writable file");
@@ -115,5 +117,75 @@ fn client_streams() {
         writer.finish(None, None, &mut out);
         assert_eq!(out.len(), length, "{}", path.display());
         check(&path, &case, "expect", events(&out).into());
+    }
+}
+
+// ---- Towards a provider ---------------------------------------------------------------------------------------------------------
+
+/// `null` is "nobody says".
+fn abilities(value: &Value) -> Abilities {
+    let efforts = value["efforts"].as_array().into_iter().flatten();
+    Abilities {
+        reasoning: value["reasoning"].as_bool(),
+        sampling_params: value["sampling_params"].as_bool(),
+        parallel_tools: value["parallel_tools"].as_bool(),
+        output_max: value["output_max"].as_u64(),
+        efforts: efforts.filter_map(|word| Effort::parse(word.as_str()?)).collect(),
+        ..Abilities::default()
+    }
+}
+
+/// Here every case comes from a client of this same format: the readers of the others have their own.
+#[test]
+fn provider_requests() {
+    for (path, case) in cases("request-", 5) {
+        if case["client"] != "responses" {
+            continue;
+        }
+        let body = serde_json::to_vec(&case["request"]).expect("JSON");
+        let request = (CLIENT.read_request)(&body).expect("a readable request");
+        let abilities = abilities(&case["aim"]["abilities"]);
+        let model = case["aim"]["model"].as_str().expect("a model");
+        match (PROVIDER.write_request)(&request, &Aim { model, abilities: &abilities, provider: "openai" }) {
+            Ok(written) => {
+                check(&path, &case, "expect", serde_json::from_slice(&written.body).expect("JSON"));
+                check(&path, &case, "dropped", json!(written.dropped));
+            }
+            Err(refusal) => check(&path, &case, "refused", refused(&refusal)),
+        }
+    }
+}
+
+#[test]
+fn provider_responses() {
+    for (path, case) in cases("response-", 5) {
+        let body = serde_json::to_vec(&case["body"]).expect("JSON");
+        match (PROVIDER.read_response)(&body) {
+            Ok(response) => check(&path, &case, "expect", dump::response(&response)),
+            Err(fault) => check(&path, &case, "unreadable", json!(fault.0)),
+        }
+    }
+}
+
+/// The deltas of a stream that comes in pieces of `size` bytes.
+fn deltas(bytes: &[u8], size: usize) -> (Vec<Value>, bool) {
+    let mut reader = (PROVIDER.stream_reader)();
+    let mut deltas = Vec::new();
+    for piece in bytes.chunks(size) {
+        reader.push(piece, &mut |delta| deltas.push(dump::delta(&delta)));
+    }
+    (deltas, reader.is_complete())
+}
+
+#[test]
+fn provider_streams() {
+    for (path, case) in cases("stream-", 5) {
+        let bytes = std::fs::read(path.with_extension("txt")).expect("the stream beside it");
+        let (whole, complete) = deltas(&bytes, bytes.len());
+        for size in [1, 2, 3, 7, 64, 1_000] {
+            assert_eq!(deltas(&bytes, size), (whole.clone(), complete), "{} in {size}", path.display());
+        }
+        check(&path, &case, "deltas", whole.into());
+        check(&path, &case, "complete", json!(complete));
     }
 }

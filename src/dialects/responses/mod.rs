@@ -10,13 +10,19 @@ mod object;
 mod read_items;
 mod read_parts;
 mod read_request;
+mod read_response;
+mod read_stream;
 mod read_tools;
+mod read_usage;
 mod seal;
+mod write_input;
 mod write_items;
+mod write_request;
 mod write_response;
 mod write_stream;
 
-use crate::dialects::ClientSide;
+use crate::dialects::sse::EventReader;
+use crate::dialects::{ClientSide, ProviderSide};
 
 /// The format towards clients.
 pub static CLIENT: ClientSide = ClientSide {
@@ -26,9 +32,18 @@ pub static CLIENT: ClientSide = ClientSide {
     stream_writer: |setting| Box::new(write_stream::Writer::new(setting, None)),
 };
 
+/// The format towards providers.
+pub static PROVIDER: ProviderSide = ProviderSide {
+    write_request: write_request::write_request,
+    read_response: read_response::read_response,
+    stream_reader: || Box::new(EventReader::new(read_stream::Decoder::default())),
+};
+
 #[cfg(test)]
 mod dump;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod provider_tests;
 #[cfg(test)]
 mod write_tests;
