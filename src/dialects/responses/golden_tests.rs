@@ -1,7 +1,9 @@
 //! The golden files of this format, each read and compared whole.
 //!
-//! `client-request-*`: `request`, and the inner request it means (`expect`) or `refused`. `client-stream-*`: `deltas`, and the events of the
-//! stream. `request-*` and `response-*` are the same towards a provider, and `stream-*.txt` is what one sends. With `IGRIS_GOLDEN_WRITE` set, what is there now is written into the files, to be read by a person before it is kept.
+//! `client-request-*`: `request`, and the inner request it means (`expect`) or `refused`. `client-stream-*`: `deltas`,
+//! and the events of the stream. `request-*` and `response-*` are the same towards a provider, and `stream-*.txt` is
+//! what one sends. With `IGRIS_GOLDEN_WRITE` set, what is there now is written into the files, to be read by a person
+//! before it is kept.
 
 use super::{CLIENT, PROVIDER, dump};
 use crate::chat::ability::Abilities;
@@ -120,7 +122,7 @@ fn client_streams() {
     }
 }
 
-// ---- Towards a provider ---------------------------------------------------------------------------------------------------------
+// ---- Towards a provider ----
 
 /// `null` is "nobody says".
 fn abilities(value: &Value) -> Abilities {

@@ -1,8 +1,8 @@
 //! The OpenAI Responses format, for clients (Codex, the AI SDK's default, LangChain with reasoning) and for providers.
 //!
-//! A conversation is a list of items: messages, reasoning, calls, results. Nothing is stored here, so whatever points to something stored is
-//! refused. A maker's sealed thinking travels in reasoning items, OpenAI's own as it is and others marked as ours; a seal on a call itself
-//! travels in its `call_id`.
+//! A conversation is a list of items: messages, reasoning, calls, results. Nothing is stored here, so whatever points
+//! to something stored is refused. A maker's sealed thinking travels in reasoning items, OpenAI's own as it is and
+//! others marked as ours; a seal on a call itself travels in its `call_id`.
 
 mod fields;
 mod names;
@@ -15,6 +15,7 @@ mod read_stream;
 mod read_tools;
 mod read_usage;
 mod seal;
+pub mod tap;
 mod write_input;
 mod write_items;
 mod write_request;

@@ -1,8 +1,10 @@
-//! Names of tools that this dialect has and others do not: tools in a namespace, and custom tools that a provider knows as functions.
+//! Names of tools that this dialect has and others do not: tools in a namespace, and custom tools that a provider knows
+//! as functions.
 //!
-//! Inside, a tool of a namespace has one flat name, made from both so that history and tools agree without looking each other up. A call that
-//! comes back under it is told to the client with the namespace again, and a call of a custom tool with free text again, whatever form the
-//! provider gave it. Both are read from the client's own request, so nothing is kept.
+//! Inside, a tool of a namespace has one flat name, made from both so that history and tools agree without looking each
+//! other up. A call that comes back under it is told to the client with the namespace again, and a call of a custom
+//! tool with free text again, whatever form the provider gave it. Both are read from the client's own request, so
+//! nothing is kept.
 
 use super::fields::{Fields, Path};
 use crate::chat::carry;
@@ -97,8 +99,8 @@ fn tools_of(request: &[u8]) -> Option<Vec<Value>> {
     serde_json::from_slice(found[0]?.value.of(request)).ok()
 }
 
-/// The free text in the input that a provider gave a custom tool as if it were a function with the one string `input`; what is no such object
-/// is the text itself.
+/// The free text in the input that a provider gave a custom tool as if it were a function with the one string `input`;
+/// what is no such object is the text itself.
 pub(super) fn unwrapped(input: &str) -> String {
     static NAMES: Names = Names::new(&["input"]);
     let mut found = [None];
@@ -127,7 +129,7 @@ mod tests {
         let search = flat(Some("mcp_mail"), "search".into());
         assert_eq!(search, "mcp_mail__search");
         assert_eq!(names.find(&search, false), Named { namespace: Some("mcp_mail"), name: "search", custom: false });
-        assert_eq!(names.find("mcp_mail__raw", false).custom, true);
+        assert!(names.find("mcp_mail__raw", false).custom);
         let long = flat(Some(&"n".repeat(60)), "search".into());
         assert!(long.len() <= 64 && long != flat(Some(&"n".repeat(60)), "other".into()));
     }

@@ -1,7 +1,8 @@
-//! The `response` object: what stands around the output items, the same in whole answers and in the events that carry it.
+//! The `response` object: what stands around the output items, the same in whole answers and in the events that carry
+//! it.
 //!
-//! Typed clients read members that only repeat the request (`tools`, `tool_choice`, `text`, …); those are copied from the client's own
-//! body, byte for byte, and stand at OpenAI's defaults where the client said nothing.
+//! Typed clients read members that only repeat the request (`tools`, `tool_choice`, `text`, …); those are copied from
+//! the client's own body, byte for byte, and stand at OpenAI's defaults where the client said nothing.
 
 use crate::chat::response::Finish;
 use crate::dialects::Setting;
@@ -97,7 +98,8 @@ impl Frame {
         Self { head, echo, metadata }
     }
 
-    /// Writes the object. `items` writes what stands between the brackets of `output`; `ours` is the inside of the gateway's own metadata.
+    /// Writes the object. `items` writes what stands between the brackets of `output`; `ours` is the inside of the
+    /// gateway's own metadata.
     pub(super) fn write(
         &self,
         state: State<'_>,

@@ -1,4 +1,5 @@
-//! What the provider's side promises beside the golden files: requests that only other formats' clients can make, and any bytes at all.
+//! What the provider's side promises beside the golden files: requests that only other formats' clients can make, and
+//! any bytes at all.
 
 use super::PROVIDER;
 use crate::chat::ability::Abilities;
@@ -150,7 +151,8 @@ proptest! {
         }
     }
 
-    /// Whatever members an event has and lacks, deltas keep their order: calls open before their input, nothing after the end.
+    /// Whatever members an event has and lacks, deltas keep their order: calls open before their input, nothing after
+    /// the end.
     #[test]
     fn deltas_keep_their_order(kinds in proptest::collection::vec((0..KINDS.len(), 0..4u64), 0..40)) {
         let mut reader = (PROVIDER.stream_reader)();

@@ -1,7 +1,8 @@
 //! What a client puts into `input`: a text, or items of a conversation.
 //!
-//! Neighbouring items of the model (reasoning, text, calls) become one turn, and so do neighbouring results of tools. Items of tools that
-//! OpenAI runs mean nothing elsewhere and are noted; items that only point to something stored are refused.
+//! Neighbouring items of the model (reasoning, text, calls) become one turn, and so do neighbouring results of tools.
+//! Items of tools that OpenAI runs mean nothing elsewhere and are noted; items that only point to something stored are
+//! refused.
 
 use super::fields::{Dropped, Fields, Path};
 use super::names::flat;
@@ -45,8 +46,8 @@ fn item(mut fields: Fields<'_>, request: &mut Request, dropped: &mut Dropped) ->
         "function_call_output" | "custom_tool_call_output" => result(&mut fields, request, dropped)?,
         "item_reference" => {
             return Err(fields.path.refuse(
-                "An `item_reference` points to an item that is stored elsewhere, and the gateway keeps none: send the item \
-                 itself (SDKs do with `store` false).",
+                "An `item_reference` points to an item that is stored elsewhere, and the gateway keeps none: send the \
+                 item itself (SDKs do with `store` false).",
             ));
         }
         "compaction" | "compaction_trigger" | "context_compaction" => {

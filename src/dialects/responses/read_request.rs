@@ -1,7 +1,7 @@
 //! A client's request: the body's own members. What stands in `input` is read by `read_items`, tools by `read_tools`.
 //!
-//! What needs a store of conversations is refused, naming the member: the gateway keeps none, and an answer without the history would be a
-//! wrong one.
+//! What needs a store of conversations is refused, naming the member: the gateway keeps none, and an answer without the
+//! history would be a wrong one.
 
 use super::fields::{Dropped, Fields, Path};
 use super::{read_items, read_tools};
@@ -62,8 +62,8 @@ fn refuse_what_needs_a_store(fields: &mut Fields<'_>) -> Result<(), Refusal> {
     for name in ["previous_response_id", "conversation"] {
         if fields.has(name) {
             return Err(fields.at(name).refuse(format!(
-                "`{name}` points to a conversation that is stored elsewhere, and the gateway keeps none: send the whole \
-                 history in `input`, with `store` false."
+                "`{name}` points to a conversation that is stored elsewhere, and the gateway keeps none: send the \
+                 whole history in `input`, with `store` false."
             )));
         }
     }

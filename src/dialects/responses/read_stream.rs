@@ -1,8 +1,8 @@
 //! A provider's stream: named events become deltas.
 //!
-//! An event is scanned once for the few members that matter; a plain delta is lent from the event, or from a buffer that is used again, so
-//! it allocates nothing. Which event it is says its `type`, for proxies lose names. What is not known is skipped; what is no JSON ends the
-//! answer as an error.
+//! An event is scanned once for the few members that matter; a plain delta is lent from the event, or from a buffer
+//! that is used again, so it allocates nothing. Which event it is says its `type`, for proxies lose names. What is not
+//! known is skipped; what is no JSON ends the answer as an error.
 
 use super::read_response::{finish, image_type, nested_annotation, seal};
 use super::read_usage::{self, object};

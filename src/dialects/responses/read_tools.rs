@@ -1,7 +1,7 @@
 //! A client's tools, and its choice among them.
 //!
-//! Functions and custom tools are the client's to run and go to any provider; so do those in a namespace, under a flat name. Tools that
-//! OpenAI runs are kept whole for OpenAI.
+//! Functions and custom tools are the client's to run and go to any provider; so do those in a namespace, under a flat
+//! name. Tools that OpenAI runs are kept whole for OpenAI.
 
 use super::fields::{Dropped, Fields, Path};
 use super::names::flat;
@@ -123,7 +123,7 @@ pub(super) fn choice(value: Value, dropped: &mut Dropped) -> Result<ToolChoice, 
         "function" | "custom" => named(&mut fields).map(ToolChoice::Named),
         "allowed_tools" => allowed(&mut fields, dropped),
         _ => Err(path.refuse(format!(
-            "The tool `{kind}` runs at OpenAI alone and cannot be forced here; choose a function of your own, or `auto`."
+            "The tool `{kind}` runs at OpenAI alone and cannot be forced here: name a function of your own, or `auto`."
         ))),
     }
 }

@@ -1,7 +1,8 @@
 //! Seals as `encrypted_content` of reasoning items.
 //!
-//! A client of this dialect gives reasoning items back as it got them, so any maker's seal can travel there. OpenAI's own stand as they are;
-//! others are marked as ours: `igc1.<maker letter>.<kind>.<base64url of the data>`, kind `s` for a seal and `r` for a whole redacted thought.
+//! A client of this dialect gives reasoning items back as it got them, so any maker's seal can travel there. OpenAI's
+//! own stand as they are; others are marked as ours: `igc1.<maker letter>.<kind>.<base64url of the data>`, kind `s` for
+//! a seal and `r` for a whole redacted thought.
 
 use crate::chat::request::{Maker, Seal};
 use base64::Engine as _;
@@ -21,8 +22,8 @@ pub(super) fn shown(seal: &Seal) -> Cow<'_, str> {
     Cow::Owned(format!("{MARK}{letter}.{kind}.{}", URL_SAFE_NO_PAD.encode(&seal.data)))
 }
 
-/// The seal in what a client gave back. What is not marked as ours is OpenAI's, and so is what is marked but cannot be read: its maker
-/// refuses it, not we.
+/// The seal in what a client gave back. What is not marked as ours is OpenAI's, and so is what is marked but cannot be
+/// read: its maker refuses it, not we.
 pub(super) fn read(text: String) -> Seal {
     marked(&text).unwrap_or(Seal { maker: Maker::OpenAi, data: text, redacted: false })
 }

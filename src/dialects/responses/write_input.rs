@@ -1,7 +1,8 @@
 //! The conversation as `input` items for a provider.
 //!
-//! A turn of the model becomes several items in their order: reasoning that OpenAI sealed, messages, calls. Thinking without OpenAI's seal
-//! cannot go back there and is left out. Ids of calls conform to OpenAI's 64 characters, the same for a call and its result.
+//! A turn of the model becomes several items in their order: reasoning that OpenAI sealed, messages, calls. Thinking
+//! without OpenAI's seal cannot go back there and is left out. Ids of calls conform to OpenAI's 64 characters, the same
+//! for a call and its result.
 
 use crate::chat::carry;
 use crate::chat::request::{

@@ -1,6 +1,7 @@
 //! Output items while they are written: what each one has so far, and the JSON of its stages.
 //!
-//! Texts are kept escaped, as they stand between quotes: a delta is escaped once, into its event, and copied from there.
+//! Texts are kept escaped, as they stand between quotes: a delta is escaped once, into its event, and copied from
+//! there.
 
 use super::seal;
 use crate::chat::request::Seal;
@@ -211,7 +212,8 @@ pub(super) struct Call {
     pub(super) custom: bool,
     /// Escaped.
     pub(super) input: Vec<u8>,
-    /// What a provider gives as a function's JSON although the tool is a custom one: kept back, to be unwrapped at the end.
+    /// What a provider gives as a function's JSON although the tool is a custom one: kept back, to be unwrapped at the
+    /// end.
     pub(super) wrapped: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! A request for a provider of this format: OpenAI's models that speak nothing else, and histories that OpenAI sealed.
 //!
-//! Nothing is ever stored there: `store` is false, and sealed reasoning is asked for and given back instead. What the format has no word for
-//! is left out and noted where the answer stays right without it, and refused otherwise.
+//! Nothing is ever stored there: `store` is false, and sealed reasoning is asked for and given back instead. What the
+//! format has no word for is left out and noted where the answer stays right without it, and refused otherwise.
 
 use super::write_input;
 use crate::chat::ability::Abilities;
@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 /// Writes the body of `POST /v1/responses`.
 ///
-/// # Errors
-/// When several answers or sound are wanted, a forced tool is not there, or the conversation holds what only another maker can read.
+/// # Errors When several answers or sound are wanted, a forced tool is not there, or the conversation holds what only
+/// another maker can read.
 pub fn write_request(request: &Request, aim: &Aim<'_>) -> Result<Written, Refusal> {
     refuse_what_has_no_word(request)?;
     let mut dropped = Vec::new();
@@ -215,7 +215,7 @@ fn effort(wanted: &Reasoning) -> Option<Effort> {
     }
 }
 
-// ---- Tools ----------------------------------------------------------------------------------------------------------------------
+// ---- Tools ----
 
 fn write_tools(
     request: &Request,

@@ -1,7 +1,7 @@
 //! A whole answer for a client, and the body of an error.
 //!
-//! The whole answer is the object that its stream would have ended with: its pieces go through the writer of streams, whose events nobody
-//! reads here. So both can never differ.
+//! The whole answer is the object that its stream would have ended with: its pieces go through the writer of streams,
+//! whose events nobody reads here. So both can never differ.
 
 use super::write_stream::Writer;
 use crate::chat::delta::Delta;

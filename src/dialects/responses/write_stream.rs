@@ -1,7 +1,8 @@
 //! A stream for a client: deltas become the named events of this dialect, each with its number.
 //!
-//! Items are announced, filled and completed; the last event carries the whole object. Clients resend the request if a stream ends without
-//! one of `response.completed`, `response.incomplete` and `response.failed`, so exactly one of them is the last event. There is no `[DONE]`.
+//! Items are announced, filled and completed; the last event carries the whole object. Clients resend the request if a
+//! stream ends without one of `response.completed`, `response.incomplete` and `response.failed`, so exactly one of them
+//! is the last event. There is no `[DONE]`.
 
 use super::names::{ClientNames, unwrapped};
 use super::object::{Frame, State};
