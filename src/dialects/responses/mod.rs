@@ -45,6 +45,8 @@ mod dump;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
+mod order_tests;
+#[cfg(test)]
 mod provider_tests;
 #[cfg(test)]
 mod write_tests;

@@ -48,7 +48,7 @@ fn what_has_no_word_is_noted_or_refused() {
         Body::Video(media(Source::Url { url: "https://example.com/a.mp4".into(), media_type: None })),
         Body::Image(media(foreign.clone())),
         Body::Document(media(foreign)),
-        Body::Audio(media(Source::Base64 { media_type: "audio/ogg".into(), data: "T2dn".into() })),
+        Body::Audio(media(Source::Base64 { media_type: "audio/wav".into(), data: "UklG".into() })),
     ] {
         assert_eq!(refused(&asks(vec![Block::of(body)])), "messages");
     }

@@ -207,12 +207,14 @@ impl<'r> Items<'_, 'r> {
     }
 }
 
-/// Writes a picture, document or sound as a part.
+/// Writes a picture or document as a part.
 fn write_media(body: &Body, out: &mut Vec<u8>) -> Result<(), Refusal> {
     match body {
         Body::Image(media) => image(media, out),
         Body::Document(media) => document(media, out),
-        Body::Audio(media) => audio(media, out),
+        Body::Audio(_) => {
+            Err(refusal("This model takes no sound: send what was said, or choose a model that listens."))
+        }
         _ => Err(refusal("This model takes no moving pictures: send stills, or choose another model.")),
     }
 }
@@ -265,21 +267,6 @@ fn document(media: &Media, out: &mut Vec<u8>) -> Result<(), Refusal> {
         member(",\"file_data\":", &data, out);
     }
     out.push(b'}');
-    Ok(())
-}
-
-fn audio(media: &Media, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let Source::Base64 { media_type, data } = &media.source else {
-        return Err(refusal("Sound must come with the request: send it in base64, as wav or mp3."));
-    };
-    let format = match media_type.as_str() {
-        "audio/wav" | "audio/x-wav" | "audio/wave" => "wav",
-        "audio/mp3" | "audio/mpeg" => "mp3",
-        _ => return Err(refusal("This model takes sound as wav or mp3 alone: convert it first.")),
-    };
-    member("{\"type\":\"input_audio\",\"input_audio\":{\"data\":", data, out);
-    member(",\"format\":", format, out);
-    out.extend_from_slice(b"}}");
     Ok(())
 }
 
