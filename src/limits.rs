@@ -44,6 +44,8 @@ pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 pub const PIPELINE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one server-sent event that the usage tap will look at (rule H18).
 pub const SSE_EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one frame of an AWS event stream. A frame must be held whole before its checksum can be known; real ones have a few hundred.
+pub const EVENT_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Nesting of JSON accepted in a request (rule H20).
 pub const JSON_DEPTH_MAX: usize = 64;
 /// A unary answer up to this size is collected, so that it leaves in one write with its exact length and can still be had from another

@@ -5,10 +5,13 @@
 //! off the wire makes it panic. Where both sides speak the same format none of this is used: bytes pass.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod gemini;
 pub mod openai;
 pub mod responses;
 pub mod sse;
+#[cfg(test)]
+mod provider_goldens;
 
 use crate::chat::ability::Abilities;
 use crate::chat::delta::Delta;
