@@ -38,7 +38,7 @@ pub(super) fn thinking(writing: &mut Writing<'_>) -> Thinking {
     let reasoning = &writing.request.reasoning;
     if writing.aim.abilities.reasoning == Some(false) && writing.family.claude().is_some() {
         if reasoning.is_stated() && !is_off(reasoning) {
-            writing.drop("reasoning");
+            writing.drop("reasoning_effort");
         }
         return Thinking::default();
     }
@@ -55,7 +55,7 @@ pub(super) fn thinking(writing: &mut Writing<'_>) -> Thinking {
             Thinking::of("reasoning", json!({"effort": effort.as_str()}))
         }
         Family::Nova { reasons: false } | Family::Other | Family::Opaque => {
-            writing.drop("reasoning");
+            writing.drop("reasoning_effort");
             Thinking::default()
         }
     }
@@ -84,7 +84,7 @@ fn claude_thinking(writing: &mut Writing<'_>, claude: Claude) -> Thinking {
     let always = writing.aim.abilities.thinking_always_on == Some(true);
     let off = is_off(reasoning);
     if off && always {
-        writing.drop("reasoning");
+        writing.drop("reasoning_effort");
     }
     if always || (claude.thinks_adaptively() && reasoning.is_stated() && !off) {
         return adaptive(writing, off, always, claude);
@@ -105,7 +105,7 @@ fn claude_thinking(writing: &mut Writing<'_>, claude: Claude) -> Thinking {
 fn adaptive(writing: &mut Writing<'_>, off: bool, always: bool, claude: Claude) -> Thinking {
     let reasoning = &writing.request.reasoning;
     if is_forced(writing.request.tool_choice.as_ref()) && !always && !claude.refuses_forced_tools() {
-        writing.drop("reasoning");
+        writing.drop("reasoning_effort");
         return Thinking::default();
     }
     let display = if reasoning.shown == Some(false) { "omitted" } else { "summarized" };
@@ -129,7 +129,7 @@ fn budgeted(writing: &mut Writing<'_>) -> Thinking {
     let below = output_max(writing).map_or(u64::MAX, |most| most.saturating_sub(1));
     let budget = reasoning.budget.unwrap_or(by_effort).max(BUDGET_MIN).min(below);
     if budget < BUDGET_MIN || is_forced(writing.request.tool_choice.as_ref()) {
-        writing.drop("reasoning");
+        writing.drop("reasoning_effort");
         return Thinking::default();
     }
     Thinking::of("thinking", json!({"type": "enabled", "budget_tokens": budget}))
@@ -169,7 +169,7 @@ pub(super) fn inference<'a>(
         unset(writing, "top_k", &mut top_k);
     }
     if hardest {
-        unset(writing, "output_max", &mut config.max_tokens);
+        unset(writing, "max_tokens", &mut config.max_tokens);
     }
     // Claude 4 and later refuse the two together.
     if config.temperature.is_some() && writing.family.claude().is_some_and(|claude| claude.is_at_least(4, 0)) {
@@ -206,20 +206,20 @@ pub(super) fn output<'a>(writing: &mut Writing<'a>) -> OutputConfig<'a> {
         Format::Text => OutputConfig::default(),
         Format::JsonObject => {
             writing.told.push("Answer with one JSON object and nothing else, without code fences.".to_owned());
-            writing.drop("format");
+            writing.drop("response_format");
             OutputConfig::default()
         }
         Format::JsonSchema { schema, .. } if !enforces_schemas(writing) => {
             let told =
                 "Answer with one JSON value that conforms to this JSON schema, and nothing else, without code fences:";
             writing.told.push(format!("{told} {schema}"));
-            writing.drop("format");
+            writing.drop("response_format");
             OutputConfig::default()
         }
         Format::JsonSchema { name, description, schema, .. } => {
             let (closed, lost) = narrowed(schema);
             if lost {
-                writing.drop("format.schema");
+                writing.drop("response_format.json_schema");
             }
             let json_schema = JsonSchema {
                 schema: closed.to_string(),

@@ -115,11 +115,15 @@ fn a_text_event_costs_little() {
     );
     let mut reader = ConverseReader::new();
     let mut letters = 0;
-    let start = std::time::Instant::now();
-    for _ in 0..200_000 {
-        reader.push(&bytes, &mut |delta| letters += delta.content_bytes());
-    }
-    println!("{:?} an event, {letters} bytes", start.elapsed() / 200_000);
+    let best = (0..100).map(|_| {
+        let start = std::time::Instant::now();
+        for _ in 0..2_000 {
+            reader.push(&bytes, &mut |delta| letters += delta.content_bytes());
+        }
+        start.elapsed() / 2_000
+    });
+    let best = best.min();
+    println!("{best:?} an event, {letters} bytes");
 }
 
 proptest! {

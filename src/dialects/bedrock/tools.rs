@@ -90,7 +90,7 @@ fn push_tool<'a>(writing: &mut Writing<'a>, tool: &'a Tool, tools: &mut Vec<Writ
             (Cow::Owned(free_text()), None)
         }
         ToolKind::Hosted { .. } => {
-            writing.drop(&tool.name);
+            writing.drop(&format!("tools.{}", tool.name));
             return Ok(());
         }
     };
@@ -135,7 +135,7 @@ fn function_schema<'a>(
     }
     let (closed, lost) = narrowed(&schema);
     if lost || !enforces_schemas(writing) {
-        writing.drop("strict");
+        writing.drop("tools.strict");
         return (schema, None);
     }
     (Cow::Owned(closed), Some(true))
@@ -203,6 +203,6 @@ fn one_at_a_time(writing: &mut Writing<'_>, is_forced: bool, fields: &mut Map<St
     if !is_forced && writing.family.claude().is_some_and(|claude| claude.is_at_least(4, 5)) {
         fields.insert("tool_choice".to_owned(), json!({"type": "auto", "disable_parallel_tool_use": true}));
     } else {
-        writing.drop("parallel_tools");
+        writing.drop("parallel_tool_calls");
     }
 }

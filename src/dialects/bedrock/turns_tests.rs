@@ -186,7 +186,7 @@ fn tools_for_free_text_are_functions_with_one_text() {
     let body: Value = serde_json::from_slice(&written.body).expect("JSON");
     assert_eq!(body["messages"][1]["content"][0]["toolUse"]["input"], json!({"input": "ls \"a\""}));
     assert_eq!(body["toolConfig"]["tools"].as_array().map(Vec::len), Some(1));
-    assert_eq!(written.dropped, ["web_search"]);
+    assert_eq!(written.dropped, ["tools.web_search"]);
     let named = Request { tool_choice: Some(ToolChoice::Named("web_search".into())), ..request };
     assert_eq!(write(&named, CLAUDE).expect_err("refused").param, "tool_choice");
 }

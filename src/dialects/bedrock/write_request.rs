@@ -21,7 +21,7 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Notes a member that is left out, by its inner name.
+    /// Notes a member that is left out, by the name that OpenAI has for it.
     pub fn drop(&mut self, name: &str) {
         if !self.dropped.iter().any(|known| known == name) {
             self.dropped.push(name.to_owned());
