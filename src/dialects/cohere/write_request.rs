@@ -391,3 +391,7 @@ fn picture<'a>(writing: &Writing<'_>, media: &'a Media) -> Result<Part<'a>, Refu
 fn unable(what: &str) -> Refusal {
     Refusal::new("messages", format!("This model of Cohere's does not take {what}; leave them out or choose another."))
 }
+
+#[cfg(test)]
+#[path = "write_request_tests.rs"]
+mod tests;
