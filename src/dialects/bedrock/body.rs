@@ -95,7 +95,7 @@ pub(super) struct S3Location<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolUse<'a> {
     pub tool_use_id: Cow<'a, str>,
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     pub input: Input<'a>,
 }
 
@@ -187,7 +187,7 @@ pub(super) enum Tool<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolSpec<'a> {
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<&'a str>,
     pub input_schema: InputSchema<'a>,

@@ -36,6 +36,7 @@ pub(super) struct Claude {
 enum Line {
     Opus,
     Fable,
+    Sonnet,
     Other,
 }
 
@@ -93,6 +94,8 @@ impl Claude {
             Line::Opus
         } else if rest.contains("fable") {
             Line::Fable
+        } else if rest.contains("sonnet") {
+            Line::Sonnet
         } else {
             Line::Other
         };
@@ -114,6 +117,26 @@ impl Claude {
         self.version.is_none_or(|version| version >= (major, minor))
     }
 
+    /// Whether it can think before it answers.
+    pub fn can_think(self) -> bool {
+        self.is_at_least(3, 7)
+    }
+
+    /// Whether it cannot be told not to think.
+    pub fn always_thinks(self) -> bool {
+        let known = |major, minor| self.version.is_some() && self.is_at_least(major, minor);
+        match self.line {
+            Line::Opus | Line::Sonnet => known(5, 5),
+            Line::Fable => known(5, 0),
+            Line::Other => false,
+        }
+    }
+
+    /// Whether it takes temperature, top_p and top_k.
+    pub fn samples(self) -> bool {
+        !self.is_at_least(4, 7)
+    }
+
     /// Thinks as much as it finds fit, by an effort; older ones by a budget of tokens.
     pub fn thinks_adaptively(self) -> bool {
         self.is_at_least(4, 6)
@@ -125,7 +148,7 @@ impl Claude {
         match self.line {
             Line::Opus => known(5, 5),
             Line::Fable => known(5, 1),
-            Line::Other => false,
+            Line::Sonnet | Line::Other => false,
         }
     }
 }
@@ -179,6 +202,11 @@ mod tests {
         assert!(!claude("anthropic.claude-opus-5").refuses_forced_tools());
         assert!(!claude("anthropic.claude-sonnet-5-5").refuses_forced_tools());
         assert!(claude("anthropic.claude-opus-4-6-v1").thinks_adaptively());
-        assert!(!claude("anthropic.claude-haiku-4-5-20251001-v1:0").thinks_adaptively());
+        let haiku = claude("anthropic.claude-haiku-4-5-20251001-v1:0");
+        assert!(!haiku.thinks_adaptively() && haiku.can_think() && haiku.samples() && !haiku.always_thinks());
+        assert!(!claude("anthropic.claude-3-5-sonnet-20240620-v1:0").can_think());
+        assert!(
+            claude("anthropic.claude-sonnet-5-5").always_thinks() && !claude("anthropic.claude-opus-4-8").samples()
+        );
     }
 }

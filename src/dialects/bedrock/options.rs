@@ -8,7 +8,7 @@ use super::family::{Claude, Family};
 use super::schema::narrowed;
 use super::tools::{enforces_schemas, is_forced};
 use super::write_request::Writing;
-use crate::chat::request::{Effort, Format, Reasoning};
+use crate::chat::request::{Block, Body, Effort, Format, Maker, Reasoning, Thinking as Thought, Turn};
 use serde_json::{Map, Value, json};
 
 /// The least budget that Claude takes, in tokens.
@@ -36,7 +36,8 @@ impl Thinking {
 /// What the client wants of reasoning, as the model's maker names it.
 pub(super) fn thinking(writing: &mut Writing<'_>) -> Thinking {
     let reasoning = &writing.request.reasoning;
-    if writing.aim.abilities.reasoning == Some(false) && writing.family.claude().is_some() {
+    let can = |claude: Claude| writing.aim.abilities.reasoning.unwrap_or_else(|| claude.can_think());
+    if writing.family.claude().is_some_and(|claude| !can(claude)) {
         if reasoning.is_stated() && !is_off(reasoning) {
             writing.drop("reasoning_effort");
         }
@@ -81,7 +82,7 @@ fn three_efforts(reasoning: &Reasoning) -> &'static str {
 
 fn claude_thinking(writing: &mut Writing<'_>, claude: Claude) -> Thinking {
     let reasoning = &writing.request.reasoning;
-    let always = writing.aim.abilities.thinking_always_on == Some(true);
+    let always = writing.aim.abilities.thinking_always_on.unwrap_or_else(|| claude.always_thinks());
     let off = is_off(reasoning);
     if off && always {
         writing.drop("reasoning_effort");
@@ -104,7 +105,8 @@ fn claude_thinking(writing: &mut Writing<'_>, claude: Claude) -> Thinking {
 /// would look dead.
 fn adaptive(writing: &mut Writing<'_>, off: bool, always: bool, claude: Claude) -> Thinking {
     let reasoning = &writing.request.reasoning;
-    if is_forced(writing.request.tool_choice.as_ref()) && !always && !claude.refuses_forced_tools() {
+    let forced = is_forced(writing.request.tool_choice.as_ref()) && !claude.refuses_forced_tools();
+    if !always && (forced || continues(writing)) {
         writing.drop("reasoning_effort");
         return Thinking::default();
     }
@@ -116,7 +118,22 @@ fn adaptive(writing: &mut Writing<'_>, off: bool, always: bool, claude: Claude) 
     thinking
 }
 
-/// Thinking with a budget, as Claude had it before 4.6. It must stay below the tokens of the answer, and forbids a forced call.
+/// Whether the last turn is the model's own, to go on from: refused beside thinking.
+fn continues(writing: &Writing<'_>) -> bool {
+    matches!(writing.request.turns.last(), Some(Turn::Assistant(_)))
+}
+
+/// Whether a tool's result waits for an answer and the turn that called it has no sealed thought: refused beside a budget.
+fn is_unsealed_loop(turns: &[Turn]) -> bool {
+    let Some(at) = turns.iter().rposition(|turn| matches!(turn, Turn::Assistant(_))) else { return false };
+    let Some(Turn::Assistant(blocks)) = turns.get(at) else { return false };
+    let is_call = |block: &Block| matches!(block.body, Body::ToolCall(_));
+    let is_sealed = |block: &Block| matches!(&block.body, Body::Thinking(Thought { seal: Some(seal), .. }) if seal.maker == Maker::Anthropic);
+    blocks.iter().any(is_call) && !blocks.iter().any(is_sealed)
+}
+
+/// Thinking with a budget, as Claude had it before 4.6. It is a part of the tokens of the answer: where it would be the whole of them, half
+/// is left. It forbids a forced call.
 fn budgeted(writing: &mut Writing<'_>) -> Thinking {
     let reasoning = &writing.request.reasoning;
     let by_effort = match reasoning.effort {
@@ -126,9 +143,13 @@ fn budgeted(writing: &mut Writing<'_>) -> Thinking {
         Some(Effort::XHigh) => 8192,
         Some(Effort::Max) => 16_384,
     };
-    let below = output_max(writing).map_or(u64::MAX, |most| most.saturating_sub(1));
-    let budget = reasoning.budget.unwrap_or(by_effort).max(BUDGET_MIN).min(below);
-    if budget < BUDGET_MIN || is_forced(writing.request.tool_choice.as_ref()) {
+    let most = output_max(writing).unwrap_or(u64::MAX);
+    let wanted = reasoning.budget.unwrap_or(by_effort).max(BUDGET_MIN);
+    let budget = if wanted < most { wanted } else { most / 2 };
+    let is_refused = is_forced(writing.request.tool_choice.as_ref())
+        || continues(writing)
+        || is_unsealed_loop(&writing.request.turns);
+    if budget < BUDGET_MIN || is_refused {
         writing.drop("reasoning_effort");
         return Thinking::default();
     }
@@ -163,7 +184,8 @@ pub(super) fn inference<'a>(
     let mut top_k = request.sampling.top_k;
     let claude = writing.family.claude().is_some();
     let hardest = matches!(writing.family, Family::Nova { .. }) && fields_say_high(fields);
-    if writing.aim.abilities.sampling_params == Some(false) || (claude && thinks) || hardest {
+    let samples = || writing.family.claude().is_none_or(|claude| claude.samples());
+    if !writing.aim.abilities.sampling_params.unwrap_or_else(samples) || (claude && thinks) || hardest {
         unset(writing, "temperature", &mut config.temperature);
         unset(writing, "top_p", &mut config.top_p);
         unset(writing, "top_k", &mut top_k);

@@ -3,6 +3,7 @@
 //! The input of a tool call stays as the model wrote it. What the service did by itself (its own tools and their results) is not the
 //! client's business and is left out.
 
+use super::tools::FREE_TEXT;
 use crate::chat::request::{Maker, Seal, Thinking, ToolCall};
 use crate::chat::response::{Choice, Finish, Piece, Response, Unreadable};
 use crate::domain::token::Usage;
@@ -183,8 +184,20 @@ fn tool_call(call: ToolUse<'_>) -> Result<ToolCall, Unreadable> {
     let (Some(id), Some(name)) = (call.tool_use_id, call.name) else {
         return Err(Unreadable("a tool call has no id or no name"));
     };
-    let input = call.input.map_or("{}", RawValue::get).to_owned();
-    Ok(ToolCall { id, name, input, custom: false, seal: None })
+    let input = call.input.map_or("{}", RawValue::get);
+    Ok(match name.strip_suffix(FREE_TEXT) {
+        Some(own) => ToolCall { id, name: own.to_owned(), input: free_text(input), custom: true, seal: None },
+        None => ToolCall { id, input: input.to_owned(), name, custom: false, seal: None },
+    })
+}
+
+/// The text in the input of a function that stands for a tool that takes free text; the input itself if the model wrote it otherwise.
+pub(super) fn free_text(input: &str) -> String {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        input: String,
+    }
+    serde_json::from_str(input).map_or_else(|_| input.to_owned(), |Wrapped { input }| input)
 }
 
 fn thinking(reasoning: ReasoningContent) -> Option<Thinking> {
@@ -273,6 +286,18 @@ mod tests {
         let read = read(body).expect("an answer");
         assert_eq!(read.choices[0].pieces, [Piece::Text("x".into())]);
         assert_eq!(read.usage, None);
+    }
+
+    #[test]
+    fn free_text_comes_out_of_its_function() {
+        let of = |input: Value| {
+            let call = json!({"toolUse": {"toolUseId": "t", "name": "sh__igris_text", "input": input}});
+            let read = read(json!({"output": {"message": {"content": [call]}}})).expect("an answer");
+            let Some(Piece::ToolCall(call)) = read.choices[0].pieces.first().cloned() else { panic!("no call") };
+            (call.name, call.input, call.custom)
+        };
+        assert_eq!(of(json!({"input": "ls \"a\""})), ("sh".into(), "ls \"a\"".into(), true));
+        assert_eq!(of(json!({"command": 1})), ("sh".into(), r#"{"command":1}"#.into(), true));
     }
 
     #[test]

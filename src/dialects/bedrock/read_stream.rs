@@ -5,7 +5,8 @@
 //! is no JSON end the stream with an error.
 
 use super::frames::{Frame, FrameFault, Frames};
-use super::read_response::{TokenUsage, annotation, finish, is_malformed, seal, stop_text};
+use super::read_response::{TokenUsage, annotation, finish, free_text, is_malformed, seal, stop_text};
+use super::tools::FREE_TEXT;
 use crate::chat::delta::Delta;
 use crate::dialects::{Sink, StreamReader};
 use crate::json::splice::escape_into;
@@ -84,6 +85,11 @@ struct OpenBlock {
 
 enum Kind {
     Tool(u32),
+    /// A call of a tool that takes free text; its input as the model writes it.
+    FreeText {
+        index: u32,
+        input: String,
+    },
     Thought {
         signature: String,
         redacted: String,
@@ -248,6 +254,8 @@ impl Decoder {
 
     fn event(&mut self, name: &str, data: &[u8], sink: Sink<'_>) -> Result<(), serde_json::Error> {
         match name {
+            // After the end only the usage is awaited.
+            name if self.state == State::Stopped && name != "metadata" => {}
             "contentBlockDelta" => self.delta(serde_json::from_slice(data)?, sink),
             "contentBlockStart" => self.start(serde_json::from_slice(data)?, sink),
             "contentBlockStop" => {
@@ -295,8 +303,10 @@ impl Decoder {
         let index = self.tools;
         self.tools = self.tools.saturating_add(1);
         self.has_content = true;
-        sink(Delta::ToolStart { choice: 0, index, id, name, custom: false, seal: None });
-        Kind::Tool(index)
+        let own = name.strip_suffix(FREE_TEXT);
+        let (custom, shown) = (own.is_some(), Cow::Borrowed(own.unwrap_or(&name)));
+        sink(Delta::ToolStart { choice: 0, index, id, name: shown, custom, seal: None });
+        if custom { Kind::FreeText { index, input: String::new() } } else { Kind::Tool(index) }
     }
 
     fn keep(&mut self, index: u64, kind: Kind) -> Option<&mut Kind> {
@@ -320,10 +330,14 @@ impl Decoder {
             self.chars += text.chars().count();
             sink(Delta::Text { choice: 0, text });
         }
-        if let Some(ToolUseDelta { input: Some(Text(json)) }) = delta.tool_use
-            && let Some(Kind::Tool(index)) = self.kind(index)
-        {
-            sink(Delta::ToolInput { choice: 0, index: *index, json });
+        if let Some(ToolUseDelta { input: Some(Text(json)) }) = delta.tool_use {
+            match self.kind(index) {
+                Some(Kind::Tool(index)) => sink(Delta::ToolInput { choice: 0, index: *index, json }),
+                Some(Kind::FreeText { input, .. }) if input.len() + json.len() <= EVENT_FRAME_BYTES_MAX => {
+                    input.push_str(&json);
+                }
+                _ => {}
+            }
         }
         if let Some(reasoning) = delta.reasoning_content {
             self.think(index, reasoning, sink);
@@ -372,6 +386,10 @@ impl Decoder {
     fn end(&mut self, kind: Kind, sink: Sink<'_>) {
         match kind {
             Kind::Tool(index) => sink(Delta::ToolEnd { choice: 0, index }),
+            Kind::FreeText { index, input } => {
+                sink(Delta::ToolInput { choice: 0, index, json: free_text(&input).into() });
+                sink(Delta::ToolEnd { choice: 0, index });
+            }
             Kind::Thought { signature, redacted } => {
                 if !redacted.is_empty() {
                     sink(Delta::Seal { choice: 0, seal: seal(redacted, true) });

@@ -87,6 +87,33 @@ fn parts_of_a_sealed_block_are_joined() {
 }
 
 #[test]
+fn free_text_comes_out_of_its_function_whole() {
+    let start = |index: u32, name: &str| {
+        let text =
+            format!(r#"{{"contentBlockIndex":{index},"start":{{"toolUse":{{"toolUseId":"t","name":"{name}"}}}}}}"#);
+        event("contentBlockStart", &text)
+    };
+    let part = |json: &str| {
+        event("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"toolUse": {"input": json}}}).to_string())
+    };
+    let stop = event("messageStop", r#"{"stopReason":"tool_use"}"#);
+    let (deltas, _) = read(&[start(0, "sh__igris_text"), part(r#"{"input": "ls \"#), part(r#"n-l"}"#), stop]);
+    assert_eq!(deltas[1], json!({"tool_start": {"index": 0, "id": "t", "name": "sh"}}));
+    assert_eq!(deltas[2], json!({"tool_input": {"index": 0, "json": "ls \n-l"}}));
+    assert_eq!(deltas[3..], [json!({"tool_end": 0}), json!({"finish": "tool_calls"})]);
+}
+
+#[test]
+fn after_the_end_only_usage_comes() {
+    let stop = event("messageStop", r#"{"stopReason":"end_turn"}"#);
+    let text = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"x"}}"#);
+    let usage = event("metadata", r#"{"usage":{"inputTokens":1,"outputTokens":2}}"#);
+    let (deltas, complete) = read(&[event("messageStart", START), stop.clone(), text, stop, usage]);
+    assert_eq!(deltas[1..], [json!({"finish": "stop"}), json!({"usage": {"input": 1, "output": 2}})]);
+    assert!(complete);
+}
+
+#[test]
 fn a_cut_stream_is_not_complete() {
     assert!(!read(&[]).1);
     let text = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"x"}}"#);

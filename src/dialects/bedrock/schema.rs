@@ -58,6 +58,10 @@ fn narrow_object(members: &mut Map<String, Value>) -> bool {
         let told = format!("{said}{}({})", if said.is_empty() { "" } else { " " }, lost.join(", "));
         members.insert("description".to_owned(), Value::String(told));
     }
+    if let Some(variants) = members.remove("oneOf") {
+        // The nearest that is taken: the difference, exactly one, is seldom meant.
+        members.entry("anyOf").or_insert(variants);
+    }
     for (name, value) in members.iter_mut() {
         if MAPS.contains(&name.as_str()) {
             let schemas = value.as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -66,7 +70,10 @@ fn narrow_object(members: &mut Map<String, Value>) -> bool {
             any_lost |= narrow(value);
         }
     }
-    let is_object = members.get("type").is_some_and(|kind| kind == "object") || members.contains_key("properties");
+    let names_object = |kind: &Value| {
+        kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"))
+    };
+    let is_object = members.get("type").is_some_and(names_object) || members.contains_key("properties");
     if is_object {
         let before = members.insert("additionalProperties".to_owned(), Value::Bool(false));
         any_lost |= before.is_some_and(|before| before != Value::Bool(false));
@@ -99,6 +106,9 @@ mod tests {
     fn a_schema_that_fits_loses_nothing() {
         let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
         assert_eq!(narrowed(&schema), (schema, false));
+        let (sent, lost) = narrowed(&json!({"oneOf": [{"type": ["object", "null"]}, {"type": "string"}]}));
+        let variants = json!([{"type": ["object", "null"], "additionalProperties": false}, {"type": "string"}]);
+        assert_eq!((sent, lost), (json!({ "anyOf": variants }), false));
         let open = json!({"type": "object", "additionalProperties": true});
         assert!(narrowed(&open).1, "an open object is another schema");
     }

@@ -1,14 +1,18 @@
 //! What the model may and must call, as Converse has it.
 //!
 //! Converse wants `toolConfig` whenever the history holds a call or a result, and has no word for "call nothing": then the tools stay and a
-//! sentence says it. A tool for free text becomes a function with the one member `input`.
+//! sentence says it. A tool for free text becomes a function with the one member `input`, whose name ends in [`FREE_TEXT`]: the readers turn
+//! its calls back.
 
 use super::body::{Choice, InputSchema, Tool as Written, ToolConfig, ToolSpec};
 use super::schema::narrowed;
 use super::write_request::Writing;
-use crate::chat::request::{Block, Body, Refusal, Tool, ToolChoice, ToolKind, Turn};
+use crate::chat::request::{Block, Body, Refusal, Request, Tool, ToolChoice, ToolKind, Turn};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+
+/// How the name of a function ends that stands for a tool that takes free text.
+pub(super) const FREE_TEXT: &str = "__igris_text";
 
 /// The tools and the choice; what only the model's own members can say goes to `fields`.
 pub(super) fn config<'a>(
@@ -26,7 +30,7 @@ pub(super) fn config<'a>(
             push_tool(writing, tool, &mut tools)?;
         }
     }
-    let forced = forced(request.tool_choice.as_ref(), &tools)?;
+    let forced = forced(request, &tools)?;
     if tools.is_empty() {
         tools.extend(called.into_iter().map(remembered));
     }
@@ -56,19 +60,24 @@ pub(super) fn is_forced(choice: Option<&ToolChoice>) -> bool {
 }
 
 /// Names of the tools that the history calls, each once.
-fn names_called(turns: &[Turn]) -> Vec<&str> {
+fn names_called(turns: &[Turn]) -> Vec<Cow<'_, str>> {
     let mut names = Vec::new();
     let blocks = turns.iter().flat_map(|turn| match turn {
         Turn::User(blocks) | Turn::Assistant(blocks) | Turn::System(blocks) => blocks,
     });
     for Block { body, .. } in blocks {
-        if let Body::ToolCall(call) = body
-            && !names.contains(&call.name.as_str())
-        {
-            names.push(call.name.as_str());
+        let Body::ToolCall(call) = body else { continue };
+        let name = sent_name(&call.name, call.custom);
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names
+}
+
+/// The name that goes out.
+pub(super) fn sent_name(name: &str, custom: bool) -> Cow<'_, str> {
+    if custom { Cow::Owned(format!("{name}{FREE_TEXT}")) } else { Cow::Borrowed(name) }
 }
 
 fn is_allowed(tool: &Tool, choice: Option<&ToolChoice>) -> bool {
@@ -94,18 +103,12 @@ fn push_tool<'a>(writing: &mut Writing<'a>, tool: &'a Tool, tools: &mut Vec<Writ
             return Ok(());
         }
     };
-    if !is_name(&tool.name) {
-        let message =
-            format!("Bedrock takes 1 to 64 letters, digits, `_` and `-` as a tool's name; rename {:?}.", tool.name);
-        return Err(Refusal::new("tools", message));
+    let name = sent_name(&tool.name, matches!(tool.kind, ToolKind::Custom { .. }));
+    if !is_name(&name) {
+        return Err(unfit_name("tools", &tool.name));
     }
     let description = tool.description.as_deref().filter(|text| !text.is_empty());
-    tools.push(Written::ToolSpec(ToolSpec {
-        name: &tool.name,
-        description,
-        input_schema: InputSchema { json: schema },
-        strict,
-    }));
+    tools.push(Written::ToolSpec(ToolSpec { name, description, input_schema: InputSchema { json: schema }, strict }));
     // Nova keeps instructions and messages, but no tools.
     if writing.family.claude().is_some() {
         tools.extend(writing.cache_point(tool.cache).map(Written::CachePoint));
@@ -113,6 +116,15 @@ fn push_tool<'a>(writing: &mut Writing<'a>, tool: &'a Tool, tools: &mut Vec<Writ
     Ok(())
 }
 
+/// A refusal of a tool's name.
+pub(super) fn unfit_name(param: &'static str, name: &str) -> Refusal {
+    Refusal::new(
+        param,
+        format!("Bedrock takes letters, digits, `_` and `-`, 64 at most, as a tool's name; rename {name:?}."),
+    )
+}
+
+/// Whether a tool may be called so.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -163,7 +175,7 @@ fn free_text() -> Value {
 }
 
 /// A tool that is no longer offered but was called before.
-fn remembered(name: &str) -> Written<'_> {
+fn remembered(name: Cow<'_, str>) -> Written<'_> {
     let description = Some("Was called earlier in this conversation.");
     Written::ToolSpec(ToolSpec {
         name,
@@ -174,19 +186,23 @@ fn remembered(name: &str) -> Written<'_> {
 }
 
 /// The choice to send; `Auto` is what happens without one, and several models refuse to be told so.
-fn forced(choice: Option<&ToolChoice>, tools: &[Written<'_>]) -> Result<Option<Choice>, Refusal> {
-    let is_offered = |name: &str| tools.iter().any(|tool| matches!(tool, Written::ToolSpec(spec) if spec.name == name));
-    match choice {
-        Some(ToolChoice::Named(name)) if !is_offered(name) => {
-            let message = format!("Bedrock can only be told to call a function of `tools`; {name:?} is none.");
-            Err(Refusal::new("tool_choice", message))
+fn forced(request: &Request, tools: &[Written<'_>]) -> Result<Option<Choice>, Refusal> {
+    let choice = request.tool_choice.as_ref();
+    if let Some(ToolChoice::Named(wanted)) = choice {
+        let chosen = request.tools.iter().find(|tool| tool.name == *wanted);
+        let name = sent_name(wanted, chosen.is_some_and(|tool| matches!(tool.kind, ToolKind::Custom { .. })));
+        if tools.iter().any(|tool| matches!(tool, Written::ToolSpec(spec) if spec.name == name)) {
+            return Ok(Some(Choice::Tool { name: name.into_owned() }));
         }
-        Some(ToolChoice::Named(name)) => Ok(Some(Choice::Tool { name: name.clone() })),
-        _ if !is_forced(choice) => Ok(None),
-        _ if tools.is_empty() => {
+        let message = format!("Bedrock can only be told to call a function of `tools`; {wanted:?} is none.");
+        return Err(Refusal::new("tool_choice", message));
+    }
+    match is_forced(choice) {
+        false => Ok(None),
+        true if tools.is_empty() => {
             Err(Refusal::new("tool_choice", "A tool must be called, but none is given; add `tools`."))
         }
-        _ => Ok(Some(Choice::Any {})),
+        true => Ok(Some(Choice::Any {})),
     }
 }
 

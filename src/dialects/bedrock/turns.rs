@@ -6,7 +6,7 @@
 use super::body::{
     Content, Document, Input, Medium, Message, Reasoning, Role, S3Location, Source, ToolResult, ToolUse,
 };
-use super::tools::is_name;
+use super::tools::{is_name, sent_name, unfit_name};
 use super::write_request::Writing;
 use crate::chat::carry::conform;
 use crate::chat::request::{self as inner, Block, Body, Maker, Media, Refusal, Thinking, Turn};
@@ -56,6 +56,7 @@ pub(super) fn messages<'a>(writing: &mut Writing<'a>) -> Result<Vec<Message<'a>>
         drafts.insert(0, Draft { role: Role::User, first: vec![Content::Text(FILLER.into())], last: Vec::new() });
     }
     let mut messages: Vec<Message<'a>> = drafts.into_iter().map(finished).collect();
+    distinguish_calls(&mut messages);
     check_calls(&messages)?;
     end_prefix(writing, &mut messages)?;
     Ok(messages)
@@ -86,6 +87,31 @@ fn finished(draft: Draft<'_>) -> Message<'_> {
         content.push(Content::Text(FILLER.into()));
     }
     Message { role, content }
+}
+
+/// Ids of calls are unique in a conversation. Some makers count from zero in every turn: the second of a name, and its result, get another.
+fn distinguish_calls(messages: &mut [Message<'_>]) {
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for content in messages.iter_mut().flat_map(|message| &mut message.content) {
+        let (id, is_call) = match content {
+            Content::ToolUse(call) => (&mut call.tool_use_id, true),
+            Content::ToolResult(result) => (&mut result.tool_use_id, false),
+            _ => continue,
+        };
+        let times = match seen.iter_mut().find(|(known, _)| known == id.as_ref()) {
+            Some((_, times)) => {
+                *times += usize::from(is_call);
+                *times
+            }
+            None => {
+                seen.push((id.as_ref().to_owned(), 1));
+                1
+            }
+        };
+        if times > 1 {
+            *id = Cow::Owned(conform(&format!("{id}-{times}")).into_owned());
+        }
+    }
 }
 
 /// Each call must be answered in the turn after it; the service would refuse the request with less of a hint.
@@ -157,10 +183,9 @@ fn reasoning<'a>(writing: &Writing<'a>, thinking: &'a Thinking) -> Option<Conten
 }
 
 fn tool_use(call: &inner::ToolCall) -> Result<ToolUse<'_>, Refusal> {
-    if !is_name(&call.name) {
-        let message =
-            format!("Bedrock takes 1 to 64 letters, digits, `_` and `-` as a tool's name; rename {:?}.", call.name);
-        return Err(Refusal::new("messages", message));
+    let name = sent_name(&call.name, call.custom);
+    if !is_name(&name) {
+        return Err(unfit_name("messages", &call.name));
     }
     let input = match call.input.trim() {
         _ if call.custom => Input::Text(&call.input),
@@ -173,7 +198,7 @@ fn tool_use(call: &inner::ToolCall) -> Result<ToolUse<'_>, Refusal> {
             }
         },
     };
-    Ok(ToolUse { tool_use_id: conform(&call.id), name: &call.name, input })
+    Ok(ToolUse { tool_use_id: conform(&call.id), name, input })
 }
 
 fn tool_result<'a>(
@@ -313,7 +338,8 @@ fn document<'a>(media: &'a Media, taken: &mut Vec<String>) -> Result<Document<'a
 
 /// A name as Converse takes it: letters, digits, single blanks, hyphens, parentheses and brackets.
 fn document_name(name: &str) -> String {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let is_extension = |end: &str| (1..=5).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let stem = name.rsplit_once('.').filter(|(_, end)| is_extension(end)).map_or(name, |(stem, _)| stem);
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-()[] ".contains(letter);
     let plain: String = stem.chars().map(|letter| if fits(letter) { letter } else { '-' }).take(180).collect();
     let single = plain.split_whitespace().collect::<Vec<_>>().join(" ");

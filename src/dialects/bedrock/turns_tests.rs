@@ -184,9 +184,13 @@ fn tools_for_free_text_are_functions_with_one_text() {
         (PROVIDER.write_request)(&request, &Aim { model: CLAUDE, abilities: &abilities, provider: "bedrock" })
             .expect("written");
     let body: Value = serde_json::from_slice(&written.body).expect("JSON");
-    assert_eq!(body["messages"][1]["content"][0]["toolUse"]["input"], json!({"input": "ls \"a\""}));
+    let sent = json!({"toolUseId": "t", "name": "sh__igris_text", "input": {"input": "ls \"a\""}});
+    assert_eq!(body["messages"][1]["content"][0]["toolUse"], sent);
+    assert_eq!(body["toolConfig"]["tools"][0]["toolSpec"]["name"], "sh__igris_text");
     assert_eq!(body["toolConfig"]["tools"].as_array().map(Vec::len), Some(1));
     assert_eq!(written.dropped, ["tools.web_search"]);
+    let named = Request { tool_choice: Some(ToolChoice::Named("sh".into())), ..request.clone() };
+    assert!(write(&named, CLAUDE).expect("written").contains(r#""toolChoice":{"tool":{"name":"sh__igris_text"}}"#));
     let named = Request { tool_choice: Some(ToolChoice::Named("web_search".into())), ..request };
     assert_eq!(write(&named, CLAUDE).expect_err("refused").param, "tool_choice");
 }
@@ -212,4 +216,34 @@ fn a_strict_tool_is_enforced_only_where_its_schema_survives() {
     assert_eq!(spec(closed.clone()), json!({"name": "f", "inputSchema": {"json": closed}, "strict": true}));
     let bounded = json!({"type": "object", "properties": {"n": {"type": "integer", "maximum": 3}}});
     assert_eq!(spec(bounded.clone()), json!({"name": "f", "inputSchema": {"json": bounded}}));
+}
+
+#[test]
+fn ids_that_return_are_told_apart() {
+    let round = || {
+        let answer = result("f:0", vec![Block::text("1")], false);
+        [Turn::Assistant(vec![call("f:0", "{}")]), Turn::User(vec![answer])]
+    };
+    let turns = [Turn::User(vec![Block::text("a")])].into_iter().chain(round()).chain(round()).collect();
+    let sent = messages(turns, CLAUDE);
+    let ids = |at: usize, kind: &str| sent[at]["content"][0][kind]["toolUseId"].as_str().map(str::to_owned);
+    let (first, second) = (ids(1, "toolUse"), ids(3, "toolUse"));
+    assert_eq!((&ids(2, "toolResult"), &ids(4, "toolResult")), (&first, &second));
+    assert!(first.is_some() && second.is_some() && first != second);
+}
+
+#[test]
+fn a_budget_waits_where_its_thoughts_are_lost() {
+    let reasoning = Reasoning { effort: Some(Effort::Low), ..Reasoning::default() };
+    let with = |turns: Vec<Turn>| Request { turns, reasoning: reasoning.clone(), ..Request::default() };
+    let start = || Turn::User(vec![Block::text("a")]);
+    let answer = || Turn::User(vec![result("t", vec![Block::text("1")], false)]);
+    let unsealed = vec![start(), Turn::Assistant(vec![call("t", "{}")]), answer()];
+    let sealed =
+        vec![start(), Turn::Assistant(vec![thought(Maker::Anthropic, "Eq==", false), call("t", "{}")]), answer()];
+    let prefix = vec![start(), Turn::Assistant(vec![Block::text("So")])];
+    for (turns, thinks) in [(vec![start()], true), (unsealed, false), (sealed, true), (prefix, false)] {
+        let body = write(&with(turns), CLAUDE).expect("written");
+        assert_eq!(body.contains("budget_tokens"), thinks, "{body}");
+    }
 }

@@ -3,6 +3,7 @@
 //! An answer that says of itself that it failed is none. Usage is what Cohere bills (`billed_units`): `tokens` counts its own prompt
 //! template as well.
 
+use super::write_request::FREE_TEXT;
 use crate::chat::request::{Thinking, ToolCall};
 use crate::chat::response::{Choice, Finish, Piece, Response, Unreadable};
 use crate::domain::token::Usage;
@@ -136,9 +137,21 @@ fn pieces(message: Message) -> Result<Vec<Piece>, Unreadable> {
             return Err(Unreadable("a tool call has no id or no name"));
         };
         let input = arguments.filter(|input| !input.is_empty()).unwrap_or_else(|| "{}".to_owned());
-        pieces.push(Piece::ToolCall(ToolCall { id, name, input, custom: false, seal: None }));
+        pieces.push(Piece::ToolCall(match name.strip_suffix(FREE_TEXT) {
+            Some(own) => ToolCall { id, name: own.to_owned(), input: free_text(&input), custom: true, seal: None },
+            None => ToolCall { id, name, input, custom: false, seal: None },
+        }));
     }
     Ok(pieces)
+}
+
+/// The text in the input of a function that stands for a tool that takes free text; the input itself if the model wrote it otherwise.
+pub(super) fn free_text(input: &str) -> String {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        input: String,
+    }
+    serde_json::from_str(input).map_or_else(|_| input.to_owned(), |Wrapped { input }| input)
 }
 
 /// A citation of text whose source has an address, as OpenAI has it; others have no counterpart.
@@ -195,6 +208,15 @@ mod tests {
         let null = read_response(br#"{"id":null,"message":{"content":null,"tool_calls":null},"usage":null}"#)
             .expect("an answer");
         assert!(null.choices[0].pieces.is_empty() && null.usage.is_none());
+    }
+
+    #[test]
+    fn free_text_comes_out_of_its_function() {
+        let function = json!({"name": "sh__igris_text", "arguments": r#"{"input": "ls"}"#});
+        let body = json!({"message": {"tool_calls": [{"id": "t", "type": "function", "function": function}]}});
+        let read = read_response(body.to_string().as_bytes()).expect("an answer");
+        let call = ToolCall { id: "t".into(), name: "sh".into(), input: "ls".into(), custom: true, seal: None };
+        assert_eq!(read.choices[0].pieces, [Piece::ToolCall(call)]);
     }
 
     #[test]

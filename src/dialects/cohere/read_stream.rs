@@ -3,11 +3,13 @@
 //! The plan of a tool call streams as text. Calls come one after the other, by an index of Cohere's own counting. `message-end` with an
 //! error, an object without a type, and what is no JSON end the stream with an error.
 
-use super::read_response::{LogprobItem, TokenUsage, annotation, failure, finish};
+use super::read_response::{LogprobItem, TokenUsage, annotation, failure, finish, free_text};
+use super::write_request::FREE_TEXT;
 use crate::chat::delta::Delta;
 use crate::dialects::Sink;
 use crate::dialects::sse::EventDecoder;
 use crate::json::splice::escape_into;
+use crate::limits::SSE_EVENT_BYTES_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -36,8 +38,15 @@ enum State {
 #[derive(Default)]
 pub(super) struct Decoder {
     state: State,
-    /// Cohere's index of each call, in the order of their starts.
-    calls: Vec<u64>,
+    /// Calls in the order of their starts.
+    calls: Vec<Started>,
+}
+
+struct Started {
+    /// Cohere's own count.
+    theirs: u64,
+    /// The input so far of a tool that takes free text; nothing for others, and after its end.
+    free: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +149,7 @@ impl Decoder {
             "tool-call-delta" => self.call_input(&event, sink),
             "tool-call-end" => {
                 if let Some(index) = self.call_index(event.index) {
+                    self.release(index, sink);
                     sink(Delta::ToolEnd { choice: 0, index });
                 }
                 Some(())
@@ -200,10 +210,13 @@ impl Decoder {
                 return Some(());
             }
             let index = u32::try_from(self.calls.len()).ok()?;
-            self.calls.push(event.index.unwrap_or(u64::from(index)));
-            sink(Delta::ToolStart { choice: 0, index, id, name, custom: false, seal: None });
+            let own = name.strip_suffix(FREE_TEXT);
+            let (custom, shown) = (own.is_some(), Cow::Borrowed(own.unwrap_or(&name)));
+            let theirs = event.index.unwrap_or(u64::from(index));
+            self.calls.push(Started { theirs, free: custom.then(String::new) });
+            sink(Delta::ToolStart { choice: 0, index, id, name: shown, custom, seal: None });
             if let Some(Text(json)) = arguments.filter(|Text(json)| !json.is_empty()) {
-                sink(Delta::ToolInput { choice: 0, index, json });
+                self.input(index, json, sink);
             }
         }
         Some(())
@@ -215,16 +228,33 @@ impl Decoder {
             if let Some(Function { arguments: Some(Text(json)), .. }) = function
                 && let Some(index) = self.call_index(event.index)
             {
-                sink(Delta::ToolInput { choice: 0, index, json });
+                self.input(index, json, sink);
             }
         }
         Some(())
     }
 
+    /// Passes input on; free text waits until it is whole, for it stands inside of JSON.
+    fn input(&mut self, index: u32, json: Cow<'_, str>, sink: Sink<'_>) {
+        let call = usize::try_from(index).ok().and_then(|at| self.calls.get_mut(at));
+        match call.and_then(|call| call.free.as_mut()) {
+            Some(free) if free.len() + json.len() <= SSE_EVENT_BYTES_MAX => free.push_str(&json),
+            Some(_) => {}
+            None => sink(Delta::ToolInput { choice: 0, index, json }),
+        }
+    }
+
+    fn release(&mut self, index: u32, sink: Sink<'_>) {
+        let call = usize::try_from(index).ok().and_then(|at| self.calls.get_mut(at));
+        if let Some(free) = call.and_then(|call| call.free.take()) {
+            sink(Delta::ToolInput { choice: 0, index, json: free_text(&free).into() });
+        }
+    }
+
     /// Our number of the call that Cohere counts as `index`; without one, the last call.
     fn call_index(&self, index: Option<u64>) -> Option<u32> {
         let at = match index {
-            Some(index) => self.calls.iter().rposition(|known| *known == index)?,
+            Some(index) => self.calls.iter().rposition(|call| call.theirs == index)?,
             None => self.calls.len().checked_sub(1)?,
         };
         u32::try_from(at).ok()
@@ -242,6 +272,9 @@ impl Decoder {
             let said = if said.is_empty() { "The answer failed." } else { said };
             self.fail(&error_body(reason, kind, said), sink);
             return Some(());
+        }
+        for index in 0..self.calls.len() {
+            self.release(u32::try_from(index).ok()?, sink);
         }
         if let Some(usage) = end.usage {
             sink(Delta::Usage(usage.usage()));

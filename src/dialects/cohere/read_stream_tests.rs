@@ -75,6 +75,25 @@ fn calls_are_counted_by_us_whatever_cohere_counts() {
 }
 
 #[test]
+fn free_text_comes_out_of_its_function_whole() {
+    let start = r#"{"type":"tool-call-start","index":0,"delta":{"message":{"tool_calls":{"id":"t","function":{"name":"sh__igris_text","arguments":""}}}}}"#;
+    let part = |json: &str| {
+        let calls = json!({"message": {"tool_calls": {"function": {"arguments": json}}}});
+        json!({"type": "tool-call-delta", "index": 0, "delta": calls}).to_string()
+    };
+    let (first, second) = (part(r#"{"input": "ls \"#), part(r#"n-l"}"#));
+    let expected = [
+        json!({"tool_start": {"index": 0, "id": "t", "name": "sh"}}),
+        json!({"tool_input": {"index": 0, "json": "ls \n-l"}}),
+    ];
+    let (deltas, _) = read(&[start, &first, &second, r#"{"type":"tool-call-end","index":0}"#, END]);
+    assert_eq!(deltas[1..3], expected);
+    assert_eq!(deltas[3..], [json!({"tool_end": 0}), json!({"finish": "stop"})]);
+    let (deltas, _) = read(&[start, &first, &second, END]);
+    assert_eq!(deltas[1..], [&expected[..], &[json!({"finish": "stop"})]].concat(), "without its own end");
+}
+
+#[test]
 fn plain_text_borrows_and_a_cut_stream_is_not_complete() {
     let mut reader = EventReader::new(Decoder::default());
     let mut borrowed = 0;

@@ -1,7 +1,8 @@
 //! A request of the inner language as Cohere's `/v2/chat` takes it.
 //!
 //! Text before calls becomes their plan, results of tools become messages of their own, and what those hold beside text follows in a user
-//! message. Choosing one tool is said by offering no other. The input of a call is text at Cohere too and goes along unchanged.
+//! message. Choosing one tool is said by offering no other. A tool for free text is a function whose name ends in [`FREE_TEXT`]; the readers turn
+//! its calls back. The input of a call is text at Cohere too and goes along unchanged.
 
 use super::options::{Options, options};
 use crate::chat::request::{
@@ -11,6 +12,9 @@ use crate::dialects::{Aim, Written};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+
+/// How the name of a function ends that stands for a tool that takes free text.
+pub(super) const FREE_TEXT: &str = "__igris_text";
 
 #[derive(Serialize)]
 struct Chat<'a> {
@@ -81,7 +85,7 @@ struct Call<'a> {
 
 #[derive(Serialize)]
 struct CalledFunction<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     arguments: Cow<'a, str>,
 }
 
@@ -93,7 +97,7 @@ struct Offer<'a> {
 
 #[derive(Serialize)]
 struct OfferedFunction<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     parameters: Cow<'a, Value>,
@@ -199,8 +203,14 @@ fn offer<'a>(writing: &mut Writing<'a>, tool: &'a Tool) -> Option<Offer<'a>> {
             return None;
         }
     };
+    let name = sent_name(&tool.name, matches!(tool.kind, ToolKind::Custom { .. }));
     let description = tool.description.as_deref().filter(|text| !text.is_empty());
-    Some(Offer { r#type: "function", function: OfferedFunction { name: &tool.name, description, parameters } })
+    Some(Offer { r#type: "function", function: OfferedFunction { name, description, parameters } })
+}
+
+/// The name that goes out.
+fn sent_name(name: &str, custom: bool) -> Cow<'_, str> {
+    if custom { Cow::Owned(format!("{name}{FREE_TEXT}")) } else { Cow::Borrowed(name) }
 }
 
 /// Strictness is for all tools or none, and each must then require something.
@@ -342,7 +352,7 @@ fn call(body: &Body) -> Option<Call<'_>> {
         "" => Cow::Borrowed("{}"),
         _ => Cow::Borrowed(input.as_str()),
     };
-    Some(Call { id, r#type: "function", function: CalledFunction { name, arguments } })
+    Some(Call { id, r#type: "function", function: CalledFunction { name: sent_name(name, *custom), arguments } })
 }
 
 /// One text is said plainly, anything else in parts.

@@ -51,7 +51,8 @@ fn results_come_first_and_their_pictures_after_them() {
         Turn::User(vec![Block::text("So?"), Block::of(Body::ToolResult(result))]),
     ];
     let sent = said(turns, &Abilities::default());
-    assert_eq!(sent[0]["tool_calls"][0]["function"]["arguments"], r#"{"input":"ls \"a\""}"#);
+    let function = json!({"name": "f__igris_text", "arguments": r#"{"input":"ls \"a\""}"#});
+    assert_eq!(sent[0]["tool_calls"][0]["function"], function);
     let told = json!([{"type": "text", "text": "Error:"}, {"type": "text", "text": "no"}]);
     assert_eq!(sent[1], json!({"role": "tool", "tool_call_id": "t", "content": told}));
     let url = json!({"url": "data:image/png;base64,YQ=="});
