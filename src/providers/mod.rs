@@ -5,7 +5,9 @@
 
 pub mod aliases;
 pub mod catalogue;
+pub mod endpoint;
 pub mod quirks;
+pub mod signing;
 pub mod spec;
 pub mod table;
 

@@ -95,6 +95,8 @@ pub struct Quirks {
     pub leading_blank_lines: bool,
     /// Model families that belong to another row.
     pub splits: &'static [Split],
+    /// Whether it also speaks OpenAI's Responses, at `/responses`.
+    pub responses: bool,
 }
 
 impl Quirks {
@@ -107,6 +109,7 @@ impl Quirks {
         keep_alive_comments: false,
         leading_blank_lines: false,
         splits: &[],
+        responses: false,
     };
 
     /// The rewrites that hold for a model, in the order to apply them. No two name the same member.

@@ -36,6 +36,12 @@ pub struct ProviderSpec {
     pub price_source: Option<&'static str>,
     /// Whether it is the owner's own rather than a built-in row.
     pub custom: bool,
+    /// Version of Azure's API, a query parameter.
+    pub api_version: Option<Box<str>>,
+    /// The region that AWS signatures are for and Vertex's paths name.
+    pub region: Option<Box<str>>,
+    /// The Google Cloud project that Vertex's paths name.
+    pub project: Option<Box<str>>,
 }
 
 /// Why a row cannot be used as configured.
@@ -68,6 +74,9 @@ impl ProviderSpec {
             faults: ways.faults,
             price_source: ways.price_source,
             custom: false,
+            api_version: None,
+            region: None,
+            project: None,
         })
     }
 
@@ -85,6 +94,9 @@ impl ProviderSpec {
             faults: FaultBook::PLAIN,
             price_source: None,
             custom: true,
+            api_version: None,
+            region: None,
+            project: None,
         }
     }
 

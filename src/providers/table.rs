@@ -105,6 +105,7 @@ pub static ROWS: &[Row] = &[
                 Rewrite::Rename("max_tokens", "max_completion_tokens"),
             )],
             unknown_members: UnknownMembers::Refused,
+            responses: true,
             ..Quirks::PLAIN
         },
         price_source: Some("openai"),
@@ -125,6 +126,7 @@ pub static ROWS: &[Row] = &[
             ],
             stream_usage: StreamUsage::Unasked,
             accounting: Accounting::Xai,
+            responses: true,
             ..Quirks::PLAIN
         },
         faults: FaultBook {
@@ -198,6 +200,7 @@ pub static ROWS: &[Row] = &[
                 Rule::of(KIMI_FIXED, Rewrite::Drop("frequency_penalty")),
             ],
             unknown_members: UnknownMembers::Ignored,
+            responses: true,
             ..Quirks::PLAIN
         },
         faults: FaultBook {
@@ -220,7 +223,7 @@ pub static ROWS: &[Row] = &[
         base_url: Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
         hosts: &["dashscope.aliyuncs.com", "dashscope-us.aliyuncs.com"],
         key_prefixes: &["sk-sp-"],
-        quirks: Quirks { rules: &[OLD_OUTPUT_LIMIT], ..Quirks::PLAIN },
+        quirks: Quirks { rules: &[OLD_OUTPUT_LIMIT], responses: true, ..Quirks::PLAIN },
         faults: FaultBook {
             // The same code is said of a busy minute and of an empty account.
             messages: &[
@@ -278,7 +281,7 @@ pub static ROWS: &[Row] = &[
         base_url: Some("https://api.minimax.io/v1"),
         hosts: &["api.minimax.io", "api.minimaxi.com"],
         key_prefixes: &["sk-api-", "sk-cp-"],
-        quirks: Quirks { unknown_members: UnknownMembers::Ignored, ..Quirks::PLAIN },
+        quirks: Quirks { unknown_members: UnknownMembers::Ignored, responses: true, ..Quirks::PLAIN },
         faults: FaultBook {
             messages: &[("context window exceeds", FaultClass::ContextTooLong)],
             codes: MINIMAX_CODES,

@@ -15,6 +15,7 @@ pub mod locked;
 pub mod root_key;
 pub mod scrub;
 pub mod seal;
+pub mod sign;
 
 pub use access_key::{AccessKeyText, Pepper};
 pub use entropy::{Entropy, OsEntropy};

@@ -21,7 +21,7 @@ const TABLE: [Row; 26] = [
     Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "report", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
     Row("snapshot",      &["providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
     Row("report",        &["routing", "metering", "chat", "domain", "limits"]),
-    Row("providers",     &["routing", "metering", "http", "chat", "dialects", "json", "domain", "limits"]),
+    Row("providers",     &["routing", "metering", "http", "chat", "dialects", "json", "domain", "limits", "vault::sign"]),
     Row("dialects",      &["chat", "http", "json", "domain", "limits"]),
     Row("store",         &["report", "metering", "vault", "json", "domain", "limits"]),
     Row("routing",       &["metering", "chat", "domain", "limits"]),
