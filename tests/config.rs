@@ -28,10 +28,16 @@ const PROVIDERS: &[KnownProvider<'static>] = &[
         ..known("google", Some("https://generativelanguage.googleapis.com"))
     },
     known("ollama", Some("http://127.0.0.1:11434/v1")),
-    KnownProvider { key_envs: &["AZURE_OPENAI_API_KEY"], ..known("azure", None) },
-    KnownProvider { dialect: "bedrock", key_envs: &["AWS_BEARER"], ..known("bedrock", Some("https://b.example")) },
+    KnownProvider { dialect: "azure", key_envs: &["AZURE_OPENAI_API_KEY"], ..known("azure", None) },
+    KnownProvider {
+        dialect: "bedrock",
+        key_envs: &["AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"],
+        ..known("bedrock", None)
+    },
+    KnownProvider { dialect: "vertex", key_envs: &["GOOGLE_APPLICATION_CREDENTIALS"], ..known("vertex", None) },
 ];
-const KNOWN: Known<'static> = Known { providers: PROVIDERS, dialects: &["openai", "anthropic", "gemini"] };
+const DIALECTS: &[&str] = &["openai", "anthropic", "gemini", "azure", "bedrock", "vertex"];
+const KNOWN: Known<'static> = Known { providers: PROVIDERS, dialects: DIALECTS };
 const EXAMPLE: &str = include_str!("../config/igris.toml");
 
 fn parsed(text: &str) -> Config {
@@ -99,7 +105,44 @@ const BAD: &[(&str, &str, &str)] = &[
     ("[[providers]]\nname = \"a/b\"", "2:8", "which is not a name"),
     ("[[providers]]\nname=\"google\"\n[[providers]]\nname=\"gemini\"", "4:6", "provider `google` stands twice"),
     ("[[providers]]\nname = \"azure\"", "2:8", "provider `azure` has no address of its own"),
-    ("[[providers]]\nname = \"bedrock\"", "2:8", "speaks `bedrock`, which this version does not"),
+    ("[[providers]]\nname = \"bedrock\"", "2:8", "provider `bedrock` has no address of its own; add `region`"),
+    (
+        "[[providers]]\nname = \"openai\"\nregion = \"eu-west-1\"",
+        "3:10",
+        "`region` means nothing to the dialect `openai`",
+    ),
+    (
+        "[[providers]]\nname = \"anthropic\"\nproject = \"p\"",
+        "3:11",
+        "`project` means nothing to the dialect `anthropic`",
+    ),
+    (
+        "[[providers]]\nname = \"bedrock\"\nregion = \"eu-west-1\"\napi_version = \"2024-10-21\"",
+        "4:15",
+        "`api_version` means nothing to the dialect `bedrock`",
+    ),
+    ("[[providers]]\nname = \"bedrock\"\nregion = \"a.example/x\"", "3:10", "not a region; write it as in"),
+    ("[[providers]]\nname = \"bedrock\"\nregion = \"-x\"", "3:10", "which is no region"),
+    (
+        "[[providers]]\nname = \"vertex\"\nregion = \"us-east5\"",
+        "2:8",
+        "the dialect `vertex` needs a `project`, and this provider has none; add `project`",
+    ),
+    (
+        "[[providers]]\nname = \"vertex\"\nbase_url = \"https://a.example\"\nproject = \"p\"",
+        "2:8",
+        "the dialect `vertex` needs a `region`",
+    ),
+    (
+        "[[providers]]\nname = \"vertex\"\nregion = \"us-east5\"\nproject = \"../x\"",
+        "4:11",
+        "not a project; write its id",
+    ),
+    (
+        "[[providers]]\nname = \"azure\"\nbase_url = \"https://a.example\"\napi_version = \"1&x=2\"",
+        "4:15",
+        "not an API version",
+    ),
     ("[[providers]]\nname = \"openai\"\ndialect = \"antropic\"", "3:11", "did you mean `anthropic`?"),
     ("[[providers]]\nname = \"openai\"\nbase_url = \"http://a.example\"", "3:12", "is plain http"),
     ("[[providers]]\nname = \"openai\"\nbase_url = \"https://127.0.0.1/v1\"", "3:12", "add `allow_private_address"),
@@ -274,7 +317,12 @@ fn the_example_means_what_its_comments_say() {
     assert_eq!((openai.timeout, openai.max_retries), (Some(Duration::from_secs(30)), Some(3)));
     assert_eq!(openai.api_key, Some(KeySource::Env("OPENAI_API_KEY".to_owned())));
     assert_eq!(openai.headers[0].name, "openai-project");
-    assert!(config.providers[2].allow_private_address && !config.providers[2].built_in);
+    let azure = &config.providers[2].platform;
+    assert_eq!(azure.api_version.as_deref(), Some("2024-10-21"));
+    let vertex = &config.providers[4];
+    assert_eq!(vertex.platform.project.as_deref(), Some("my-project"));
+    assert_eq!(vertex.base_url.as_ref().map(|url| url.host()), Some("us-east5-aiplatform.googleapis.com"));
+    assert!(config.providers[5].allow_private_address && !config.providers[5].built_in);
     assert_eq!((config.models[0].policy, config.models[0].targets[1].weight), (Policy::Thompson, 2));
     assert_eq!(config.models[1].targets[0].model, None);
     let own = &config.prices[0];
@@ -386,7 +434,7 @@ fn size_and_depth_are_bounded_before_anything_is_built() {
 #[test]
 fn a_report_ends_in_a_verdict_and_its_exit_code() {
     let (text, code) = check::report("c.toml", EXAMPLE, &KNOWN);
-    assert_eq!(text, "c.toml: fine: version 7, 3 providers, 2 models, 1 tenant, 1 access key\n");
+    assert_eq!(text, "c.toml: fine: version 7, 6 providers, 2 models, 1 tenant, 1 access key\n");
     assert_eq!(code, 0);
     let (text, code) = check::report("c.toml", "[[tenants]]\nid = \"a\"\n[admin]\ndashboard = \"0.0.0.0:80\"", &KNOWN);
     assert!(text.contains("c.toml:2:6: warning: no access key names the tenant `a`; "), "{text}");
@@ -412,19 +460,92 @@ fn without_a_file_the_environment_configures() {
         ("ANTHROPIC_API_KEY", " "),
         ("GEMINI_API_KEY", "g"),
         ("AZURE_OPENAI_API_KEY", "a"),
-        ("AWS_BEARER", "b"),
+        ("AWS_BEARER_TOKEN_BEDROCK", "b"),
         ("IGRIS_API_KEY", "sk-igris-whatever"),
         ("IGRIS_OPENAI_BASE_URL", "http://127.0.0.1:9/v1/"),
     ])
     .expect("a working sidecar");
     let names: Vec<&str> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
-    assert_eq!(names, ["openai", "google"], "blank, addressless and unspoken ones are left out");
+    assert_eq!(names, ["openai", "google"], "blank and addressless ones are left out");
     assert_eq!(config.providers[0].base_url.as_ref().map(|url| url.as_str()), Some("http://127.0.0.1:9/v1"));
     assert!(config.providers[0].allow_private_address && !config.providers[1].allow_private_address);
     assert_eq!(config.providers[1].api_key, Some(KeySource::Env("GEMINI_API_KEY".to_owned())));
     assert_eq!(config.access_keys[0].scopes, Scopes::ALL);
     assert_eq!(config.access_keys[0].key, KeySource::Env("IGRIS_API_KEY".to_owned()));
     assert_eq!(config.server.listen, parsed("").server.listen);
+}
+
+#[test]
+fn clouds_are_configured_by_the_variables_of_their_own_tools() {
+    let config = sidecar(&[
+        ("ANTHROPIC_API_KEY", "sk-ant-x"),
+        ("AZURE_OPENAI_API_KEY", "a"),
+        ("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/"),
+        ("AWS_ACCESS_KEY_ID", "AKIA1"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+        ("AWS_REGION", "eu-west-1"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "keys/account.json"),
+        ("GOOGLE_CLOUD_PROJECT", "my-project"),
+        ("GOOGLE_CLOUD_LOCATION", "global"),
+    ])
+    .expect("a working sidecar");
+    let shown = |name: &str| {
+        let provider = config.providers.iter().find(|provider| provider.id.as_str() == name).expect("configured");
+        let region = provider.platform.region.as_deref().map(str::to_owned);
+        (provider.base_url.as_ref().map(|url| url.as_str().to_owned()), region, provider.api_key.clone())
+    };
+    let env = |name: &str| Some(KeySource::Env(name.to_owned()));
+    assert_eq!(shown("anthropic"), (None, None, env("ANTHROPIC_API_KEY")));
+    let azure = Some("https://r.openai.azure.com/openai/v1".to_owned());
+    assert_eq!(shown("azure"), (azure, None, env("AZURE_OPENAI_API_KEY")));
+    let bedrock = Some("https://bedrock-runtime.eu-west-1.amazonaws.com".to_owned());
+    assert_eq!(shown("bedrock"), (bedrock, Some("eu-west-1".to_owned()), env("AWS_ACCESS_KEY_ID")));
+    let vertex = Some("https://aiplatform.googleapis.com".to_owned());
+    let account = Some(KeySource::File("keys/account.json".into()));
+    assert_eq!(shown("vertex"), (vertex, Some("global".to_owned()), account));
+    assert!(config.providers.iter().all(|provider| !provider.allow_private_address));
+}
+
+#[test]
+fn half_a_cloud_is_none_or_is_refused() {
+    let names = |variables| {
+        let config: Config = sidecar(variables).expect("a working sidecar");
+        config.providers.iter().map(|provider| provider.id.to_string()).collect::<Vec<_>>()
+    };
+    assert!(names(&[("AWS_ACCESS_KEY_ID", "AKIA1"), ("AWS_REGION", "eu-west-1")]).is_empty(), "no secret half");
+    assert!(names(&[("AWS_BEARER_TOKEN_BEDROCK", "ABSK1")]).is_empty(), "no region");
+    assert!(names(&[("GOOGLE_APPLICATION_CREDENTIALS", "f"), ("GOOGLE_CLOUD_PROJECT", "p")]).is_empty());
+    let moved = [("AWS_BEARER_TOKEN_BEDROCK", "ABSK1"), ("IGRIS_BEDROCK_BASE_URL", "http://127.0.0.1:9")];
+    let moved: &'static [(&str, &str)] = Box::leak(Box::new(moved));
+    assert_eq!(names(moved), ["bedrock"], "a bearer key needs no region");
+    let refused = sidecar(&[("AWS_BEARER_TOKEN_BEDROCK", "b"), ("AWS_REGION", "a/b")]).expect_err("no region");
+    assert!(refused.starts_with("environment:AWS_REGION: error: the value is `a/b`, not a region"), "{refused}");
+    let refused = sidecar(&[("IGRIS_VERTEX_BASE_URL", "http://127.0.0.1:9")]).expect_err("no project");
+    assert!(refused.contains("environment:GOOGLE_CLOUD_PROJECT: error:"), "{refused}");
+}
+
+#[test]
+fn older_azure_resources_are_asked_by_version() {
+    let config = sidecar(&[
+        ("AZURE_OPENAI_API_KEY", "a"),
+        ("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/"),
+        ("OPENAI_API_VERSION", "2024-10-21"),
+    ])
+    .expect("a working sidecar");
+    let azure = &config.providers[0];
+    assert_eq!(azure.base_url.as_ref().map(|url| url.as_str()), Some("https://r.openai.azure.com"));
+    assert_eq!(azure.platform.api_version.as_deref(), Some("2024-10-21"));
+}
+
+#[test]
+fn the_host_tells_the_region_that_is_signed_for() {
+    let url = "base_url = \"https://bedrock-runtime.us-west-2.amazonaws.com\"";
+    let config = parsed(&format!("[[providers]]\nname = \"bedrock\"\n{url}\nregion = \"eu-west-1\""));
+    assert_eq!(config.providers[0].platform.region.as_deref(), Some("us-west-2"));
+    let own = "[[providers]]\nname = \"mine\"\ndialect = \"bedrock\"\nregion = \"eu-west-1\"";
+    let config = parsed(own);
+    let url = config.providers[0].base_url.as_ref().map(|url| url.as_str());
+    assert_eq!(url, Some("https://bedrock-runtime.eu-west-1.amazonaws.com"));
 }
 
 #[test]

@@ -37,21 +37,12 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 
 fn provider_table() -> String {
     let mut table = "| provider | also called | key from | address |\n|---|---|---|---|\n".to_owned();
-    for row in ROWS.iter().filter(|row| row.dialect.is_spoken()) {
+    for row in ROWS {
         let variables: Vec<String> = row.env_keys.iter().map(|name| format!("`{name}`")).collect();
         let from = if variables.is_empty() { "needs none".to_owned() } else { variables.join(", ") };
         let address = row.base_url.map_or("stated by you".to_owned(), |url| format!("`{url}`"));
         // Writing to a String does not fail.
         let _ = writeln!(table, "| {} | {} | {from} | {address} |", row.id, row.aliases.join(", "));
-    }
-    let waiting: Vec<&Row> = ROWS.iter().filter(|row| !row.dialect.is_spoken()).collect();
-    if !waiting.is_empty() {
-        let names: Vec<&str> = waiting.iter().map(|row| row.id).collect();
-        let _ = writeln!(
-            table,
-            "\nKnown by name, and left out with a warning until their own formats are spoken: {}.",
-            names.join(", ")
-        );
     }
     table
 }
@@ -86,8 +77,7 @@ fn the_configuration_examples_are_accepted() {
         base_url: row.base_url,
     };
     let providers: Vec<_> = ROWS.iter().map(known_provider).collect();
-    let dialects: Vec<_> =
-        Dialect::ALL.into_iter().filter(|dialect| dialect.is_spoken()).map(Dialect::as_str).collect();
+    let dialects: Vec<_> = Dialect::ALL.into_iter().map(Dialect::as_str).collect();
     let known = Known { providers: &providers, dialects: &dialects };
     for document in ["README.md", "docs/configuration.md"] {
         let examples = blocks(document, "toml");

@@ -12,6 +12,7 @@ mod cidr;
 mod leaf;
 mod model;
 mod operation;
+mod platform;
 mod price;
 mod problem;
 mod provider;
@@ -95,7 +96,7 @@ pub struct Identity {
 pub struct Known<'a> {
     /// The provider table.
     pub providers: &'a [KnownProvider<'a>],
-    /// Names of the dialects that the gateway speaks.
+    /// Names of the dialects that a provider may speak.
     pub dialects: &'a [&'a str],
 }
 
@@ -108,7 +109,7 @@ pub struct KnownProvider<'a> {
     pub aliases: &'a [&'a str],
     /// Environment variables that may hold its key, in order of preference.
     pub key_envs: &'a [&'a str],
-    /// The dialect it speaks; a provider is refused while [`Known::dialects`] does not list it.
+    /// The dialect it speaks.
     pub dialect: &'a str,
     /// Its address; `None` where that depends on the owner's account, so that the file must state it.
     pub base_url: Option<&'a str>,

@@ -6,11 +6,13 @@
 use super::base_url::BaseUrl;
 use super::leaf::{count, duration, model_name, name, path, text, truth};
 use super::operation::{KeySource, key_source};
+use super::platform::{self, Asked};
 use super::problem::{Complaint, Findings, nearest, quoted, suggestion};
 use super::read::{At, Leaf, Pairs, Typed};
 use super::{Known, KnownProvider, raw};
 use crate::domain::id::ProviderId;
 use crate::limits;
+use crate::providers::{Dialect, Platform};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +46,8 @@ pub struct Provider {
     pub models: Vec<String>,
     /// PEM file of certificate authorities trusted in addition for this provider.
     pub ca: Option<PathBuf>,
+    /// API version, region and project, where the dialect uses them.
+    pub platform: Platform,
 }
 
 /// A field added to every request to one provider. Its value may be a secret of a proxy in between and does not print.
@@ -111,6 +115,7 @@ impl Provider {
             headers: Vec::new(),
             models: Vec::new(),
             ca: None,
+            platform: Platform::default(),
         }
     }
 }
@@ -131,25 +136,35 @@ pub(super) fn providers(raw: Vec<raw::Provider>, known: &Known<'_>, findings: &m
 fn provider(mut raw: raw::Provider, known: &Known<'_>, findings: &mut Findings) -> Option<(At<String>, Provider)> {
     let typed = findings.required(("`[[providers]]`", raw.at, "name", "\"openai\""), raw.name.take(), name);
     let row = typed.as_ref().and_then(|typed| known.find(&typed.value));
-    match (&typed, row) {
-        (Some(typed), Some(row)) => demand_missing_facts(typed.at, row, &raw, known, findings),
-        (Some(typed), None) => demand_own_facts(typed, &raw, known, findings),
-        (None, _) => {}
+    let states_dialect = raw.dialect.is_some();
+    let dialect = findings.value("dialect", raw.dialect.take(), |typed| dialect(typed, known));
+    let spoken = dialect.as_deref().or(row.filter(|_| !states_dialect).map(|row| row.dialect));
+    let asked = Asked::take(&mut raw);
+    if let Some(typed) = &typed {
+        let needs_address = raw.base_url.is_none() && !asked.gives_address(spoken);
+        match row {
+            Some(row) if needs_address => demand_address(typed.at, row, findings),
+            Some(_) => {}
+            None => demand_own_facts(typed, states_dialect, needs_address, known, findings),
+        }
     }
     let stated = findings.value("allow_private_address", raw.allow_private_address, truth);
     let allow_private_address = stated.unwrap_or_else(|| raw.base_url.is_none() && row.is_some_and(is_private));
     let attempt = duration(Duration::from_millis(100), limits::EXCHANGE_DEADLINE_CEILING);
     let first_byte = duration(Duration::from_millis(100), limits::FIRST_BYTE_DEADLINE_CEILING);
     let connect = duration(Duration::from_millis(10), limits::CONNECT_DEADLINE_CEILING);
-    let base_url = |typed: &Typed| BaseUrl::parse(&text(typed)?, allow_private_address);
+    let url = |typed: &Typed| BaseUrl::parse(&text(typed)?, allow_private_address);
+    let base_url = findings.value("base_url", raw.base_url, url);
+    let at = typed.as_ref().map_or(raw.at, |typed| typed.at);
+    let (platform, base_url) = platform::meant(asked, at, spoken.and_then(Dialect::parse), base_url, findings);
     let api_key = raw.api_key.and_then(|key| key_source("api_key", key, false, findings));
     let canonical = row.map(|row| row.name.to_owned()).or(typed.as_ref().map(|typed| typed.value.clone()));
     let canonical = canonical.unwrap_or_default();
     let provider = Provider {
         id: ProviderId::new(&canonical),
         built_in: row.is_some(),
-        dialect: findings.value("dialect", raw.dialect, |typed| dialect(typed, known)),
-        base_url: findings.value("base_url", raw.base_url, base_url),
+        dialect,
+        base_url,
         api_key: api_key.map(|key| key.value),
         timeout: findings.value("timeout", raw.timeout, attempt),
         connect_timeout: findings.value("connect_timeout", raw.connect_timeout, connect),
@@ -159,6 +174,7 @@ fn provider(mut raw: raw::Provider, known: &Known<'_>, findings: &mut Findings) 
         headers: headers(raw.headers.unwrap_or_default(), findings),
         models: models(raw.models, findings),
         ca: findings.value("ca", raw.ca, path),
+        platform,
     };
     typed.map(|typed| (At { value: canonical, at: typed.at }, provider))
 }
@@ -168,27 +184,23 @@ fn is_private(row: &KnownProvider<'_>) -> bool {
     row.base_url.is_some_and(|url| BaseUrl::parse(url, false).is_err() && BaseUrl::parse(url, true).is_ok())
 }
 
-/// A built-in row may lack an address of its own, or speak what the gateway does not yet.
-fn demand_missing_facts(
-    at: usize,
-    row: &KnownProvider<'_>,
-    raw: &raw::Provider,
-    known: &Known<'_>,
-    findings: &mut Findings,
-) {
-    if row.base_url.is_none() && raw.base_url.is_none() {
+/// A built-in row may lack an address of its own.
+fn demand_address(at: usize, row: &KnownProvider<'_>, findings: &mut Findings) {
+    if row.base_url.is_none() {
         let what = format!("provider {} has no address of its own", quoted(row.name));
-        findings.error(at, what, "add `base_url` with the address of your account");
-    }
-    if raw.dialect.is_none() && !known.dialects.contains(&row.dialect) {
-        let what = format!("provider {} speaks {}, which this version does not", quoted(row.name), quoted(row.dialect));
-        findings.error(at, what, "remove it, or use an endpoint of its with another `dialect` and `base_url`");
+        findings.error(at, what, platform::address_remedy(row.dialect));
     }
 }
 
 /// A name that no built-in row has needs a dialect and a base URL; without either it is probably a slip of the pen.
-fn demand_own_facts(name: &At<String>, raw: &raw::Provider, known: &Known<'_>, findings: &mut Findings) {
-    let missing = [("dialect", raw.dialect.is_none()), ("base_url", raw.base_url.is_none())];
+fn demand_own_facts(
+    name: &At<String>,
+    states_dialect: bool,
+    needs_address: bool,
+    known: &Known<'_>,
+    findings: &mut Findings,
+) {
+    let missing = [("dialect", !states_dialect), ("base_url", needs_address)];
     let missing: Vec<String> =
         missing.iter().filter(|(_, missing)| *missing).map(|(key, _)| format!("`{key}`")).collect();
     if missing.is_empty() {

@@ -6,10 +6,18 @@
 use super::operation::KeySource;
 use crate::domain::secret::Secret;
 use crate::limits::{ACCESS_KEY_CHARS_MIN, SECRET_BYTES_MAX};
+use crate::providers::service_account::{self, NotAServiceAccount};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroize;
+
+/// The variable that holds the public half of an AWS key pair.
+pub(super) const AWS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// The one that holds its secret half.
+pub(super) const AWS_SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+/// The one that holds the token of a temporary pair.
+const AWS_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// Why a secret could not be had. The operator's to repair; the same reference may work later.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,9 @@ pub enum SecretFault {
     /// A control character or non-ASCII inside, which a header could not carry.
     #[error("{0} holds a character that no key has; write the key alone, on one line")]
     OddCharacter(KeySource),
+    /// A service account that cannot sign.
+    #[error("{0} begins as a service account and is none: {1}")]
+    Account(KeySource, #[source] NotAServiceAccount),
     /// An access key that could be guessed.
     #[error("{0} has fewer than {ACCESS_KEY_CHARS_MIN} characters; use a longer access key")]
     TooShort(KeySource),
@@ -63,6 +74,34 @@ pub fn text(source: &KeySource, env: &dyn Fn(&str) -> Option<String>) -> Result<
         return Err(SecretFault::OddCharacter(source.clone()));
     }
     Ok(Secret::copy_of(key))
+}
+
+/// A provider's key: text, or a service account of Google, of which what is needed is kept. `AWS_ACCESS_KEY_ID` stands for the pair, and is
+/// joined with `AWS_SECRET_ACCESS_KEY` and, if that is set, `AWS_SESSION_TOKEN`.
+pub fn provider_key(source: &KeySource, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretFault> {
+    if *source == KeySource::Env(AWS_KEY_ID.to_owned()) {
+        return aws_pair(source, env);
+    }
+    let whole = bytes(source, env)?;
+    if service_account::is_meant(whole.expose()) {
+        return service_account::essence(whole.expose()).map_err(|fault| SecretFault::Account(source.clone(), fault));
+    }
+    text(source, env)
+}
+
+/// The variables of AWS's own tools, in the form `ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]`.
+fn aws_pair(id: &KeySource, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretFault> {
+    let variable = |name: &str| KeySource::Env(name.to_owned());
+    let (id, secret) = (text(id, env)?, text(&variable(AWS_SECRET), env)?);
+    let token = match text(&variable(AWS_TOKEN), env) {
+        Ok(token) => Some(token),
+        Err(SecretFault::Unset(_) | SecretFault::Empty(_)) => None,
+        Err(fault) => return Err(fault),
+    };
+    let parts = [Some(&id), Some(&secret), token.as_ref()];
+    let parts: Vec<&[u8]> = parts.into_iter().flatten().map(Secret::expose).collect();
+    // `join` allocates once, so that no copy is left behind.
+    Ok(Secret::take(parts.join(&b':')))
 }
 
 /// A key that clients will show us: text of [`ACCESS_KEY_CHARS_MIN`] characters or more.
@@ -122,6 +161,30 @@ mod tests {
         assert!(matches!(text(&variable("MISSING"), &env), Err(SecretFault::Unset(_))));
         assert!(matches!(text(&variable("BLANK"), &env), Err(SecretFault::Empty(_))));
         assert!(matches!(text(&variable("SPLIT"), &env), Err(SecretFault::OddCharacter(_))));
+    }
+
+    #[test]
+    fn an_aws_pair_is_put_together_and_a_half_is_named() {
+        let id = variable(AWS_KEY_ID);
+        let with = |set: &'static [(&str, &str)]| {
+            let env =
+                move |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+            provider_key(&id, &env).map(|key| String::from_utf8_lossy(key.expose()).into_owned())
+        };
+        let pair = [("AWS_ACCESS_KEY_ID", "AKIA1"), ("AWS_SECRET_ACCESS_KEY", " s/1\n"), ("AWS_SESSION_TOKEN", "")];
+        let temporary = [("AWS_ACCESS_KEY_ID", "ASIA1"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t==")];
+        assert_eq!(with(Box::leak(Box::new(pair))).expect("a pair"), "AKIA1:s/1");
+        assert_eq!(with(Box::leak(Box::new(temporary))).expect("a pair"), "ASIA1:s:t==");
+        let fault = with(&[("AWS_ACCESS_KEY_ID", "AKIA1")]).expect_err("half");
+        assert!(fault.to_string().contains("AWS_SECRET_ACCESS_KEY is not set"), "{fault}");
+        assert_eq!(provider_key(&variable("GOOD"), &env).expect("a key").expose(), b"sk-marker-0123456789abcdef");
+    }
+
+    #[test]
+    fn what_begins_as_a_service_account_must_be_one() {
+        let text = |_: &str| Some("{ \"marker\": 1 }".to_owned());
+        let fault = provider_key(&variable("ACCOUNT"), &text).expect_err("none");
+        assert!(matches!(fault, SecretFault::Account(..)) && !format!("{fault} {fault:?}").contains("marker"));
     }
 
     #[test]

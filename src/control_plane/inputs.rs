@@ -53,7 +53,7 @@ pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listene
     let mut authorities = HashMap::new();
     for provider in &config.providers {
         if let Some(source) = &provider.api_key {
-            match secrets::text(source, &**env) {
+            match secrets::provider_key(source, &**env) {
                 Ok(secret) => {
                     add(&mut whole, secret.expose());
                     provider_keys.insert(provider.id.clone(), secret);

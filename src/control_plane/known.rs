@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 pub fn known() -> Known<'static> {
     static PROVIDERS: LazyLock<Vec<KnownProvider<'static>>> =
         LazyLock::new(|| table::ROWS.iter().map(known_provider).collect());
-    // Also those that are not spoken yet: a file that names such a provider is good, and the provider is left out with a warning.
     static DIALECTS: [&str; Dialect::ALL.len()] = {
         let mut names = [""; Dialect::ALL.len()];
         let mut at = 0;

@@ -284,7 +284,7 @@ impl Control {
 
     fn unknown_provider(&self, name: &str) -> ControlError {
         let own = self.configured.iter().map(|provider| provider.config.id.as_str());
-        let rows = table::ROWS.iter().filter(|row| row.dialect.is_spoken()).map(|row| row.id);
+        let rows = table::ROWS.iter().map(|row| row.id);
         let mut known: Vec<&str> = own.chain(rows).collect();
         known.sort_unstable();
         known.dedup();

@@ -8,7 +8,7 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::ProviderId;
 use crate::limits::CONNECT_DEADLINE;
 use crate::providers::catalogue::OwnPrice;
-use crate::providers::{Catalogue, Dialect, ProviderSpec, Row, table};
+use crate::providers::{Catalogue, Dialect, Platform, ProviderSpec, Row, table};
 use crate::snapshot::{self, Origin, TlsProfile};
 use crate::tls::{self, ClientConfig, ClientTrust, Roots, ServerName};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -44,7 +44,7 @@ impl Configured {
     /// Puts together what is known; `authority` is the content of the provider's own CA file.
     ///
     /// # Errors
-    /// One sentence, naming the provider: no address, a dialect that is not spoken, a CA that is none.
+    /// One sentence, naming the provider: no address, no dialect, a CA that is none.
     pub(super) fn new(
         config: config::Provider,
         authority: Option<&[u8]>,
@@ -122,6 +122,7 @@ pub(super) fn built_in(row: &'static Row) -> config::Provider {
         headers: Vec::new(),
         models: Vec::new(),
         ca: None,
+        platform: Platform::default(),
     }
 }
 
@@ -143,13 +144,6 @@ pub(super) fn catalogue(config: &config::Config) -> Result<Arc<Catalogue>, Contr
     Ok(Arc::new(built_in.with_prices(own)))
 }
 
-/// Whether the gateway speaks the dialect of a configured provider.
-pub(super) fn is_spoken(config: &config::Provider) -> bool {
-    let usual = table::find(config.id.as_str()).map(|row| row.dialect);
-    let dialect = config.dialect.as_deref().and_then(Dialect::parse).or(usual);
-    dialect.is_none_or(Dialect::is_spoken)
-}
-
 fn url_of(config: &config::Provider) -> Result<BaseUrl, String> {
     if let Some(url) = &config.base_url {
         return Ok(url.clone());
@@ -163,23 +157,21 @@ fn spec_of(config: &config::Provider, url: &BaseUrl) -> Result<ProviderSpec, Str
     let row = table::find(config.id.as_str()).filter(|_| config.built_in);
     let stated = config.dialect.as_deref().and_then(Dialect::parse);
     let dialect = stated.or(row.map(|row| row.dialect)).ok_or("has no `dialect`; configure one")?;
-    if !dialect.is_spoken() {
-        return Err(format!("speaks {}, which this version does not", dialect.as_str()));
-    }
-    match row {
+    let spec = match row {
         Some(row) if row.dialect == dialect => {
-            ProviderSpec::built_in(row, Some(url.as_str())).map_err(|error| error.to_string())
+            ProviderSpec::built_in(row, Some(url.as_str())).map_err(|error| error.to_string())?
         }
         // Another endpoint of a known company: its names and prices hold, its quirks do not.
-        Some(row) => Ok(ProviderSpec {
+        Some(row) => ProviderSpec {
             aliases: row.aliases,
             price_source: row.price_source,
             keyless: row.keyless,
             custom: false,
             ..ProviderSpec::custom(row.id, dialect, url.as_str())
-        }),
-        None => Ok(ProviderSpec::custom(config.id.as_str(), dialect, url.as_str())),
-    }
+        },
+        None => ProviderSpec::custom(config.id.as_str(), dialect, url.as_str()),
+    };
+    Ok(ProviderSpec { platform: config.platform.clone(), ..spec })
 }
 
 /// What the catalogue lists for it and the provider still serves.

@@ -4,7 +4,7 @@
 use super::inputs;
 use super::start::configured;
 use super::supply;
-use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means, providers};
+use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means};
 use crate::config::{Config, Durability, Problems};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::snapshot::ConfigStamp;
@@ -60,10 +60,6 @@ pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<
     let stamp = stamp(config.version, text);
     let mut warnings: Vec<String> = warnings.to_string().lines().map(str::to_owned).collect();
     warnings.extend(without_effect(&config).into_iter().map(|what| format!("{name}: warning: {what}")));
-    let silent = config.providers.iter().filter(|provider| !providers::is_spoken(provider));
-    warnings.extend(silent.map(|provider| {
-        format!("{name}: warning: provider `{}` is left out: this version does not speak its dialect", provider.id)
-    }));
     Ok((config, stamp, warnings))
 }
 

@@ -3,7 +3,7 @@
 use super::events::Events;
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
-use super::providers::{self, Configured, Trusts};
+use super::providers::{Configured, Trusts};
 use super::resolve::Names;
 use super::stats::Stats;
 use super::supply::{self, Means};
@@ -153,7 +153,7 @@ pub(super) fn configured(
     now: UnixMillis,
 ) -> Result<Vec<Configured>, ControlError> {
     let (mut usable, mut faults) = (Vec::with_capacity(config.providers.len()), Vec::new());
-    for provider in config.providers.iter().filter(|provider| providers::is_spoken(provider)) {
+    for provider in &config.providers {
         let authority = inputs.authorities.get(&provider.id).map(Vec::as_slice);
         match Configured::new(provider.clone(), authority, true, trusts, catalogue, now) {
             Ok(provider) => usable.push(provider),

@@ -154,7 +154,7 @@ impl Call<'_> {
         if matches!(self.operation, Operation::Moderations | Operation::Rerank) {
             return Err(NotServed::Operation);
         }
-        let version = self.spec.api_version.as_deref();
+        let version = self.spec.platform.api_version.as_deref();
         if is_azure_v1(self.spec) {
             self.openai(out)?;
             return version.map_or(Ok(()), |version| push_version(version, out));
@@ -208,7 +208,7 @@ impl Call<'_> {
     }
 
     fn vertex(&self, out: &mut String) -> Result<(), NotServed> {
-        let place = (self.spec.project.as_deref(), self.spec.region.as_deref());
+        let place = (self.spec.platform.project.as_deref(), self.spec.platform.region.as_deref());
         let (Some(project), Some(region)) = place else { return Err(NotServed::Place) };
         out.push_str("/v1/projects/");
         push_segment(project, out)?;

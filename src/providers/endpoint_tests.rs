@@ -1,7 +1,7 @@
 //! Every dialect's targets, the wires that are chosen, and names that would leave their place.
 
 use super::*;
-use crate::providers::table;
+use crate::providers::{Platform, table};
 use proptest::prelude::*;
 
 fn spec(name: &str, base_url: &str) -> ProviderSpec {
@@ -11,7 +11,12 @@ fn spec(name: &str, base_url: &str) -> ProviderSpec {
 
 fn vertex() -> ProviderSpec {
     let (project, region) = (Some("my-project".into()), Some("us-east5".into()));
-    ProviderSpec { project, region, ..spec("vertex", "https://us-east5-aiplatform.googleapis.com") }
+    let platform = Platform { project, region, ..Platform::default() };
+    ProviderSpec { platform, ..spec("vertex", "https://us-east5-aiplatform.googleapis.com") }
+}
+
+fn versioned(version: &str, spec: ProviderSpec) -> ProviderSpec {
+    ProviderSpec { platform: Platform { api_version: Some(version.into()), ..Platform::default() }, ..spec }
 }
 
 fn at(spec: &ProviderSpec, wire: Wire, operation: Operation<'_>, model: &str, stream: bool) -> String {
@@ -57,11 +62,11 @@ fn azure_has_two_generations_of_paths() {
     let v1 = spec("azure", "https://r.openai.azure.com/openai/v1/");
     assert_eq!(at(&v1, Wire::Chat, Operation::Generate, "dep", false), "/chat/completions");
     assert_eq!(at(&v1, Wire::Responses, Operation::Generate, "dep", false), "/responses");
-    let preview = ProviderSpec { api_version: Some("preview".into()), ..v1 };
+    let preview = versioned("preview", v1);
     let expected = "/embeddings?api-version=preview";
     assert_eq!(at(&preview, Wire::Chat, Operation::Embeddings, "dep", false), expected);
     for base_url in ["https://r.openai.azure.com", "https://proxy.example/azure"] {
-        let old = ProviderSpec { api_version: Some("2025-04-01-preview".into()), ..spec("azure", base_url) };
+        let old = versioned("2025-04-01-preview", spec("azure", base_url));
         let expected = "/openai/deployments/my%2Fdep/chat/completions?api-version=2025-04-01-preview";
         assert_eq!(at(&old, Wire::Chat, Operation::Generate, "my/dep", true), expected);
     }

@@ -6,12 +6,15 @@
 pub mod aliases;
 pub mod catalogue;
 pub mod endpoint;
+pub mod platform;
 pub mod quirks;
+pub mod service_account;
 pub mod signing;
 pub mod spec;
 pub mod table;
 
 pub use catalogue::Catalogue;
+pub use platform::Platform;
 pub use quirks::{Quirks, Rewrite};
 pub use spec::ProviderSpec;
 pub use table::Row;
@@ -39,12 +42,6 @@ impl Dialect {
     /// Every dialect there is a name for.
     pub const ALL: [Self; 7] =
         [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Cohere, Self::Azure, Self::Bedrock, Self::Vertex];
-
-    /// Whether the gateway can talk to a provider of this dialect. The one place that says so: a row may be known by name before
-    /// its format is spoken, and configuration refuses such a provider with a remedy.
-    pub const fn is_spoken(self) -> bool {
-        matches!(self, Self::OpenAi)
-    }
 
     /// The name that configuration uses.
     pub const fn as_str(self) -> &'static str {

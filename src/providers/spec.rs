@@ -4,6 +4,7 @@
 //! address may be contacted is decided where addresses are resolved (rule T5).
 
 use super::catalogue::Catalogue;
+use super::platform::Platform;
 use super::quirks::{Quirks, Split};
 use super::table::{self, Row};
 use super::{Auth, Dialect};
@@ -36,12 +37,8 @@ pub struct ProviderSpec {
     pub price_source: Option<&'static str>,
     /// Whether it is the owner's own rather than a built-in row.
     pub custom: bool,
-    /// Version of Azure's API, a query parameter.
-    pub api_version: Option<Box<str>>,
-    /// The region that AWS signatures are for and Vertex's paths name.
-    pub region: Option<Box<str>>,
-    /// The Google Cloud project that Vertex's paths name.
-    pub project: Option<Box<str>>,
+    /// What its cloud needs beside address and key; nothing unless configuration says.
+    pub platform: Platform,
 }
 
 /// Why a row cannot be used as configured.
@@ -74,9 +71,7 @@ impl ProviderSpec {
             faults: ways.faults,
             price_source: ways.price_source,
             custom: false,
-            api_version: None,
-            region: None,
-            project: None,
+            platform: Platform::default(),
         })
     }
 
@@ -94,9 +89,7 @@ impl ProviderSpec {
             faults: FaultBook::PLAIN,
             price_source: None,
             custom: true,
-            api_version: None,
-            region: None,
-            project: None,
+            platform: Platform::default(),
         }
     }
 

@@ -445,7 +445,7 @@ pub static ROWS: &[Row] = &[
     Row {
         id: "bedrock",
         aliases: &["aws"],
-        env_keys: &["AWS_BEARER_TOKEN_BEDROCK"],
+        env_keys: &["AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"],
         key_prefixes: &["ABSK", "AKIA", "ASIA"],
         dialect: Dialect::Bedrock,
         models_path: None,
@@ -455,6 +455,7 @@ pub static ROWS: &[Row] = &[
     Row {
         id: "vertex",
         aliases: &["vertex_ai", "vertex-ai"],
+        env_keys: &["GOOGLE_APPLICATION_CREDENTIALS"],
         key_prefixes: &["ya29."],
         dialect: Dialect::Vertex,
         models_path: None,

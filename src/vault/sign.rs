@@ -63,6 +63,12 @@ impl RsaKey {
     }
 }
 
+/// A fresh key of 2048 bits, PKCS#8 in PEM form, for tests here and elsewhere.
+#[cfg(test)]
+pub fn pem_of_a_new_key() -> String {
+    tests::pem_of(&KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +77,12 @@ mod tests {
     use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
+
+    pub(super) fn pem_of(pair: &KeyPair) -> String {
+        let der: Pkcs8V1Der<'static> = pair.as_der().expect("PKCS#8");
+        let lines = STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n")
+    }
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
