@@ -235,6 +235,10 @@ fn fault_from<'h>(
 ) -> UpstreamFault {
     // A status inside the body speaks only where the line above it said nothing (OpenRouter's 200 with `"code": 402`).
     let status = if status < 400 { body.status.unwrap_or(status) } else { status };
+    let mut body = body;
+    if let Some(code) = header(AWS_ERROR_TYPE).and_then(aws_error) {
+        body.codes.insert(0, code.to_owned());
+    }
     let class = fault_book::class_of(book, status, &body);
     UpstreamFault {
         class,
@@ -242,6 +246,15 @@ fn fault_from<'h>(
         message: one_line(&body.message, FAULT_MESSAGE_BYTES_MAX),
         retry_after: retry_hint::read(header, body.retry_delay.as_deref(), class == FaultClass::RateLimit, now),
     }
+}
+
+/// Where AWS says what went wrong; the body holds a sentence only.
+const AWS_ERROR_TYPE: &str = "x-amzn-errortype";
+
+/// The name in `ThrottlingException:http://internal.amazon.com/coral/…`.
+fn aws_error(value: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(value).ok()?.split(':').next()?.trim();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// Upstream text on one line of bounded length: control characters, line separators and bidi marks become spaces (rule R5).
@@ -336,6 +349,25 @@ mod tests {
         for (body, expected) in cases {
             assert_eq!(class(200, body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn the_name_of_an_aws_error_stands_in_the_head_or_behind_a_hash() {
+        let book = Book { codes: &[("ThrottlingException", FaultClass::RateLimit)], ..Book::PLAIN };
+        let read = |header: Option<&'static str>, body: &str| {
+            let look_up = |name: &str| header.filter(|_| name == "x-amzn-errortype").map(str::as_bytes);
+            let fault = classify(&book, 400, &look_up, body.as_bytes(), UnixMillis(0));
+            (fault.class, fault.code, fault.message)
+        };
+        let throttled = (FaultClass::RateLimit, Some("ThrottlingException".to_owned()), "slow".to_owned());
+        assert_eq!(
+            read(Some("ThrottlingException:http://internal.amazon.com/coral/"), r#"{"message":"slow"}"#),
+            throttled
+        );
+        assert_eq!(read(Some("ThrottlingException"), r#"{"Message":"slow"}"#), throttled);
+        let body = r#"{"__type":"com.amazon.coral.service#ThrottlingException","message":"slow"}"#;
+        assert_eq!(read(None, body), throttled);
+        assert_eq!(read(Some(":"), r#"{"message":"slow"}"#).0, FaultClass::BadRequest);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The shapes that error bodies come in, read into one: codes from the most specific to the least, a message, a retry delay.
 //!
 //! OpenAI's `{"error":{…}}`, xAI's and Ollama's `{"error":"text"}`, Mistral's `detail` and object-valued `message`, MiniMax's
-//! `base_resp`, Google's array around it all, OpenRouter's numeric codes and failed choices. Off the hot path, so a tree is built,
+//! `base_resp`, AWS's `__type`, Google's array around it all, OpenRouter's numeric codes and failed choices. Off the hot path, so a tree is built,
 //! from a bounded part of the body. What is no JSON becomes the message.
 
 use crate::limits::FAULT_BODY_BYTES_MAX;
@@ -68,8 +68,8 @@ impl FaultBody {
         if let Some(error) = members.get("error").filter(|error| !error.is_null()) {
             read.read_error(error);
         } else if !read.read_base_resp(members) {
-            read.message =
-                members.get("message").or_else(|| members.get("detail")).map(sentence_of).unwrap_or_default();
+            let sentence = ["message", "Message", "detail"].into_iter().find_map(|name| members.get(name));
+            read.message = sentence.map(sentence_of).unwrap_or_default();
         }
         read.read_flat_codes(members);
         read
@@ -87,6 +87,8 @@ impl FaultBody {
             self.message = format!("{}: {raw}", self.message);
         }
         self.push_code(error.get("code"));
+        // Azure's filter says there what it is.
+        self.push_code(error.get("innererror").and_then(|inner| inner.get("code")));
         self.read_details(error.get("details"));
         self.push_code(error.get("type"));
         self.push_code(error.get("status"));
@@ -119,6 +121,10 @@ impl FaultBody {
     fn read_flat_codes(&mut self, members: &Map<String, Value>) {
         self.push_code(members.get("code"));
         self.push_code(members.get("type"));
+        // AWS writes its name there behind a namespace, where no field of the head has it.
+        if let Some(name) = members.get("__type").and_then(Value::as_str).and_then(|name| name.rsplit('#').next()) {
+            self.codes.push(name.to_owned());
+        }
     }
 
     fn push_code(&mut self, code: Option<&Value>) {

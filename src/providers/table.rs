@@ -425,8 +425,13 @@ pub static ROWS: &[Row] = &[
         env_keys: &["COHERE_API_KEY"],
         base_url: Some("https://api.cohere.com"),
         dialect: Dialect::Cohere,
-        // The credential is not valid.
-        faults: FaultBook { statuses: &[(498, FaultClass::BadKey)], ..FaultBook::PLAIN },
+        faults: FaultBook {
+            // A trial's month is used up: seconds do not help, as with an empty account.
+            messages: &[("api calls / month", FaultClass::NoCredit)],
+            // The credential is not valid; the call was given up before it was answered.
+            statuses: &[(498, FaultClass::BadKey), (499, FaultClass::Timeout)],
+            ..FaultBook::PLAIN
+        },
         models_path: Some("/v1/models"),
         price_source: Some("cohere"),
         docs: "https://docs.cohere.com/reference/errors",
@@ -439,6 +444,16 @@ pub static ROWS: &[Row] = &[
         auth: Auth::ApiKey,
         dialect: Dialect::Azure,
         quirks: Quirks { unknown_members: UnknownMembers::Refused, ..Quirks::PLAIN },
+        faults: FaultBook {
+            messages: &[("no capacity", FaultClass::Overloaded)],
+            codes: &[
+                ("ResponsibleAIPolicyViolation", FaultClass::ContentFilter),
+                ("PermissionDenied", FaultClass::NoPermission),
+                ("ResourceNotFound", FaultClass::ModelNotFound),
+                ("Timeout", FaultClass::Timeout),
+            ],
+            ..FaultBook::PLAIN
+        },
         docs: "https://learn.microsoft.com/en-us/azure/ai-foundry/openai/reference",
         ..OPENAI_SHAPED
     },
@@ -448,6 +463,18 @@ pub static ROWS: &[Row] = &[
         env_keys: &["AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID"],
         key_prefixes: &["ABSK", "AKIA", "ASIA"],
         dialect: Dialect::Bedrock,
+        faults: FaultBook {
+            messages: &[
+                ("api key is valid", FaultClass::BadKey),
+                ("model identifier is invalid", FaultClass::ModelNotFound),
+                ("on-demand throughput", FaultClass::ModelNotFound),
+                ("too many tokens per day", FaultClass::NoCredit),
+            ],
+            codes: AWS_CODES,
+            // A model that failed is AWS's "dependency".
+            statuses: &[(424, FaultClass::ServerError)],
+            ..FaultBook::PLAIN
+        },
         models_path: None,
         docs: "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
         ..OPENAI_SHAPED
@@ -458,10 +485,47 @@ pub static ROWS: &[Row] = &[
         env_keys: &["GOOGLE_APPLICATION_CREDENTIALS"],
         key_prefixes: &["ya29."],
         dialect: Dialect::Vertex,
+        faults: FaultBook { codes: GOOGLE_CLOUD_CODES, ..FaultBook::PLAIN },
         models_path: None,
         docs: "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
         ..OPENAI_SHAPED
     },
+];
+
+/// Names of AWS's errors, from the field `x-amzn-errortype` or a stream's exception. `ValidationException` is not among them: it is said of
+/// full windows, unknown models and wrong requests alike, and the sentence tells.
+const AWS_CODES: &[(&str, FaultClass)] = &[
+    ("UnrecognizedClientException", FaultClass::BadKey),
+    ("InvalidSignatureException", FaultClass::BadKey),
+    ("IncompleteSignatureException", FaultClass::BadKey),
+    ("MissingAuthenticationTokenException", FaultClass::BadKey),
+    ("ExpiredTokenException", FaultClass::BadKey),
+    ("InvalidClientTokenId", FaultClass::BadKey),
+    ("AccessDeniedException", FaultClass::NoPermission),
+    ("OptInRequired", FaultClass::NoPermission),
+    ("ResourceNotFoundException", FaultClass::ModelNotFound),
+    ("ThrottlingException", FaultClass::RateLimit),
+    ("TooManyRequestsException", FaultClass::RateLimit),
+    ("ServiceQuotaExceededException", FaultClass::RateLimit),
+    ("ModelNotReadyException", FaultClass::Overloaded),
+    ("ServiceUnavailableException", FaultClass::Overloaded),
+    ("ModelTimeoutException", FaultClass::Timeout),
+    ("ModelErrorException", FaultClass::ServerError),
+    ("ModelStreamErrorException", FaultClass::ServerError),
+    ("InternalServerException", FaultClass::ServerError),
+];
+
+/// Reasons and statuses of Google Cloud that say more than the HTTP status (google.rpc.ErrorInfo, google.rpc.Code).
+const GOOGLE_CLOUD_CODES: &[(&str, FaultClass)] = &[
+    ("ACCESS_TOKEN_EXPIRED", FaultClass::BadKey),
+    ("ACCESS_TOKEN_TYPE_UNSUPPORTED", FaultClass::BadKey),
+    ("CREDENTIALS_MISSING", FaultClass::BadKey),
+    ("ACCOUNT_STATE_INVALID", FaultClass::BadKey),
+    ("BILLING_DISABLED", FaultClass::NoCredit),
+    ("SERVICE_DISABLED", FaultClass::NoPermission),
+    ("CONSUMER_INVALID", FaultClass::NoPermission),
+    ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", FaultClass::NoPermission),
+    ("INTERNAL", FaultClass::ServerError),
 ];
 
 /// Z.ai's codes, sent as strings of digits with any status (its page on API codes).
