@@ -251,6 +251,16 @@ pub const UNPRICED_NAMED_MAX: usize = 256;
 pub const INGEST_TICK: Duration = Duration::from_millis(200);
 /// A name lookup that takes longer has failed.
 pub const DNS_DEADLINE: Duration = Duration::from_secs(10);
+/// An exchange of a credential for an access token must end by then, name lookup included.
+pub const TOKEN_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of a token server's answer; real ones have some two thousand.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Exchanges that begin at a time; others follow a tick later.
+pub const TOKEN_EXCHANGES_MAX: usize = 16;
+/// An access token is believed this long at most, whatever its server says.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(12 * 3_600);
+/// The longest pause between two exchanges that fail.
+pub const TOKEN_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a file of certificates or of a certificate's key.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Models, and providers, that one access key may list.

@@ -72,6 +72,12 @@ impl BaseUrl {
         self.port
     }
 
+    /// Host, and the port unless it is the scheme's own (RFC 9110 §7.2).
+    pub fn authority(&self) -> &str {
+        let origin = self.text.get(..self.path_start).unwrap_or(&self.text);
+        origin.split_once("://").map_or(origin, |(_, authority)| authority)
+    }
+
     /// What stands before the dialect's own paths: empty, or `/…` without a trailing slash.
     pub fn path(&self) -> &str {
         &self.text[self.path_start..]
@@ -277,6 +283,7 @@ mod tests {
         );
         let url = BaseUrl::parse("http://[::1]:8000", true).expect("a fine URL");
         assert_eq!((url.as_str(), url.host(), url.port(), url.path()), ("http://[::1]:8000", "[::1]", 8000, ""));
+        assert_eq!(url.authority(), "[::1]:8000");
         assert!(!url.is_tls());
     }
 

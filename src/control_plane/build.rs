@@ -6,12 +6,14 @@ use super::credentials::{Credentials, KeyConfig};
 use super::key_limits;
 use super::providers::Configured;
 use super::supply::Means;
+use super::token::{Tokens, Wanted};
 use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::limits::CREDENTIAL_TIMEOUT_MS;
-use crate::providers::Catalogue;
 use crate::providers::aliases::Aliases;
+use crate::providers::signing::{AwsCredential, SigningError};
+use crate::providers::{Catalogue, Dialect, ProviderSpec, service_account};
 use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Routes, Target};
 use crate::snapshot::{
     AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RouteTable, Settings,
@@ -20,7 +22,7 @@ use crate::store::{CredentialState, Origin, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A part, and what an owner should know of what is not in it.
 pub(super) struct Built<T> {
@@ -65,9 +67,13 @@ pub(super) fn access_table(means: Means<'_>) -> Result<(Built<AccessTable>, Opti
 
 /// Every living credential whose provider is configured at the address it was sealed for. Those of configuration serve every tenant
 /// that has none of its own; in the operator's own tenant they stand behind those of the API.
+///
+/// A service account stands there with the token that it was exchanged for, and not at all while there is none.
 pub(super) fn credential_table(
     means: Means<'_>,
     providers: &[Configured],
+    tokens: &mut Tokens,
+    instant: Instant,
 ) -> Result<Built<CredentialTable>, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     let default = TenantId::new(TENANT_DEFAULT);
@@ -78,6 +84,7 @@ pub(super) fn credential_table(
         providers.iter().map(|provider| (&provider.config.id, provider)).collect();
     let mut notes = Vec::new();
     let mut found = Vec::new();
+    let mut wanted = Vec::new();
     let refused = Credentials::new(store, keyring, entropy, now).open_all(|opened| {
         if opened.state == CredentialState::Pending {
             return;
@@ -92,17 +99,31 @@ pub(super) fn credential_table(
             notes.push(format!("{id} was given for another address of provider `{name}`; add the key again"));
             return;
         }
+        let secret = match form_of(&provider.spec, opened.secret.expose()) {
+            Ok(Form::Shown) => opened.secret,
+            Ok(Form::Exchanged) => {
+                let (id, tenant, provider) = (opened.id, opened.tenant.clone(), opened.provider.clone());
+                wanted.push(Wanted { id, tenant, provider });
+                let Some(token) = tokens.living(id, instant) else { return };
+                token
+            }
+            Err(fault) => {
+                notes.push(format!("{} of provider `{}` is left out: {fault}", opened.id, opened.provider));
+                return;
+            }
+        };
         let shared = *opened.tenant == default && by_config.contains(&opened.id);
         let limits = (!shared).then_some(opened.config);
         let credential = Credential {
             id: opened.id,
-            secret: opened.secret,
+            secret,
             timeout: limits.and_then(own_timeout),
             max_retries: limits.map_or(provider.config.max_retries, |limits| Some(limits.max_retries)),
         };
         let retiring = opened.state == CredentialState::Retiring;
         found.push((retiring, shared, opened.tenant.clone(), opened.provider.clone(), Arc::new(credential)));
     })?;
+    tokens.keep(wanted, instant);
     notes.extend(refused.into_iter().map(|refused| format!("{} cannot be opened: {}", refused.id, refused.error)));
     // Stable: within a rank the oldest stays first.
     found.sort_by_key(|(retiring, shared, ..)| (*retiring, *shared));
@@ -114,6 +135,33 @@ pub(super) fn credential_table(
         table.insert(&tenant, &provider, credential);
     }
     Ok(Built { part: table, notes })
+}
+
+/// How a credential is used.
+enum Form {
+    /// As it is, or to sign requests with.
+    Shown,
+    /// For a token.
+    Exchanged,
+}
+
+/// How a provider takes a credential of this text.
+///
+/// # Errors
+/// It cannot be meant for this provider; a part of a sentence that does not repeat it.
+fn form_of(spec: &ProviderSpec, text: &[u8]) -> Result<Form, String> {
+    match (spec.dialect, service_account::is_meant(text)) {
+        (Dialect::Vertex, true) => Ok(Form::Exchanged),
+        // The whole private key would be shown.
+        (_, true) => Err("it is a service account, and this provider takes plain keys".to_owned()),
+        (Dialect::Bedrock, false) => match AwsCredential::parse(text).map_err(|error| error.to_string())? {
+            AwsCredential::Keys { .. } if spec.platform.region.is_none() => {
+                Err(SigningError::RegionMissing.to_string())
+            }
+            _ => Ok(Form::Shown),
+        },
+        _ => Ok(Form::Shown),
+    }
 }
 
 /// What clients may ask for. An offer's place is its provider's place in `providers`.

@@ -10,6 +10,7 @@ use crate::limits::{
     CREDENTIAL_RETRIES, CREDENTIAL_RETRIES_MAX, CREDENTIAL_TIMEOUT_MS, CREDENTIAL_TIMEOUT_MS_MAX,
     PROVIDER_KEY_BYTES_MAX,
 };
+use crate::providers::service_account::{self, NotAServiceAccount, ServiceAccount};
 use crate::store::{CredentialRow, CredentialState, CredentialStep, NewCredential, Origin, Store, StoreError};
 use crate::vault::entropy::random_bits;
 use crate::vault::{Again, DataKey, Entropy, Keyring, Place, VaultError, Whose, open, seal};
@@ -99,6 +100,9 @@ pub enum CredentialError {
         /// Place of the first such byte, from 0, after trimming.
         at: usize,
     },
+    /// It begins as a service account's file and is none.
+    #[error("the provider key begins as a service account and is none: {0}")]
+    Account(#[from] NotAServiceAccount),
     /// A timeout outside what an exchange may take.
     #[error("timeout must be between 1 ms and {CREDENTIAL_TIMEOUT_MS_MAX} ms")]
     Timeout,
@@ -266,6 +270,15 @@ impl<'s> Credentials<'s> {
         Ok(refused)
     }
 
+    /// Opens one living credential, for as long as it takes to sign something with it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: this tenant has no such credential, or it does not open.
+    pub fn open_one(&self, tenant: &TenantId, id: CredentialId) -> Result<Secret, StoreError> {
+        let key = self.keyring.open_data_key(tenant, &self.store.data_key(tenant)?)?;
+        Ok(open_row(&key, tenant, &self.store.credential(tenant, id)?)?)
+    }
+
     /// Gives a tenant a new data key and seals its living keys anew under it, all in one transaction (rule V6). Answers how many.
     ///
     /// # Errors
@@ -403,8 +416,13 @@ fn revoked(row: &CredentialRow) -> CredentialStep {
     CredentialStep { id: row.id, from: row.state, to: CredentialState::Revoked }
 }
 
-/// The key without white space around it, if it can stand in a header (RFC 9110 §5.5; inner spaces are typing errors).
+/// The key without white space around it, if it can stand in a header (RFC 9110 §5.5; inner spaces are typing errors). Of a service
+/// account's file, what is needed.
 fn cleaned(secret: &Secret) -> Result<Secret, CredentialError> {
+    if service_account::is_meant(secret.expose()) {
+        let account = service_account::essence(secret.expose())?;
+        return if account.len() > PROVIDER_KEY_BYTES_MAX { Err(CredentialError::TooLong) } else { Ok(account) };
+    }
     let text = secret.expose().trim_ascii();
     if text.is_empty() {
         return Err(CredentialError::Empty);
@@ -418,8 +436,11 @@ fn cleaned(secret: &Secret) -> Result<Secret, CredentialError> {
     }
 }
 
-/// `prefix…last4`: a known prefix only, and the end only when enough stays hidden.
+/// `prefix…last4`: a known prefix only, and the end only when enough stays hidden. A service account shows whose it is.
 fn redacted(key: &[u8]) -> String {
+    if service_account::is_meant(key) {
+        return ServiceAccount::parse(key).map_or("…".to_owned(), |account| account.client_email);
+    }
     let prefix = known_prefix(key).map_or("", |(prefix, _)| prefix);
     let hidden = key.get(prefix.len()..).unwrap_or_default();
     let last4 = hidden.split_last_chunk::<4>().filter(|(rest, _)| rest.len() >= HIDDEN_BYTES_MIN).map(|(_, last)| last);

@@ -15,6 +15,7 @@ mod key_limits;
 mod known;
 mod metrics;
 mod operations;
+mod post;
 mod providers;
 pub mod reload;
 pub mod resolve;
@@ -23,6 +24,7 @@ mod stats;
 mod status;
 mod supply;
 mod ticks;
+mod token;
 mod usage;
 
 #[cfg(test)]
@@ -38,7 +40,7 @@ pub use operations::{NewAccess, TenantView};
 pub use reload::{Reloaded, parse_config, read_config, sidecar_config};
 pub use resolve::Resolver;
 pub use start::{Opened, Start};
-pub use ticks::{lock, resolve_due, run};
+pub use ticks::{exchange_due, lock, resolve_due, run};
 pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
 
 use crate::config::Config;
@@ -61,6 +63,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use supply::Means;
+use token::Tokens;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,7 @@ pub struct Control {
     /// In the order of the published providers.
     configured: Vec<Configured>,
     names: Names,
+    tokens: Tokens,
     published: Published,
     dirty: Dirty,
     /// When the next access key ends.
@@ -165,9 +169,9 @@ impl Control {
         let credentials = match dirty.credentials {
             true => {
                 let now = self.now();
-                let Self { store, keyring, entropy, configured, .. } = self;
-                let built =
-                    build::credential_table(Means { store, keyring, entropy: &mut **entropy, now }, configured)?;
+                let Self { store, keyring, entropy, configured, tokens, .. } = self;
+                let means = Means { store, keyring, entropy: &mut **entropy, now };
+                let built = build::credential_table(means, configured, tokens, Instant::now())?;
                 notes.extend(built.notes);
                 Arc::new(built.part)
             }

@@ -30,6 +30,8 @@ pub(super) struct Configured {
     pub(super) models: Vec<Arc<str>>,
     origin_key: Arc<str>,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Whom to trust where its credentials are exchanged for tokens, if they are.
+    token_trust: Option<Arc<ClientConfig>>,
 }
 
 /// TLS configurations by the extra authorities they trust: kept over reloads, so that sessions and pools survive them.
@@ -68,7 +70,12 @@ impl Configured {
         let scheme = if url.is_tls() { "https" } else { "http" };
         let origin_key = Arc::from(format!("{scheme}://{}:{}{trust}", url.host(), url.port()));
         let models = Vec::new();
-        let mut configured = Self { spec: Arc::new(spec), url, models, origin_key, tls, config, by_config };
+        let token_trust = match spec.dialect {
+            Dialect::Vertex => Some(trusts.client(authority).map_err(|error| named(&error))?),
+            _ => None,
+        };
+        let spec = Arc::new(spec);
+        let mut configured = Self { spec, url, models, origin_key, tls, config, by_config, token_trust };
         configured.list_living(catalogue, now);
         Ok(configured)
     }
@@ -79,6 +86,11 @@ impl Configured {
         self.models = living_models(&self.spec, catalogue, now).chain(own).map(Arc::from).collect();
     }
 
+    /// Whom to trust where a credential is exchanged for a token; `None` where none is.
+    pub(super) fn token_trust(&self) -> Option<Arc<ClientConfig>> {
+        self.token_trust.clone()
+    }
+
     /// The published form, with these addresses.
     pub(super) fn publishable(&self, addresses: Vec<SocketAddr>) -> snapshot::Provider {
         let tls =
@@ -87,7 +99,12 @@ impl Configured {
         snapshot::Provider {
             id: self.config.id.clone(),
             spec: self.spec.clone(),
-            origin: Arc::new(Origin { key: self.origin_key.clone(), authority: self.authority(), tls, addresses }),
+            origin: Arc::new(Origin {
+                key: self.origin_key.clone(),
+                authority: Box::from(self.url.authority()),
+                tls,
+                addresses,
+            }),
             base_path: Box::from(self.url.path()),
             timeout: self.config.first_byte_timeout.or(self.config.timeout),
             connect_timeout: self.config.connect_timeout.unwrap_or(CONNECT_DEADLINE),
@@ -95,13 +112,6 @@ impl Configured {
             models: self.models.clone(),
             keyless: self.spec.keyless,
         }
-    }
-
-    /// Host, and the port unless it is the scheme's own (RFC 9110 §7.2).
-    fn authority(&self) -> Box<str> {
-        let text = self.url.as_str();
-        let origin = text.strip_suffix(self.url.path()).unwrap_or(text);
-        Box::from(origin.split_once("://").map_or(origin, |(_, authority)| authority))
     }
 }
 

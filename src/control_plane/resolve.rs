@@ -105,19 +105,36 @@ impl Names {
     /// The addresses that a provider may be connected to by now, checked.
     pub(super) fn addresses(&self, url: &BaseUrl, allow_private: bool) -> Vec<SocketAddr> {
         let known = || self.by_host.get(url.host()).map(|known| known.addresses.clone()).unwrap_or_default();
-        let addresses = fixed(url.host()).unwrap_or_else(known);
-        let allowed = addresses.into_iter().filter(|address| match reach(*address) {
-            Reach::Public => true,
-            Reach::Private => allow_private,
-            Reach::Never => false,
-        });
-        allowed.map(|address| SocketAddr::new(address, url.port())).collect()
+        allowed(fixed(url.host()).unwrap_or_else(known), url, allow_private)
     }
 
     /// Whether a host leads somewhere at all.
     pub(super) fn leads_somewhere(&self, host: &str) -> bool {
         fixed(host).is_some() || self.by_host.get(host).is_some_and(|known| !known.addresses.is_empty())
     }
+}
+
+/// The addresses that may be connected to, with the port of the URL (rule T5).
+fn allowed(addresses: Vec<IpAddr>, url: &BaseUrl, allow_private: bool) -> Vec<SocketAddr> {
+    let allowed = addresses.into_iter().filter(|address| match reach(*address) {
+        Reach::Public => true,
+        Reach::Private => allow_private,
+        Reach::Never => false,
+    });
+    allowed.map(|address| SocketAddr::new(address, url.port())).collect()
+}
+
+/// Looks a host up for one call of the control plane's own, and checks where it leads; empty when it leads nowhere that is allowed.
+pub(super) async fn addresses_of(url: &BaseUrl, allow_private: bool, resolver: Option<&Resolver>) -> Vec<SocketAddr> {
+    let addresses = match (fixed(url.host()), resolver) {
+        (Some(addresses), _) => addresses,
+        (None, Some(resolver)) => {
+            let found = resolver.look_up(url.host()).await;
+            found.map(|found| interleaved(&found.addresses)).unwrap_or_default()
+        }
+        (None, None) => Vec::new(),
+    };
+    allowed(addresses, url, allow_private)
 }
 
 /// The addresses of a host that no lookup is needed for: literals, and `localhost` (RFC 6761 §6.3).

@@ -7,6 +7,7 @@ use super::providers::{Configured, Trusts};
 use super::resolve::Names;
 use super::stats::Stats;
 use super::supply::{self, Means};
+use super::token::Tokens;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, Surroundings, build, day_of};
 use crate::config::{Config, KeySource, Store as StorePlace, TENANT_DEFAULT};
 use crate::control_plane::access::{Access, Terms};
@@ -123,6 +124,7 @@ impl Control {
             trusts,
             configured,
             names: Names::default(),
+            tokens: Tokens::default(),
             published: Arc::new(ArcSwap::from_pointee(first)),
             dirty: Dirty { access: true, credentials: true, providers: true, routes: false, settings: true },
             next_end: None,

@@ -21,6 +21,7 @@ use std::time::Duration;
 mod listener;
 mod pricing;
 mod reloading;
+mod tokens;
 
 thread_local! {
     static CLOCK: Cell<u64> = const { Cell::new(NOW.0) };

@@ -1,10 +1,16 @@
-//! What the control plane does by itself: takes in reports, looks names up, ends access keys.
+//! What the control plane does by itself: takes in reports, looks names up, exchanges credentials for tokens, ends access keys.
 //!
 //! The lock is never held across an await, so that an API call waits for one step at most.
 
+use super::credentials::Credentials;
+use super::post::Post;
 use super::resolve::{Found, Learned, Resolver};
-use super::{Control, day_of};
+use super::supply::Means;
+use super::token::{self, Fresh, Wanted};
+use super::{Control, day_of, means};
+use crate::config::BaseUrl;
 use crate::limits::INGEST_TICK;
+use crate::providers::service_account::ServiceAccount;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::task::JoinSet;
@@ -23,6 +29,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
             None
         }
     };
+    let tokens = tokio::spawn(exchange_always(control.clone(), resolver.clone()));
     let names = resolver.map(|resolver| tokio::spawn(resolve_always(control.clone(), resolver)));
     let mut tick = tokio::time::interval(INGEST_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -36,6 +43,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
             }
         }
     }
+    tokens.abort();
     if let Some(names) = names {
         names.abort();
     }
@@ -72,6 +80,36 @@ pub async fn resolve_due(control: &Mutex<Control>, resolver: &Resolver, now: Ins
     changed
 }
 
+/// Slow token servers must not hold up names or books.
+async fn exchange_always(control: Arc<Mutex<Control>>, resolver: Option<Resolver>) {
+    let mut tick = tokio::time::interval(INGEST_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        exchange_due(&control, resolver.as_ref(), Instant::now()).await;
+    }
+}
+
+/// Exchanges the credentials whose tokens are due, several at a time. The next tick publishes what came of it.
+pub async fn exchange_due(control: &Mutex<Control>, resolver: Option<&Resolver>, now: Instant) {
+    let due = lock(control).exchanges_due(now);
+    let mut exchanges = JoinSet::new();
+    for (wanted, post) in due {
+        let resolver = resolver.cloned();
+        exchanges.spawn(async move {
+            let outcome = match post.send(resolver.as_ref()).await {
+                Ok((status, body)) => token::answer(status, body.expose()),
+                Err(fault) => Err(fault),
+            };
+            (wanted, outcome)
+        });
+    }
+    while let Some(outcome) = exchanges.join_next().await {
+        let Ok((wanted, outcome)) = outcome else { continue };
+        lock(control).learn_token(&wanted, outcome, Instant::now());
+    }
+}
+
 impl Control {
     /// One step: reports into the books, ended access keys and retired models out of the snapshot, and whatever could not be
     /// published before.
@@ -80,6 +118,10 @@ impl Control {
         if self.next_end.is_some_and(|end| end <= now) {
             self.dirty.access = true;
         }
+        let ended = self.tokens.end(Instant::now());
+        self.dirty.credentials |= !ended.is_empty();
+        let over = |id| format!("the access token of {id} is over and there is no new one; its key is out of use");
+        self.note_all("credential", ended.into_iter().map(over).collect());
         if day_of(now) != self.routes_day {
             self.routes_day = day_of(now);
             self.configured.iter_mut().for_each(|provider| provider.list_living(&self.catalogue, now));
@@ -94,6 +136,50 @@ impl Control {
             self.note("ledger", sentence.clone());
         }
         self.trouble = trouble;
+    }
+
+    /// What to ask token servers by `now`. A credential that cannot be asked for counts as one that was refused.
+    fn exchanges_due(&mut self, now: Instant) -> Vec<(Wanted, Post)> {
+        let mut posts = Vec::new();
+        for wanted in self.tokens.due(now) {
+            match self.question(&wanted) {
+                Ok(post) => posts.push((wanted, post)),
+                Err(fault) => self.learn_token(&wanted, Err(fault), now),
+            }
+        }
+        posts
+    }
+
+    /// Opens a credential and signs its claim; the key is wiped before this returns.
+    fn question(&mut self, wanted: &Wanted) -> Result<Post, String> {
+        let Means { store, keyring, entropy, now } = means(self);
+        let secret = Credentials::new(store, keyring, entropy, now).open_one(&wanted.tenant, wanted.id);
+        let account = ServiceAccount::parse(secret.map_err(|error| error.to_string())?.expose());
+        let account = account.map_err(|error| error.to_string())?;
+        let provider = self.configured.iter().find(|provider| provider.config.id == wanted.provider);
+        let trust = provider.and_then(|provider| Some((provider, provider.token_trust()?)));
+        let (provider, trust) = trust.ok_or("its provider takes no tokens")?;
+        let allow_private = provider.config.allow_private_address;
+        let url = BaseUrl::parse(&account.token_uri, allow_private);
+        let url = url.map_err(|complaint| format!("its `token_uri` {}", complaint.what))?;
+        let form = token::question(&account, now).map_err(|error| error.to_string())?;
+        Ok(Post { url, allow_private, trust, form })
+    }
+
+    /// Takes in what came of an exchange.
+    fn learn_token(&mut self, wanted: &Wanted, outcome: Result<Fresh, String>, now: Instant) {
+        match outcome {
+            Ok(fresh) => {
+                self.tokens.learn(wanted.id, fresh, now);
+                self.dirty.credentials = true;
+            }
+            Err(fault) => {
+                if self.tokens.fail(wanted.id, now) {
+                    let Wanted { id, provider, .. } = wanted;
+                    self.note("credential", format!("{id} of provider `{provider}` gets no access token: {fault}"));
+                }
+            }
+        }
     }
 
     /// The names to look up by `now`.

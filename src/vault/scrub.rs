@@ -28,10 +28,14 @@ pub fn scrub(text: &[u8]) -> Cow<'_, [u8]> {
 // === impl Scrubber ===
 
 impl Scrubber {
-    /// Knows these secrets and their base64, hexadecimal, percent-encoded and JSON-escaped forms.
+    /// Knows these secrets and their base64, hexadecimal, percent-encoded and JSON-escaped forms. A secret of several parts joined by `:`, as
+    /// AWS has them, is also known by its parts: none is ever sent with the others.
     pub fn new(secrets: &[&Secret]) -> Self {
         let mut needles = Vec::new();
-        for secret in secrets.iter().map(|secret| secret.expose()).filter(|secret| secret.len() >= EXACT_BYTES_MIN) {
+        let whole = secrets.iter().map(|secret| secret.expose());
+        let parts =
+            whole.clone().filter(|secret| secret.contains(&b':')).flat_map(|secret| secret.split(|byte| *byte == b':'));
+        for secret in whole.chain(parts).filter(|secret| secret.len() >= EXACT_BYTES_MIN) {
             needles.push(Secret::copy_of(secret));
             needles.extend([base64(secret, b"+/"), base64(secret, b"-_"), hex(secret, false), hex(secret, true)]);
             let escaped = [percent_encoded(secret), json_escaped(secret)];
@@ -301,6 +305,9 @@ mod tests {
 
     #[test]
     fn a_short_secret_does_not_eat_the_message() {
+        let pair = Scrubber::new(&[&Secret::copy_of(b"AKIA1:marker-secret:marker-token")]);
+        assert_eq!(pair.scrub(b"x-amz-security-token:marker-token"), &b"x-amz-security-token:[redacted]"[..]);
+        assert_eq!(pair.scrub(b"marker-secret"), &b"[redacted]"[..]);
         let scrubber = Scrubber::new(&[&Secret::copy_of(b"ollama")]);
         assert!(matches!(scrubber.scrub(b"ollama is not running"), Cow::Borrowed(_)));
     }

@@ -15,8 +15,9 @@ const PLANES: &str = "the data plane is one thread per core without tokio; only 
 const PLANES_REMEDY: &str = "hand the data plane a snapshot; take a report back";
 const BLOCKS: &str = "it blocks the core that calls it, and every connection of that core";
 
-const RESERVED: [Reserved; 13] = [
+const RESERVED: [Reserved; 14] = [
     Reserved { name: "tokio", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
+    Reserved { name: "tokio_rustls", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "axum", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "hyper", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "tower_service", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
