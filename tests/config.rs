@@ -174,6 +174,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "3:13",
         "one that Igris sets itself",
     ),
+    ("[[providers]]\nname = \"openai\"\nheaders = { x-amz-date = \"marker\" }", "3:13", "one that Igris sets itself"),
     ("[[providers]]\nname = \"openai\"\nheaders = { x_a = \"marker\" }", "3:13", "is no header name"),
     (
         "[[providers]]\nname = \"openai\"\nheaders = { a = \"marker\\r\\nb: c\" }",

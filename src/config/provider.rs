@@ -91,6 +91,7 @@ const RESERVED_HEADERS: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-amz-",
     "x-api-key",
     "x-forwarded-",
     "x-goog-api-key",

@@ -100,6 +100,12 @@ pub fn wire(spec: &ProviderSpec, client: Wire, model: &str, endpoints: &[Box<str
     }
 }
 
+/// The `anthropic_version` that a body of Messages states in place of `model` where the path names the model; `None` where the body does,
+/// and the version stands in the head.
+pub fn messages_version(spec: &ProviderSpec) -> Option<&'static str> {
+    (spec.dialect == Dialect::Vertex).then_some("vertex-2023-10-16")
+}
+
 fn openai_wire(speaks_responses: bool, client: Wire, endpoints: &[Box<str>]) -> Wire {
     let served_at = |path: &str| endpoints.iter().any(|endpoint| &**endpoint == path);
     let (responses, chat) = (served_at("/v1/responses"), served_at("/v1/chat/completions"));

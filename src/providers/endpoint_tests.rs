@@ -131,6 +131,8 @@ fn vertex_names_project_place_and_publisher() {
         let spoken = wire(&vertex(), Wire::Chat, model, &[]);
         assert_eq!(at(&vertex(), spoken, operation, model, stream), format!("{start}{end}"));
     }
+    assert_eq!(messages_version(&vertex()), Some("vertex-2023-10-16"));
+    assert_eq!(messages_version(&spec("anthropic", "https://api.anthropic.com")), None);
     let nowhere = spec("vertex", "https://aiplatform.googleapis.com");
     assert_eq!(at(&nowhere, Wire::Gemini, Operation::Generate, "gemini-x", false), "Place");
 }

@@ -93,6 +93,18 @@ impl ProviderSpec {
         }
     }
 
+    /// The field that carries a credential of this text: the provider's usual one, but `authorization` for the tokens of an identity service
+    /// (OAuth, Entra) where a platform takes both. AWS's pairs of keys are in no field; they sign ([`super::signing`]).
+    pub fn auth_for(&self, secret: &[u8]) -> Auth {
+        let is_token = match self.dialect {
+            Dialect::Anthropic => secret.starts_with(b"sk-ant-oat"),
+            Dialect::Gemini => secret.starts_with(b"ya29."),
+            Dialect::Azure => secret.starts_with(b"eyJ"),
+            _ => false,
+        };
+        if is_token { Auth::Bearer } else { self.auth }
+    }
+
     /// What it can serve, for the resolver: the models the catalogue lists for it, and those that configuration adds.
     pub fn offer<'m>(&self, catalogue: &Catalogue, own_models: impl IntoIterator<Item = &'m str>) -> Offer {
         let mut own_models = own_models.into_iter().peekable();
@@ -157,6 +169,23 @@ mod tests {
         }
         let elsewhere = ProviderSpec::built_in(row("zai"), Some("http://127.0.0.1:9/v1")).expect("an address");
         assert_eq!(elsewhere.price_source, Some("zai"));
+    }
+
+    #[test]
+    fn a_token_goes_where_tokens_go() {
+        let built_in = |name: &str| ProviderSpec::built_in(row(name), Some("https://a.example")).expect("an address");
+        for (name, secret, auth) in [
+            ("anthropic", "sk-ant-api03-x", Auth::XApiKey),
+            ("anthropic", "sk-ant-oat01-x", Auth::Bearer),
+            ("google", "AIzax", Auth::XGoogApiKey),
+            ("google", "ya29.x", Auth::Bearer),
+            ("azure", "0123", Auth::ApiKey),
+            ("azure", "eyJx.y.z", Auth::Bearer),
+            ("minimax", "eyJx.y.z", Auth::Bearer),
+            ("vertex", "ya29.x", Auth::Bearer),
+        ] {
+            assert_eq!(built_in(name).auth_for(secret.as_bytes()), auth, "{name} {secret}");
+        }
     }
 
     #[test]
