@@ -101,6 +101,12 @@ impl FaultBody {
         for detail in single.into_iter().chain(several.into_iter().flatten()) {
             self.push_code(detail.get("error_code"));
             self.push_code(detail.get("reason"));
+            let violations = detail.get("violations").and_then(Value::as_array).into_iter().flatten();
+            let mut quotas = violations.filter_map(|violation| violation.get("quotaId")?.as_str());
+            // Google's name of an allowance says how long it lasts; a day's is used up for hours, whatever delay is given.
+            if quotas.any(|quota| quota.contains("PerDay")) {
+                self.codes.push(DAY_QUOTA.to_owned());
+            }
             if let Some(delay) = detail.get("retryDelay").and_then(Value::as_str) {
                 self.retry_delay = Some(delay.to_owned());
             }
@@ -140,6 +146,9 @@ impl FaultBody {
         }
     }
 }
+
+/// The code that stands for an allowance of a whole day that is used up; ours, since Google has none.
+const DAY_QUOTA: &str = "quota_per_day";
 
 /// Whether the value of `error` says that there is one: many a good answer has `"error": null`.
 fn is_stated(error: &Value) -> bool {

@@ -53,6 +53,51 @@ pub struct Request {
     pub dropped: Vec<String>,
 }
 
+impl Request {
+    /// What an estimate of its tokens is made of: bytes of text in it, and how many pictures, sounds and documents.
+    pub fn weight(&self) -> Weight {
+        let mut weight = Weight::default();
+        let turns = self.turns.iter().flat_map(|turn| match turn {
+            Turn::User(blocks) | Turn::Assistant(blocks) | Turn::System(blocks) => blocks,
+        });
+        self.system.iter().chain(turns).for_each(|block| weight.add(block));
+        for tool in &self.tools {
+            weight.text_bytes += tool.name.len() + tool.description.as_ref().map_or(0, String::len);
+            weight.text_bytes += match &tool.kind {
+                ToolKind::Function { parameters: Some(schema), .. } => schema.to_string().len(),
+                ToolKind::Hosted { raw, .. } => raw.to_string().len(),
+                ToolKind::Function { parameters: None, .. } | ToolKind::Custom { .. } => 0,
+            };
+        }
+        weight
+    }
+}
+
+/// What an estimate of tokens is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes of text, names, tool inputs and schemas.
+    pub text_bytes: usize,
+    /// Pictures, sounds, films and documents that are not text.
+    pub media: usize,
+}
+
+impl Weight {
+    fn add(&mut self, block: &Block) {
+        match &block.body {
+            Body::Text(text) | Body::Refusal(text) => self.text_bytes += text.len(),
+            Body::Thinking(thinking) => self.text_bytes += thinking.text.len(),
+            Body::ToolCall(call) => self.text_bytes += call.name.len() + call.input.len(),
+            Body::ToolResult(result) => result.content.iter().for_each(|inner| self.add(inner)),
+            Body::Image(media) | Body::Document(media) | Body::Audio(media) | Body::Video(media) => match &media.source
+            {
+                Source::Text(text) => self.text_bytes += text.len(),
+                _ => self.media += 1,
+            },
+        }
+    }
+}
+
 /// How the next token is drawn. Figures as the client wrote them; a writer clamps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {

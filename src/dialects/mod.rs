@@ -9,10 +9,10 @@ pub mod bedrock;
 pub mod cohere;
 pub mod gemini;
 pub mod openai;
-pub mod responses;
-pub mod sse;
 #[cfg(test)]
 mod provider_goldens;
+pub mod responses;
+pub mod sse;
 
 use crate::chat::ability::Abilities;
 use crate::chat::delta::Delta;
@@ -36,6 +36,31 @@ pub enum Wire {
     Converse,
     /// Cohere chat, second version; providers only.
     Cohere,
+}
+
+impl Wire {
+    /// Its side towards clients; `None` where only providers speak it.
+    pub fn client_side(self) -> Option<&'static ClientSide> {
+        match self {
+            Self::Chat => Some(&openai::CLIENT),
+            Self::Responses => Some(&responses::CLIENT),
+            Self::Messages => Some(&anthropic::CLIENT),
+            Self::Gemini => Some(&gemini::CLIENT),
+            Self::Converse | Self::Cohere => None,
+        }
+    }
+
+    /// Its side towards providers.
+    pub fn provider_side(self) -> &'static ProviderSide {
+        match self {
+            Self::Chat => &openai::PROVIDER,
+            Self::Responses => &responses::PROVIDER,
+            Self::Messages => &anthropic::PROVIDER,
+            Self::Gemini => &gemini::PROVIDER,
+            Self::Converse => &bedrock::PROVIDER,
+            Self::Cohere => &cohere::PROVIDER,
+        }
+    }
 }
 
 // ---- Towards a provider ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 //! Server-sent events as the frame of most formats: a decoder of single events becomes a [`StreamReader`], and writers share the frame.
 
 use super::{Sink, StreamReader};
+use crate::chat::delta::Delta;
 use crate::http::sse::{self, EventAssembler};
 use crate::limits::SSE_EVENT_BYTES_MAX;
 
@@ -11,7 +12,7 @@ pub trait EventDecoder {
 
     /// A comment: the provider lives.
     fn comment(&mut self, sink: Sink<'_>) {
-        sink(crate::chat::delta::Delta::Ping);
+        sink(Delta::Ping);
     }
 
     /// Whether the format's own end has been seen.
@@ -23,22 +24,32 @@ pub struct EventReader<D> {
     assembler: EventAssembler,
     decoder: D,
     joined: Vec<u8>,
+    /// The provider has failed: nothing follows, whatever comes.
+    failed: bool,
 }
 
 impl<D: EventDecoder> EventReader<D> {
     /// A reader at the start of a stream.
     pub fn new(decoder: D) -> Self {
-        Self { assembler: EventAssembler::new(SSE_EVENT_BYTES_MAX), decoder, joined: Vec::new() }
+        Self { assembler: EventAssembler::new(SSE_EVENT_BYTES_MAX), decoder, joined: Vec::new(), failed: false }
     }
 }
 
 impl<D: EventDecoder> StreamReader for EventReader<D> {
     fn push(&mut self, bytes: &[u8], sink: Sink<'_>) {
-        let Self { assembler, decoder, joined } = self;
-        assembler.push(bytes, |event| match sse::data(event).joined(joined) {
-            Some(data) => decoder.event(sse::name(event), data, sink),
-            None if sse::is_comment(event) => decoder.comment(sink),
-            None => {}
+        let Self { assembler, decoder, joined, failed } = self;
+        assembler.push(bytes, |event| {
+            let mut until_error = |delta: Delta<'_>| {
+                if !*failed {
+                    *failed = matches!(delta, Delta::Error { .. });
+                    sink(delta);
+                }
+            };
+            match sse::data(event).joined(joined) {
+                Some(data) => decoder.event(sse::name(event), data, &mut until_error),
+                None if sse::is_comment(event) => decoder.comment(&mut until_error),
+                None => {}
+            }
         });
     }
 

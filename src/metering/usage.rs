@@ -62,12 +62,13 @@ pub fn usage_from_object(bytes: &[u8], span: Span, accounting: Accounting) -> Op
         return None;
     }
     let details = object(prompt_details).or_else(|| object(input_details)).map(|span| input_parts(bytes, span));
-    let (cached, cache_write) = details.unwrap_or_default();
+    let InputParts { cached, cache_write, audio: audio_input } = details.unwrap_or_default();
     // Kimi, DeepSeek and Mistral also, or only, say it beside the other counts.
     let cached = cached.or_else(|| flat.into_iter().find_map(|member| count(bytes, member)));
-    let reasoning =
-        object(completion_details).or_else(|| object(output_details)).and_then(|span| reasoning(bytes, span));
-    Some(balanced(Stated { prompt, completion, total, cached, cache_write, reasoning }, accounting))
+    let details = object(completion_details).or_else(|| object(output_details)).map(|span| output_parts(bytes, span));
+    let (reasoning, audio_output) = details.unwrap_or_default();
+    let stated = Stated { prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output };
+    Some(balanced(stated, accounting))
 }
 
 /// As [`usage_from_object`], if the member is there and is an object.
@@ -76,7 +77,7 @@ pub(super) fn stated(bytes: &[u8], usage: Option<Member>, accounting: Accounting
 }
 
 /// The `usage` member of the object at `span`: of `x_groq`, of a choice, of a Responses event's `response`.
-pub(super) fn nested_usage(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
+pub fn nested_usage(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
     static NAMES: Names = Names::new(&["usage"]);
     let mut found = [None; 1];
     scan::members_at(bytes, span, &NAMES, &mut found).ok()?;
@@ -96,6 +97,8 @@ struct Stated {
     cached: Option<u64>,
     cache_write: Option<u64>,
     reasoning: Option<u64>,
+    audio_input: Option<u64>,
+    audio_output: Option<u64>,
 }
 
 /// Our accounting of what was stated.
@@ -116,27 +119,45 @@ fn balanced(stated: Stated, accounting: Accounting) -> Usage {
         cached_input,
         cache_write: stated.cache_write.unwrap_or(0).min(input - cached_input),
         reasoning: reasoning.min(output),
+        audio_input: stated.audio_input.unwrap_or(0).min(input),
+        audio_output: stated.audio_output.unwrap_or(0).min(output),
         ..Usage::default()
     }
 }
 
-/// Tokens read from and written to the cache.
-fn input_parts(bytes: &[u8], span: Span) -> (Option<u64>, Option<u64>) {
+/// What the details of a prompt say.
+#[derive(Default)]
+struct InputParts {
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    audio: Option<u64>,
+}
+
+/// Tokens read from and written to the cache, and tokens of sound.
+fn input_parts(bytes: &[u8], span: Span) -> InputParts {
     // `cache_creation_input_tokens`: Qwen, for its explicit cache.
-    static NAMES: Names = Names::new(&["cached_tokens", "cache_write_tokens", "cache_creation_input_tokens"]);
-    let mut found = [None; 3];
+    static NAMES: Names =
+        Names::new(&["cached_tokens", "cache_write_tokens", "cache_creation_input_tokens", "audio_tokens"]);
+    let mut found = [None; 4];
+    if scan::members_at(bytes, span, &NAMES, &mut found).is_err() {
+        return InputParts::default();
+    }
+    let [cached, written, created, audio] = found;
+    InputParts {
+        cached: count(bytes, cached),
+        cache_write: count(bytes, written).or_else(|| count(bytes, created)),
+        audio: count(bytes, audio),
+    }
+}
+
+/// Tokens of reasoning, and tokens of sound.
+fn output_parts(bytes: &[u8], span: Span) -> (Option<u64>, Option<u64>) {
+    static NAMES: Names = Names::new(&["reasoning_tokens", "audio_tokens"]);
+    let mut found = [None; 2];
     if scan::members_at(bytes, span, &NAMES, &mut found).is_err() {
         return (None, None);
     }
-    let [cached, written, created] = found;
-    (count(bytes, cached), count(bytes, written).or_else(|| count(bytes, created)))
-}
-
-fn reasoning(bytes: &[u8], span: Span) -> Option<u64> {
-    static NAMES: Names = Names::new(&["reasoning_tokens"]);
-    let mut found = [None; 1];
-    scan::members_at(bytes, span, &NAMES, &mut found).ok()?;
-    count(bytes, found[0])
+    (count(bytes, found[0]), count(bytes, found[1]))
 }
 
 /// The member as a count; `null`, negative and fractional figures are none.

@@ -34,6 +34,12 @@ pub(super) fn from_client(data: &str, redacted: bool) -> Option<Seal> {
     (!data.is_empty()).then(|| Seal { maker, data: data.to_owned(), redacted })
 }
 
+/// Whether a seal is on plain text that stands before it. Google seals its last words and does not insist on having that back; as a block of
+/// its own it would be the last of a message, where clients look for the answer.
+pub(super) fn is_on_text(seal: &Seal) -> bool {
+    seal.maker == Maker::Google && !seal.redacted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //!
 //! Promises: an assistant turn goes back with its signed thinking first; every tool call is answered in the message after it, or the request
 //! is refused; usage is counted with the caches inside. Refuses what the format has no word for: sound, several answers, log probabilities.
-//! What another maker sealed travels to clients of this format as the signature of a thinking block (see [`foreign`]).
+//! What another maker sealed travels to clients of this format as the signature of a thinking block (see `foreign`).
 //!
 //! Sources: the Messages API reference and the official SDKs' types, read 2026-11-23.
 
@@ -34,6 +34,7 @@ mod tests;
 
 use super::{ClientSide, ProviderSide};
 
+pub use read_request::read_count_tokens;
 pub use write_request::{write_for_bedrock_invoke, write_for_vertex};
 pub use write_response::{write_count_tokens, write_ping};
 

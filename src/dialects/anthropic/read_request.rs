@@ -12,20 +12,36 @@ use crate::chat::request::{
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// A conversation that the provider keeps: only Anthropic has it. Its SDKs go on without one when they hear of it (see `write_response`).
+pub(super) const THREAD: &str = "thread";
+
 /// Members that leave the answer as it is when another provider gives it.
 const WITHOUT_EFFECT: [&str; 5] = ["anthropic_version", "anthropic_beta", "betas", "context_management", "diagnostics"];
 
 /// Reads the request.
 pub(super) fn read(body: &[u8]) -> Result<Request, Refusal> {
+    let request = read_count_tokens(body)?;
+    if request.output_max.is_none() {
+        return Err(missing("max_tokens"));
+    }
+    Ok(request)
+}
+
+/// Reads the request of `POST /v1/messages/count_tokens`: the same, without a limit for an answer that nobody will write.
+///
+/// # Errors
+/// When it is malformed, or means something that the inner language has no word for.
+pub fn read_count_tokens(body: &[u8]) -> Result<Request, Refusal> {
     let raw: &RawValue = serde_json::from_slice(body).map_err(|error| {
         Refusal::new("", format!("The body is not JSON: {error}. Serialise it with a JSON library."))
     })?;
     let mut fields = Fields::of(raw)?;
+    if fields.take(THREAD).is_some() {
+        let message = "Threads are kept by Anthropic alone: send the whole conversation without `thread`.";
+        return Err(Refusal::new(THREAD, message));
+    }
     let mut reader = TurnReader::default();
     let mut request = Request { output_max: fields.whole("max_tokens")?, ..Request::default() };
-    if request.output_max.is_none() {
-        return Err(missing("max_tokens"));
-    }
     if let Some(system) = fields.take("system") {
         request.system = reader.system(system).map_err(|refusal| inside("system", refusal))?;
     }
@@ -142,7 +158,8 @@ fn thinking(fields: &mut Fields<'_>, reasoning: &mut Reasoning, dropped: &mut Ve
         }
     }
     reasoning.shown = match thinking.text("display")?.as_deref() {
-        None => None,
+        // The models that take a budget show their thinking unless told otherwise; of the others some do.
+        None => (kind == "enabled").then_some(true),
         Some("omitted") => Some(false),
         Some(_) => Some(true),
     };

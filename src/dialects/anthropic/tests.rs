@@ -274,6 +274,24 @@ fn interleaved_calls_become_blocks_one_after_another() {
     assert_eq!(all[0]["message"]["id"], "msg_01");
 }
 
+/// Claude Code takes the last block of a message for its result.
+#[test]
+fn googles_seal_on_its_last_words_is_no_block() {
+    let google = |data| seal(Maker::Google, data, false);
+    let thought = |text: &'static str| Delta::Thinking { choice: 0, text: text.into() };
+    let sealed = |data| Delta::Seal { choice: 0, seal: google(data) };
+    let out = streamed(&[start(), thought("so"), sealed("A"), text("Hm"), sealed("B"), finish(Finish::Stop)]);
+    assert_eq!(blocks(&out), ["thinking:soigc1.g.A", "text:Hm"]);
+    let thinking = |text: &str, data| Piece::Thinking(Thinking { text: text.into(), seal: Some(google(data)) });
+    let pieces = vec![thinking("so", "A"), Piece::Text("Hm".into()), thinking("", "B")];
+    let choices = vec![Choice { index: 0, pieces, finish: Finish::Stop, logprobs: None }];
+    let mut body = Vec::new();
+    (CLIENT.write_response)(&Response { choices, ..Response::default() }, &setting(), &mut body);
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    let kinds: Vec<_> = body["content"].as_array().expect("blocks").iter().map(|block| &block["type"]).collect();
+    assert_eq!(kinds, ["thinking", "text"]);
+}
+
 #[test]
 fn calls_that_nobody_ends_end_with_the_stream() {
     let deltas = [
@@ -356,6 +374,42 @@ fn answers_that_are_none_are_unreadable() {
         ["", "[]", "{}", r#"{"content":"x"}"#, r#"{"content":[1]}"#, r#"{"content":[{"type":"text","text":1}]}"#]
     {
         assert!((PROVIDER.read_response)(body.as_bytes()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn tokens_are_counted_without_a_limit_and_answers_given_only_with_one() {
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#;
+    assert_eq!((CLIENT.read_request)(body).expect_err("no limit").param, "max_tokens");
+    let request = super::read_count_tokens(body).expect("a limit is not asked for");
+    assert_eq!((request.turns.len(), request.output_max), (1, None));
+}
+
+/// The tool runner of Anthropic's SDK opens a thread and then sends only what is new, unless it hears that there are none.
+#[test]
+fn a_thread_is_refused_in_the_words_that_its_sdk_knows() {
+    let body = br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}],"thread":{"type":"create"}}"#;
+    let refusal = (CLIENT.read_request)(body).expect_err("a thread");
+    let (param, message) = (Some(refusal.param.as_ref()), refusal.message.as_ref());
+    let shown = Shown { status: 400, code: "invalid_request", kind: "", message, param, request_id: "r" };
+    let mut out = Vec::new();
+    (CLIENT.write_error)(&shown, &mut out);
+    let error: Value = serde_json::from_slice(&out).expect("JSON");
+    assert_eq!(error["error"]["details"]["error_code"], "thread_unsupported_request", "{error}");
+}
+
+#[test]
+fn thinking_by_budget_is_shown_unless_told_otherwise() {
+    for (thinking, shown) in [
+        (json!({ "type": "enabled", "budget_tokens": 2048 }), Some(true)),
+        (json!({ "type": "enabled", "budget_tokens": 2048, "display": "omitted" }), Some(false)),
+        (json!({ "type": "adaptive" }), None),
+        (json!({ "type": "adaptive", "display": "summarized" }), Some(true)),
+    ] {
+        let messages = json!([{ "role": "user", "content": "a" }]);
+        let body = json!({ "max_tokens": 4096, "messages": messages, "thinking": thinking }).to_string();
+        let request = (CLIENT.read_request)(body.as_bytes()).expect("a request");
+        assert_eq!(request.reasoning.shown, shown, "{thinking}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! An inner answer as a Messages client reads it, and errors in the form on which Anthropic's SDKs raise.
 
+use super::read_request::THREAD;
 use super::{foreign, usage};
 use crate::chat::carry::{self, Carried};
 use crate::chat::request::{Thinking, ToolCall};
@@ -20,7 +21,11 @@ pub(super) fn write(response: &Response, setting: &Setting<'_>, out: &mut Vec<u8
     out.extend_from_slice(br#","content":["#);
     let choice = response.choices.first();
     let before = out.len();
+    let mut previous = None;
     for piece in choice.map(|choice| choice.pieces.as_slice()).unwrap_or_default() {
+        if matches!(previous.replace(piece), Some(Piece::Text(_))) && is_seal_on_text(piece) {
+            continue;
+        }
         let mark = out.len();
         if mark > before {
             out.push(b',');
@@ -34,6 +39,11 @@ pub(super) fn write(response: &Response, setting: &Setting<'_>, out: &mut Vec<u8
     out.extend_from_slice(br#","usage":"#);
     usage::write(response.usage.as_ref(), out);
     out.push(b'}');
+}
+
+fn is_seal_on_text(piece: &Piece) -> bool {
+    let Piece::Thinking(thinking) = piece else { return false };
+    thinking.text.is_empty() && thinking.seal.as_ref().is_some_and(foreign::is_on_text)
 }
 
 /// Our id for an answer, with the format's prefix.
@@ -138,14 +148,19 @@ fn input(call: &ToolCall) -> Cow<'_, str> {
     if is_object { Cow::Borrowed(text) } else { wrapped("_raw") }
 }
 
-/// Writes the body of an error. Our stable code stands where Anthropic has its finer ones, in `details.error_code`.
+/// What Anthropic says of a request that cannot be part of a thread.
+const NO_THREADS: &str = "thread_unsupported_request";
+
+/// Writes the body of an error. Our stable code stands where Anthropic has its finer ones, in `details.error_code`; a thread is refused with
+/// Anthropic's own code, on which its SDKs send the whole conversation instead.
 pub(super) fn write_error(shown: &Shown<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"error","error":{"type":"#);
     escape_into(error_type(shown.status), out);
     out.extend_from_slice(br#","message":"#);
     escape_into(shown.message, out);
     out.extend_from_slice(br#","details":{"error_code":"#);
-    escape_into(shown.code, out);
+    let thread = shown.status == 400 && shown.param == Some(THREAD);
+    escape_into(if thread { NO_THREADS } else { shown.code }, out);
     if let Some(param) = shown.param {
         out.extend_from_slice(br#","param":"#);
         escape_into(param, out);

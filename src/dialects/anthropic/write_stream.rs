@@ -189,6 +189,9 @@ impl Writer {
 
     /// A seal ends the thinking before it; without any it is a thought of its own.
     fn seal(&mut self, seal: &Seal, out: &mut Vec<u8>) {
+        if self.open == Open::Text && foreign::is_on_text(seal) {
+            return;
+        }
         let data = foreign::to_client(seal);
         if seal.redacted {
             let mut block = br#"{"type":"redacted_thinking","data":"#.to_vec();

@@ -1,7 +1,7 @@
 //! AWS Bedrock Converse: one request and answer for every model that Bedrock serves, and a stream of binary frames.
 //!
 //! Providers only. The model's name stands in the path, so no body says it. Claude, Nova and OpenAI's models take what Converse has no
-//! member for in `additionalModelRequestFields`, each by its own names; which of them a name means is [`family`]'s business. Nothing is
+//! member for in `additionalModelRequestFields`, each by its own names; which of them a name means, `family` says. Nothing is
 //! fetched for the client: pictures and documents are in the request, or in S3. Source: the service model of `bedrock-runtime` in botocore
 //! 1.44.8 and the Converse pages of the Bedrock user guide, read 2026-11-26.
 

@@ -2,6 +2,7 @@
 
 use super::write_request::Writing;
 use crate::chat::request::{Effort, Format, Reasoning};
+use crate::dialects::Aim;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -114,7 +115,7 @@ fn thinking(writing: &mut Writing<'_>, max_tokens: Option<u64>) -> Option<Thinki
         return None;
     }
     let off = is_off(reasoning);
-    if abilities.reasoning == Some(false) {
+    if !can_think(writing.aim) {
         if !off {
             writing.drop("reasoning_effort");
         }
@@ -135,6 +136,13 @@ fn thinking(writing: &mut Writing<'_>, max_tokens: Option<u64>) -> Option<Thinki
     };
     let budget = reasoning.budget.or(by_effort).map(|budget| budget.min(max_tokens.unwrap_or(u64::MAX)).max(1));
     Some(Thinking { r#type: "enabled", token_budget: budget })
+}
+
+/// Whether a model thinks: by the catalogue, and where it says nothing by the names of those that came before thinking
+/// (<https://docs.cohere.com/docs/models>, read 2026-11-23).
+fn can_think(aim: &Aim<'_>) -> bool {
+    let before = ["command-r", "command-a-03", "command-a-translate", "command-a-vision", "c4ai-"];
+    aim.abilities.reasoning.unwrap_or_else(|| !before.iter().any(|start| aim.model.starts_with(start)))
 }
 
 fn is_off(reasoning: &Reasoning) -> bool {

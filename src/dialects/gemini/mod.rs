@@ -9,6 +9,7 @@ mod answer;
 pub mod embeddings;
 mod finish;
 mod generation;
+mod history;
 mod media;
 mod members;
 mod parts;
@@ -30,6 +31,7 @@ mod write_stream;
 use super::sse::EventReader;
 use super::{ClientSide, ProviderSide, Setting, StreamWriter};
 use crate::chat::fault::{FaultBook, FaultClass};
+pub use history::has_unsealed_calls;
 use write_stream::{Frame, Writer};
 
 /// Towards Gemini models.
@@ -68,6 +70,8 @@ pub const FAULTS: FaultBook = FaultBook {
         ("API_KEY_HTTP_REFERRER_BLOCKED", FaultClass::NoPermission),
         ("API_KEY_IP_ADDRESS_BLOCKED", FaultClass::NoPermission),
         ("BILLING_DISABLED", FaultClass::NoCredit),
+        // The free tier's day is over: waiting seconds does not help.
+        ("quota_per_day", FaultClass::NoCredit),
     ],
     ..FaultBook::PLAIN
 };

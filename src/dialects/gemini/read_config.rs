@@ -67,6 +67,10 @@ fn reasoning(mut members: Members<'_>, dropped: &mut Vec<String>) -> Result<Reas
         let message = "The level is `minimal`, `low`, `medium`, `high` or `xhigh`.";
         reasoning.effort = Some(effort.ok_or_else(|| Refusal::new(path, message))?);
     }
+    // Gemini thinks unasked; who wants to see thoughts wants them thought elsewhere too.
+    if reasoning.shown == Some(true) && !reasoning.is_stated() {
+        reasoning.enabled = Some(true);
+    }
     members.note_rest(dropped);
     Ok(reasoning)
 }

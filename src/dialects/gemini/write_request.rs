@@ -13,6 +13,7 @@ use crate::chat::request::{Body as Inner, Maker, Refusal, Request, Tool, ToolCho
 use crate::dialects::{Aim, Written};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,9 +135,11 @@ fn tools<'a>(request: &'a Request, dropped: &mut Vec<String>) -> Result<Vec<Tool
     for tool in &request.tools {
         match &tool.kind {
             ToolKind::Function { parameters, .. } => declarations.push(declaration(tool, parameters.as_ref())),
-            ToolKind::Custom { .. } => {
-                let message = "Gemini has no tools with free text as input: declare a function with a JSON schema.";
-                return Err(Refusal::new("tools", message));
+            ToolKind::Custom { format } => {
+                if format.is_some() {
+                    dropped.push("tools.format".to_owned());
+                }
+                declarations.push(declaration(tool, Some(&FREE_TEXT)));
             }
             ToolKind::Hosted { maker: Maker::Google, raw } => sets.push(ToolSet::Hosted(raw)),
             ToolKind::Hosted { .. } if is_demanded(request, &tool.name) => {
@@ -151,6 +154,11 @@ fn tools<'a>(request: &'a Request, dropped: &mut Vec<String>) -> Result<Vec<Tool
     }
     Ok(sets)
 }
+
+/// What stands for free text: a function with the one string `input`.
+static FREE_TEXT: LazyLock<Value> = LazyLock::new(
+    || json!({ "type": "object", "properties": { "input": { "type": "string" } }, "required": ["input"] }),
+);
 
 fn declaration<'a>(tool: &'a Tool, parameters: Option<&'a Value>) -> Declaration<'a> {
     Declaration {

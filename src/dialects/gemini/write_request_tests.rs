@@ -204,13 +204,23 @@ fn media_go_where_they_can() {
 }
 
 #[test]
+fn a_tool_for_free_text_becomes_a_function() {
+    let kind = ToolKind::Custom { format: Some(json!({ "type": "text" })) };
+    let tool = Tool { kind, name: "t".into(), description: None, cache: None };
+    let turns = vec![Turn::User(vec![Block::text("x")])];
+    let request = Request { turns, tools: vec![tool], ..Request::default() };
+    let (body, dropped) = written(&request, MODEL).expect("it can be said");
+    let declared = &body["tools"][0]["functionDeclarations"][0];
+    assert_eq!((&declared["name"], &declared["parametersJsonSchema"]["required"]), (&json!("t"), &json!(["input"])));
+    assert_eq!(dropped, ["tools.format"]);
+}
+
+#[test]
 fn what_cannot_be_said_is_refused() {
-    let custom = Tool { kind: ToolKind::Custom { format: None }, name: "t".into(), description: None, cache: None };
     let hosted = ToolKind::Hosted { maker: Maker::Anthropic, raw: json!({}) };
     let hosted = Tool { kind: hosted, name: "bash".into(), description: None, cache: None };
     let bad_call = ToolCall { id: "a".into(), name: "f".into(), input: "[1]".into(), custom: false, seal: None };
     let rows = [
-        ("tools", Request { tools: vec![custom], ..Request::default() }),
         (
             "tool_choice",
             Request { tools: vec![hosted], tool_choice: Some(ToolChoice::Named("bash".into())), ..Request::default() },

@@ -11,7 +11,21 @@ use crate::dialects::{Aim, Setting};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-const VENDORS: [&str; 9] = ["openai", "mistral", "deepseek", "kimi", "qwen", "zai", "minimax", "groq", "xai"];
+const VENDORS: [&str; 13] = [
+    "openai",
+    "azure",
+    "mistral",
+    "deepseek",
+    "kimi",
+    "qwen",
+    "zai",
+    "minimax",
+    "groq",
+    "xai",
+    "together",
+    "openrouter",
+    "vllm",
+];
 
 fn folder() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");

@@ -11,12 +11,18 @@ use crate::chat::carry;
 use crate::json::scan::{self, Names};
 use crate::json::text;
 use memchr::memmem;
+use serde::Deserialize;
 use serde_json::Value;
+
+/// The namespace of tools that stand in none.
+const PLAIN: &str = "functions";
 
 /// The one name inside for a tool of a namespace. At most 64 characters: a longer one becomes a digest.
 pub(super) fn flat(namespace: Option<&str>, name: String) -> String {
     match namespace {
-        Some(namespace) if !namespace.is_empty() => carry::conform(&format!("{namespace}__{name}")).into_owned(),
+        Some(namespace) if !matches!(namespace, "" | PLAIN) => {
+            carry::conform(&format!("{namespace}__{name}")).into_owned()
+        }
         _ => name,
     }
 }
@@ -92,11 +98,28 @@ impl ClientNames {
     }
 }
 
+/// The tools of a request, also those that an item of its input offers.
 fn tools_of(request: &[u8]) -> Option<Vec<Value>> {
-    static NAMES: Names = Names::new(&["tools"]);
-    let mut found = [None];
+    static NAMES: Names = Names::new(&["tools", "input"]);
+    let mut found = [None, None];
     scan::members(request, &NAMES, &mut found).ok()?;
-    serde_json::from_slice(found[0]?.value.of(request)).ok()
+    let [own, input] = found.map(|member| member.map(|member| member.value.of(request)));
+    let mut tools: Vec<Value> = own.and_then(|own| serde_json::from_slice(own).ok()).unwrap_or_default();
+    let input = input.filter(|input| memmem::find(input, b"\"additional_tools\"").is_some());
+    for item in input.and_then(|input| serde_json::from_slice::<Vec<Item>>(input).ok()).unwrap_or_default() {
+        if let (Some("additional_tools"), Some(Value::Array(more))) = (item.kind.as_deref(), item.tools) {
+            tools.extend(more);
+        }
+    }
+    Some(tools)
+}
+
+/// Of an item of the input, what offers tools.
+#[derive(Deserialize)]
+struct Item {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    tools: Option<Value>,
 }
 
 /// The free text in the input that a provider gave a custom tool as if it were a function with the one string `input`;
@@ -132,6 +155,14 @@ mod tests {
         assert!(names.find("mcp_mail__raw", false).custom);
         let long = flat(Some(&"n".repeat(60)), "search".into());
         assert!(long.len() <= 64 && long != flat(Some(&"n".repeat(60)), "other".into()));
+    }
+
+    #[test]
+    fn tools_that_an_item_offers_have_names_too() {
+        let request = br#"{"input":[{"type":"message","role":"user","content":"x"},{"type":"additional_tools",
+            "tools":[{"type":"namespace","name":"functions","tools":[{"type":"custom","name":"exec"}]}]}]}"#;
+        let named = Named { namespace: Some("functions"), name: "exec", custom: true };
+        assert_eq!(ClientNames::of(request).find("exec", false), named);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::fields::{Dropped, Fields, Path};
 use super::names::flat;
 use super::read_parts::{self, Side};
+use super::read_tools;
 use super::seal;
 use crate::chat::carry;
 use crate::chat::request::{Block, Body, Refusal, Request, Thinking, ToolCall, ToolResult, Turn};
@@ -44,6 +45,12 @@ fn item(mut fields: Fields<'_>, request: &mut Request, dropped: &mut Dropped) ->
         "function_call" => call(&mut fields, "arguments", request)?,
         "custom_tool_call" => call(&mut fields, "input", request)?,
         "function_call_output" | "custom_tool_call_output" => result(&mut fields, request, dropped)?,
+        // Codex offers its tools here where it knows the model, and has no `tools` then.
+        "additional_tools" => {
+            fields.ignore(&["role"]);
+            let tools = fields.array("tools")?.unwrap_or_default();
+            read_tools::add(tools, &fields.at("tools"), &mut request.tools, dropped)?;
+        }
         "item_reference" => {
             return Err(fields.path.refuse(
                 "An `item_reference` points to an item that is stored elsewhere, and the gateway keeps none: send the \
@@ -71,7 +78,6 @@ fn item(mut fields: Fields<'_>, request: &mut Request, dropped: &mut Dropped) ->
 
 /// Items of tools that OpenAI runs, or that only its own models know.
 const HOSTED: &[&str] = &[
-    "additional_tools",
     "apply_patch_call",
     "apply_patch_call_output",
     "code_interpreter_call",

@@ -28,7 +28,7 @@ pub fn read_request(body: &[u8]) -> Result<Request, Refusal> {
     let input = fields.value("input").ok_or_else(|| fields.at("input").missing("a text or a list of items"))?;
     read_items::input(input, &mut request, &mut dropped)?;
     if let Some(tools) = fields.array("tools")? {
-        request.tools = read_tools::tools(tools, &mut dropped)?;
+        read_tools::add(tools, &fields.at("tools"), &mut request.tools, &mut dropped)?;
     }
     request.tool_choice =
         fields.value("tool_choice").map(|value| read_tools::choice(value, &mut dropped)).transpose()?;

@@ -8,16 +8,24 @@ use super::names::flat;
 use crate::chat::request::{Maker, Refusal, Tool, ToolChoice, ToolKind};
 use serde_json::{Map, Value};
 
-/// The tools of `tools`.
-pub(super) fn tools(values: Vec<Value>, dropped: &mut Dropped) -> Result<Vec<Tool>, Refusal> {
-    let root = Path::Root;
-    let list = Path::Member(&root, "tools");
-    let mut tools = Vec::with_capacity(values.len());
+/// Adds the tools of a list. One whose name is there already takes its place: a conversation may change its tools on the way.
+pub(super) fn add(
+    values: Vec<Value>,
+    list: &Path<'_>,
+    tools: &mut Vec<Tool>,
+    dropped: &mut Dropped,
+) -> Result<(), Refusal> {
+    let mut new = Vec::with_capacity(values.len());
     for (index, value) in values.into_iter().enumerate() {
-        let path = Path::Index(&list, index);
-        tool(value, &path, &mut tools, dropped)?;
+        tool(value, &Path::Index(list, index), &mut new, dropped)?;
     }
-    Ok(tools)
+    for tool in new {
+        match tools.iter_mut().find(|there| there.name == tool.name) {
+            Some(there) => *there = tool,
+            None => tools.push(tool),
+        }
+    }
+    Ok(())
 }
 
 fn tool(value: Value, path: &Path<'_>, tools: &mut Vec<Tool>, dropped: &mut Dropped) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@
 use super::write_input;
 use crate::chat::ability::Abilities;
 use crate::chat::request::{
-    Block, Body, Effort, Format, Maker, Reasoning, Refusal, Request, Tool, ToolChoice, ToolKind,
+    Block, Body, Effort, Format, Maker, Reasoning, Refusal, Request, Tool, ToolChoice, ToolKind, Turn,
 };
 use crate::dialects::{Aim, Written};
 use crate::json::splice::escape_into;
@@ -140,9 +140,20 @@ fn write_sampling(request: &Request, abilities: &Abilities, body: &mut Members, 
     dropped.extend(unsaid.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned()));
 }
 
+/// Whether the history holds thoughts that OpenAI sealed: then a model that thinks had a part in it.
+fn has_own_seals(request: &Request) -> bool {
+    let own = |block: &Block| match &block.body {
+        Body::Thinking(thinking) => thinking.seal.as_ref().is_some_and(|seal| seal.maker == Maker::OpenAi),
+        _ => false,
+    };
+    request.turns.iter().any(|turn| matches!(turn, Turn::Assistant(blocks) if blocks.iter().any(own)))
+}
+
 fn write_include(request: &Request, abilities: &Abilities, body: &mut Members) {
     let mut include = Vec::new();
-    if abilities.reasoning != Some(false) {
+    // A model that does not think refuses to be asked for its sealed thoughts.
+    let asked = request.reasoning.is_stated() || has_own_seals(request);
+    if abilities.reasoning.unwrap_or(asked) {
         include.push("reasoning.encrypted_content");
     }
     if let Some(top) = request.logprobs {

@@ -130,6 +130,23 @@ fn what_an_answer_gives_comes_back_as_history() {
     assert_eq!(dumped.get("dropped"), None);
 }
 
+/// Codex has no `tools` where it knows the model: they stand in an item, most of them in the namespace of tools that are in none.
+#[test]
+fn tools_in_an_item_of_the_input_are_tools() {
+    let offer = |tools: Value| json!({ "type": "additional_tools", "role": "developer", "tools": tools });
+    let function = |name: &str, about: &str| json!({ "type": "function", "name": name, "description": about });
+    let plain = json!({ "type": "namespace", "name": "functions", "description": "",
+        "tools": [{ "type": "custom", "name": "exec" }, function("wait", "old")] });
+    let other = json!({ "type": "namespace", "name": "team", "tools": [function("spawn", "")] });
+    let input = json!([offer(json!([plain, other])), { "role": "user", "content": "x" },
+        offer(json!([function("wait", "new")]))]);
+    let body = json!({ "model": "m", "input": input }).to_string();
+    let request = (CLIENT.read_request)(body.as_bytes()).expect("a request");
+    let tools: Vec<_> = request.tools.iter().map(|tool| (&*tool.name, tool.description.as_deref())).collect();
+    assert_eq!(tools, [("exec", None), ("wait", Some("new")), ("team__spawn", Some(""))]);
+    assert_eq!((request.turns.len(), &request.dropped[..]), (1, &[][..]));
+}
+
 #[test]
 fn the_limits_of_an_answer_are_told() {
     for (finish, reason) in [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")] {
