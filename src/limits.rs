@@ -51,8 +51,22 @@ pub const JSON_DEPTH_MAX: usize = 64;
 /// A unary answer up to this size is collected, so that it leaves in one write with its exact length and can still be had from another
 /// provider if it breaks off; larger ones stream.
 pub const UNARY_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A unary answer that is said again in another dialect must fit in here whole: twice this and a tree of it are in memory for a moment.
+pub const TRANSLATED_BUFFER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of a provider's error answer that are read to classify it.
 pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one WebSocket frame's payload; a piece of sound in base64 may take 15 MiB at OpenAI.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A realtime session in all: OpenAI's own limit.
+pub const REALTIME_DEADLINE: Duration = Duration::from_secs(3_600);
+/// Silence of both sides of a realtime session.
+pub const REALTIME_SILENCE: Duration = Duration::from_secs(600);
+/// Bytes of one member name in `x-igris-dropped`; clients choose some of them.
+pub const DROPPED_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the whole value of `x-igris-dropped`.
+pub const DROPPED_LINE_BYTES_MAX: usize = 1024;
+/// Bytes of a translated stream that are held until its first content shows that it is no error in disguise.
+pub const HELD_STREAM_BYTES_MAX: usize = 64 * 1024;
 
 // ---- Buffers ----------------------------------------------------------------------------------------------------------------
 

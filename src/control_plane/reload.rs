@@ -2,6 +2,7 @@
 //! written changes nothing; the store is written in one transaction.
 
 use super::inputs;
+use super::providers;
 use super::start::configured;
 use super::supply;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means};

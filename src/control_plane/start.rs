@@ -3,7 +3,7 @@
 use super::events::Events;
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
-use super::providers::{Configured, Trusts};
+use super::providers::{self, Configured, Trusts};
 use super::resolve::Names;
 use super::stats::Stats;
 use super::supply::{self, Means};

@@ -1,14 +1,18 @@
-//! What a request asks for: the few members of a chat body that we act on, found in one pass, and the native fields of the contract.
+//! What a request asks for: the few members of its body that we act on, found in one pass, and the native fields of the contract.
 //!
+//! The same members in every dialect; where a dialect names the model in its path, the path decides.
 //! A native field (`routing_policy`, `provider`, …) may come in the body or as an `x-igris-…` header, for SDKs that refuse unknown
 //! fields; the body wins. Those found in the body are taken out before a provider sees it. Nothing in a body picks a destination or a
 //! credential beyond the name of a configured provider (rule T4).
 
 use super::fault::Fault;
+use super::surface::{Asked, Delivery, Task};
+use crate::dialects::Wire;
 use crate::http::head::{KnownField, RequestHead};
 use crate::json::scan::{self, Names};
 use crate::json::text;
-use crate::json::{JsonFault, Kind, Member, ObjectSpan};
+use crate::json::{JsonFault, Kind, Member, ObjectSpan, Span};
+use crate::metering::terms::Tier;
 use crate::routing::policy::Policy;
 
 static NAMES: Names = Names::new(&[
@@ -16,6 +20,7 @@ static NAMES: Names = Names::new(&[
     "stream",
     "stream_options",
     "messages",
+    "service_tier",
     "routing_policy",
     "provider",
     "optimization",
@@ -33,28 +38,41 @@ const MODEL: usize = 0;
 const STREAM: usize = 1;
 const STREAM_OPTIONS: usize = 2;
 const MESSAGES: usize = 3;
-const ROUTING_POLICY: usize = 4;
-const PROVIDER: usize = 5;
-const OPTIMIZATION: usize = 6;
+const SERVICE_TIER: usize = 4;
+const ROUTING_POLICY: usize = 5;
+const PROVIDER: usize = 6;
+const OPTIMIZATION: usize = 7;
 /// From here on: native fields that are taken out whatever they say.
 const FIRST_STRIPPED: usize = OPTIMIZATION;
-const NAMES_COUNT: usize = 14;
+const NAMES_COUNT: usize = 15;
 
-/// What one chat request asks for. Spans point into its body.
+/// What one request asks for. Spans point into its body.
 #[derive(Debug)]
 pub struct Ask {
-    /// The whole object.
-    pub object: ObjectSpan,
-    /// The `model` member.
-    pub model: Member,
-    /// Its value, unescaped.
+    /// The client's dialect.
+    pub wire: Wire,
+    /// What is wanted.
+    pub task: Task,
+    /// The whole object; `None` for a body that is not JSON.
+    pub object: Option<ObjectSpan>,
+    /// The `model` member, where the body has the say.
+    pub model: Option<Member>,
+    /// Where a form's field has it, plain.
+    pub form_model: Option<Span>,
+    /// The model's name, unescaped; empty where the task has a usual one and the client named none.
     pub model_name: String,
+    /// The `messages` member.
+    pub messages: Option<Member>,
     /// Whether a stream is asked for.
     pub stream: bool,
+    /// How the answer is delivered.
+    pub delivery: Delivery,
     /// The `stream_options` member.
     pub stream_options: Option<Member>,
     /// Whether the client itself asked for the usage event.
     pub usage_event: bool,
+    /// The service tier it asks for, other than the usual one: what it costs unless the answer names another.
+    pub service_tier: Option<Tier>,
     /// How to order the candidates, if the request says so.
     pub policy: Option<Policy>,
     /// The one provider to use, if the request says so.
@@ -64,31 +82,70 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Reads a chat body and the native headers.
-    pub fn read(body: &[u8], head: &RequestHead, head_bytes: &[u8]) -> Result<Self, Fault> {
+    /// Reads a JSON body and the native headers.
+    pub fn read(body: &[u8], head: &RequestHead, head_bytes: &[u8], asked: &Asked) -> Result<Self, Fault> {
         let mut found = [None; NAMES_COUNT];
         let object = scan::members(body, &NAMES, &mut found).map_err(json_fault)?;
-        let model = found[MODEL]
-            .ok_or_else(|| Fault::invalid("The member `model` is missing; name a model.", Some("model")))?;
         let messages = found[MESSAGES];
-        if !messages.is_some_and(|member| member.kind == Kind::Array) {
+        if needs_messages(asked) && !messages.is_some_and(|member| member.kind == Kind::Array) {
             return Err(Fault::invalid("The member `messages` must be an array of messages.", Some("messages")));
         }
+        let model = found[MODEL].filter(|_| asked.model.is_none());
+        let delivery = match asked.delivery {
+            Some(delivery) => delivery,
+            None if flag(body, found[STREAM], "stream")? => Delivery::Events,
+            None => Delivery::Whole,
+        };
         let stream_options = found[STREAM_OPTIONS];
         let mut ask = Self {
-            object,
+            object: Some(object),
             model,
-            model_name: string_of(body, &model, "model")?,
-            stream: flag(body, found[STREAM], "stream")?,
+            model_name: model_name(body, model, asked)?,
+            messages,
+            stream: delivery != Delivery::Whole,
+            delivery,
             stream_options,
             usage_event: stream_options.is_some_and(|options| include_usage(body, &options)),
-            policy: None,
-            provider: None,
+            service_tier: found[SERVICE_TIER].and_then(|tier| Tier::named(text::text(body, tier.value)?)),
             native: found[FIRST_STRIPPED..].iter().flatten().copied().collect(),
+            ..Self::bare(asked)
         };
         ask.read_native(body, &found)?;
         ask.read_headers(head, head_bytes)?;
         Ok(ask)
+    }
+
+    /// What a request asks for whose body is not JSON, by its headers and the model that was found elsewhere.
+    pub fn of_other_body(
+        model: Option<(String, Span)>,
+        head: &RequestHead,
+        head_bytes: &[u8],
+        asked: &Asked,
+    ) -> Result<Self, Fault> {
+        let (name, place) = model.unzip();
+        let mut ask = Self { model_name: name.unwrap_or_default(), form_model: place, ..Self::bare(asked) };
+        ask.read_headers(head, head_bytes)?;
+        Ok(ask)
+    }
+
+    fn bare(asked: &Asked) -> Self {
+        Self {
+            wire: asked.wire,
+            task: asked.task.clone(),
+            object: None,
+            model: None,
+            form_model: None,
+            model_name: String::new(),
+            messages: None,
+            stream: false,
+            delivery: Delivery::Whole,
+            stream_options: None,
+            usage_event: false,
+            service_tier: None,
+            policy: None,
+            provider: None,
+            native: Vec::new(),
+        }
     }
 
     fn read_native(&mut self, body: &[u8], found: &[Option<Member>; NAMES_COUNT]) -> Result<(), Fault> {
@@ -122,6 +179,21 @@ impl Ask {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the dialect's body cannot do without `messages`. Gemini calls them `contents`, Responses `input`, and their providers say so.
+fn needs_messages(asked: &Asked) -> bool {
+    matches!(asked.task, Task::Generate | Task::CountTokens) && matches!(asked.wire, Wire::Chat | Wire::Messages)
+}
+
+/// The path's word, else the body's. A task with a usual model may leave it out.
+fn model_name(body: &[u8], model: Option<Member>, asked: &Asked) -> Result<String, Fault> {
+    match (&asked.model, model) {
+        (Some(named), _) => Ok(named.clone()),
+        (None, Some(member)) => string_of(body, &member, "model"),
+        (None, None) if matches!(asked.task, Task::Moderations | Task::Images(_)) => Ok(String::new()),
+        (None, None) => Err(Fault::invalid("The member `model` is missing; name a model.", Some("model"))),
     }
 }
 
@@ -191,7 +263,12 @@ mod tests {
     use super::*;
 
     fn ask(body: &str) -> Result<Ask, Fault> {
-        Ask::read(body.as_bytes(), &RequestHead::default(), b"")
+        ask_in(Wire::Chat, body)
+    }
+
+    fn ask_in(wire: Wire, body: &str) -> Result<Ask, Fault> {
+        let asked = Asked { wire, task: Task::Generate, model: None, delivery: None };
+        Ask::read(body.as_bytes(), &RequestHead::default(), b"", &asked)
     }
 
     #[test]
@@ -210,6 +287,22 @@ mod tests {
         assert_eq!(read.policy, Some(Policy::Cost));
         assert_eq!(read.provider.as_deref(), Some("openai"));
         assert_eq!(read.native.len(), 3);
+    }
+
+    #[test]
+    fn the_path_has_the_say_where_it_names_the_model() {
+        let asked = Asked {
+            wire: Wire::Gemini,
+            task: Task::Generate,
+            model: Some("gemini-pro-latest".to_owned()),
+            delivery: Some(Delivery::Array),
+        };
+        let body = br#"{"model":"models/other","contents":[],"stream":false,"routing_policy":"cost"}"#;
+        let read = Ask::read(body, &RequestHead::default(), b"", &asked).expect("a valid body");
+        assert_eq!((read.model_name.as_str(), read.model), ("gemini-pro-latest", None));
+        assert!(read.stream && read.native.len() == 1);
+        assert!(ask_in(Wire::Responses, r#"{"model":"m","input":"Hi"}"#).is_ok());
+        assert!(ask_in(Wire::Messages, r#"{"model":"m","input":"Hi"}"#).is_err());
     }
 
     #[test]

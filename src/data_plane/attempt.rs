@@ -5,6 +5,7 @@
 
 use super::downstream::Downstream;
 use super::per_core::Core;
+use super::upload::Upload;
 use super::upstream::{self, Upstream};
 use crate::http::body::BodyReader;
 use crate::http::head::{Field, HeadLimits, KnownField, Method, Progress, ResponseFraming};
@@ -17,6 +18,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+/// The content type of server-sent events, as clients compare it.
+pub const EVENT_STREAM: &[u8] = b"text/event-stream; charset=utf-8";
+
 /// Where and how long one try goes.
 pub struct Call<'a> {
     /// Where to.
@@ -27,6 +31,8 @@ pub struct Call<'a> {
     pub first_byte: Duration,
     /// The request's method.
     pub method: Method,
+    /// Whether it asks to switch protocols: only then may a 101 come (rule H12).
+    pub switch: bool,
     /// Writes the whole request, head and body.
     pub write: &'a dyn Fn(&mut Vec<u8>),
     /// Bytes the request takes at most, so that no growing buffer leaves a copy of the credential behind (rule V12).
@@ -47,9 +53,11 @@ pub struct Answer {
     pub until_close: bool,
     /// Whether the connection may be used again after it.
     pub persist: bool,
-    /// Header lines that the client gets, written out.
+    /// Header lines that the client gets, written out; the content type is apart.
     pub kept: Vec<u8>,
-    /// All fields, for the classification of an error answer; empty for a success.
+    /// `Content-Type` as a client gets it if the body passes; empty if the provider named none.
+    pub content_type: Vec<u8>,
+    /// All fields, for the classification of an error answer and the proof of a switch; empty for any other success.
     pub fields: Vec<(String, String)>,
     /// How long connecting took; zero for a reused connection.
     pub connecting: Duration,
@@ -64,6 +72,8 @@ pub enum Content {
     Json,
     /// Server-sent events that we can read.
     Events,
+    /// Binary event frames that we can read (`application/vnd.amazon.eventstream`).
+    Frames,
     /// Anything else, compressed answers included (rule H19).
     Opaque,
 }
@@ -73,12 +83,16 @@ pub enum Content {
 pub enum Failure {
     /// No connection: not sent.
     Unreachable,
+    /// The credential cannot sign the request: not sent.
+    Unsigned,
     /// Sent, and no head in time.
     TimedOut,
     /// Sent, and the connection broke or spoke nonsense.
     Broken,
     /// The client went away.
     ClientGone,
+    /// The client's body broke off, or came too slowly, while it was being passed on.
+    BodyBroken,
 }
 
 /// How waiting for a head failed, before it is known whether another connection may help.
@@ -113,6 +127,32 @@ pub async fn send(core: &Rc<Core>, down: &mut Downstream, call: &Call<'_>) -> Re
     }
 }
 
+/// Makes the try with a body whose rest streams from the client: on a new connection, since it cannot be sent twice.
+pub async fn send_streamed(
+    core: &Rc<Core>,
+    down: &mut Downstream,
+    call: &Call<'_>,
+    upload: &mut Upload,
+) -> Result<Answer, Failure> {
+    let connecting = Instant::now();
+    let connected = upstream::connect(core, call.origin, call.connect_timeout).await;
+    let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
+    let connected = Instant::now();
+    write_request(&mut upstream, call);
+    let whole = upload.pass_on(down, &mut upstream).await?;
+    let head = rt::with_deadline(Instant::now() + call.first_byte, read_head(&mut upstream));
+    match unless_gone(down, head).await? {
+        Ok(Ok(())) => {
+            let answer = answer(upstream, call.method, connected - connecting);
+            // Half a request on a line would make the next one its other half.
+            Ok(Answer { persist: answer.persist && whole, ..answer })
+        }
+        Ok(Err(HeadTrouble::Ended)) => Err(Failure::Broken),
+        Ok(Err(HeadTrouble::Failed(failure))) => Err(failure),
+        Err(_elapsed) => Err(Failure::TimedOut),
+    }
+}
+
 /// Polls `work` and the client beside it; the client's going ends the wait.
 pub async fn unless_gone<T>(down: &mut Downstream, work: impl Future<Output = T>) -> Result<T, Failure> {
     let mut work = pin!(work);
@@ -132,15 +172,7 @@ async fn ask(
     call: &Call<'_>,
     deadline: Instant,
 ) -> Result<(), HeadTrouble> {
-    let output = upstream.transport.output();
-    output.secret();
-    output.reserve(call.size_hint);
-    (call.write)(output.vec_mut());
-    debug_assert!(
-        output.len() <= call.size_hint,
-        "the request outgrew its buffer and left a copy of the credential behind"
-    );
-    upstream.asked_at = Instant::now();
+    write_request(upstream, call);
     let work = rt::with_deadline(deadline, async {
         // A provider may answer and close without reading all of a large body: its answer counts, not the failed write.
         let sent = upstream.transport.flush().await;
@@ -154,6 +186,19 @@ async fn ask(
         Ok(Err(_elapsed)) => Err(HeadTrouble::Failed(Failure::TimedOut)),
         Err(failure) => Err(HeadTrouble::Failed(failure)),
     }
+}
+
+fn write_request(upstream: &mut Upstream, call: &Call<'_>) {
+    let output = upstream.transport.output();
+    output.secret();
+    output.reserve(call.size_hint);
+    (call.write)(output.vec_mut());
+    debug_assert!(
+        output.len() <= call.size_hint,
+        "the request outgrew its buffer and left a copy of the credential behind"
+    );
+    upstream.head.expect_switch(call.switch);
+    upstream.asked_at = Instant::now();
 }
 
 async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
@@ -202,24 +247,23 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
     let mut fields = Vec::new();
     for field in head.fields(bytes) {
         keep(&field, &mut kept);
-        if status >= 300 {
+        if status >= 300 || status == 101 {
             fields.push((field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned()));
         }
     }
     let content_type = head.find(bytes, KnownField::ContentType);
     let content = content_of(content_type, head.find(bytes, KnownField::ContentEncoding));
-    match (content, content_type) {
+    let content_type = match content {
         // Clients compare this one to the letter.
-        (Content::Events, _) => super::reply::field(&mut kept, "content-type", b"text/event-stream; charset=utf-8"),
-        (_, Some(value)) => super::reply::field(&mut kept, "content-type", value),
-        (_, None) => {}
-    }
+        Content::Events => EVENT_STREAM.to_vec(),
+        _ => content_type.unwrap_or_default().to_vec(),
+    };
     let framing = head.framing(method);
     let persist = head.persist(method);
     input.consume(*head_bytes);
     let until_close = framing == ResponseFraming::UntilClose;
     let body = BodyReader::from(framing);
-    Answer { upstream, status, content, body, until_close, persist, kept, fields, connecting, waited }
+    Answer { upstream, status, content, body, until_close, persist, kept, content_type, fields, connecting, waited }
 }
 
 /// Fields of a provider's answer that the client gets: what its SDK reads, nothing else (rules H10, H11).
@@ -248,6 +292,8 @@ fn content_of(content_type: Option<&[u8]>, encoding: Option<&[u8]>) -> Content {
         Content::Json
     } else if media.eq_ignore_ascii_case(b"text/event-stream") {
         Content::Events
+    } else if media.eq_ignore_ascii_case(b"application/vnd.amazon.eventstream") {
+        Content::Frames
     } else {
         Content::Opaque
     }

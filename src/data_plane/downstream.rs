@@ -84,6 +84,18 @@ impl Downstream {
         rt::with_deadline(deadline, arrival).await.unwrap_or(Arrival::Late)
     }
 
+    /// Ready when bytes have come beside those in the input, or none will: for a conversation that goes both ways at once.
+    pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        self.place.park(cx.waker());
+        if self.core.phase() == Phase::Cutting {
+            return Poll::Ready(Arrival::Drained);
+        }
+        self.transport.poll_fill(cx).map(|filled| match filled {
+            Ok(0) | Err(_) => Arrival::Closed,
+            Ok(_) => Arrival::Bytes,
+        })
+    }
+
     /// Ready when the client has gone or the process cuts what is left; to be polled beside the wait for a provider.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.place.park(cx.waker());
@@ -138,6 +150,36 @@ impl Downstream {
                 }
             }
             self.fill_by(&mut clock).await?;
+        }
+    }
+
+    /// Moves up to `max` bytes of payload from the front of the input into `out`, waiting for bytes if none are there.
+    pub async fn take_piece(
+        &mut self,
+        reader: &mut BodyReader,
+        out: &mut Buf,
+        max: usize,
+        clock: &mut BodyClock,
+    ) -> Result<(), BodyTrouble> {
+        let mut taken = 0;
+        loop {
+            let input = self.transport.input();
+            while !reader.is_end() && taken < max && !input.is_empty() {
+                let step = {
+                    let bytes = input.bytes();
+                    let visible = bytes.len().min(max - taken);
+                    reader.feed(&bytes[..visible]).map_err(|fault| BodyTrouble::Malformed(fault.to_string()))?
+                };
+                if let Step::Data { data, .. } = &step {
+                    out.extend(&input.bytes()[data.clone()]);
+                    taken += data.len();
+                }
+                input.consume(step.consumed());
+            }
+            if taken > 0 || reader.is_end() {
+                return Ok(());
+            }
+            self.fill_by(clock).await?;
         }
     }
 

@@ -5,11 +5,13 @@
 
 use super::ask::Ask;
 use super::downstream::{BodyClock, BodyTrouble, Downstream};
-use super::failover::{self, Chat};
+use super::failover::{self, Inquiry};
 use super::fault::{Fault, KeyTrouble};
 use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
-use super::{forward, local};
+use super::surface::{self, Asked, Surface, Task};
+use super::{count, courier, forward, local};
+use crate::dialects::Wire;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
 use crate::domain::scope::Scope;
@@ -53,18 +55,10 @@ pub struct Exchange<'a> {
     pub persist: bool,
     /// Whether the answer may be chunked.
     pub version: Version,
+    /// The dialect in which this client understands errors.
+    pub face: Wire,
     head_only: bool,
     date: Rc<str>,
-}
-
-/// Where a request goes.
-enum Endpoint {
-    /// A chat completion.
-    Chat,
-    /// Answered from the snapshot, with or without an access key.
-    Local(local::Page),
-    /// Answered by the control plane.
-    Control,
 }
 
 /// Serves the request whose head fills the first `head_bytes` bytes of the input.
@@ -80,38 +74,43 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         attempts: 0,
         persist: head.persist() && !last,
         version: head.version(),
+        face: face_of(head, down.input().bytes()),
         head_only: head.method() == Method::Head,
         date: core.date(),
     };
-    match route(head, down.input().bytes()) {
-        Ok(Endpoint::Chat) => chat(&mut exchange, down, head, head_bytes).await,
-        Ok(Endpoint::Local(page)) => exchange.local(down, head, head_bytes, page).await,
-        Ok(Endpoint::Control) => control(&mut exchange, down, head, head_bytes).await,
+    let bytes = down.input().bytes();
+    match surface::route(head.method(), head.path(bytes), head.query(bytes)) {
+        Ok(Surface::Inquiry(asked)) if courier::is_form(&asked.task, head, bytes) => {
+            courier::run(&mut exchange, down, head, head_bytes, asked).await
+        }
+        Ok(Surface::Inquiry(asked)) => inquire(&mut exchange, down, head, head_bytes, &asked).await,
+        Ok(Surface::Local(page)) => exchange.local(down, head, head_bytes, page).await,
+        Ok(Surface::Control) => control(&mut exchange, down, head, head_bytes).await,
+        Ok(Surface::Courier(asked)) => courier::run(&mut exchange, down, head, head_bytes, asked).await,
         Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
     }
 }
 
-fn route(head: &RequestHead, bytes: &[u8]) -> Result<Endpoint, Fault> {
+/// The dialect of the path; on pages that several share, what the client says of itself.
+fn face_of(head: &RequestHead, bytes: &[u8]) -> Wire {
     let path = head.path(bytes);
-    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
-    if let Some(page) = local::page(path) {
-        return match head.method() {
-            Method::Get | Method::Head | Method::Options => Ok(Endpoint::Local(page)),
-            _ => Err(Fault::MethodNotAllowed { allow: "GET, HEAD" }),
-        };
-    }
-    match path {
-        "/v1/chat/completions" | "/v1/infer" => match head.method() {
-            Method::Post => Ok(Endpoint::Chat),
-            _ => Err(Fault::MethodNotAllowed { allow: "POST" }),
-        },
-        _ if forward::is_control(path) => Ok(Endpoint::Control),
-        _ => Err(Fault::UnknownPath { path: crate::domain::text::bounded(path, 128) }),
+    let says_anthropic = || head.find(bytes, KnownField::AnthropicVersion).is_some();
+    let says_google = || matches!(head.credentials(bytes), Presented::XGoogApiKey(_));
+    match surface::face(path) {
+        Wire::Chat if path.starts_with("/v1/models") && says_anthropic() => Wire::Messages,
+        Wire::Chat if path.starts_with("/v1/models") && says_google() => Wire::Gemini,
+        face => face,
     }
 }
 
-/// A chat completion, phase by phase.
-async fn chat(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
+/// A request that a model answers, phase by phase.
+async fn inquire(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    head: &RequestHead,
+    head_bytes: usize,
+    asked: &Asked,
+) -> Next {
     let Some(_place) = exchange.core.admit() else {
         return exchange.refuse_unread(down, head, head_bytes, &Fault::Overloaded).await;
     };
@@ -123,16 +122,19 @@ async fn chat(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Request
         Ok(received) => received,
         Err(next) => return next,
     };
-    let ask = match Ask::read(received.body(), head, received.head()) {
+    let ask = match Ask::read(received.body(), head, received.head(), asked) {
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
+    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    let chat = Chat { key: &key, ask: &ask, head, received: &received };
-    match failover::run(exchange, down, &chat, &plan).await {
+    let inquiry = Inquiry::new(&key, &ask, head, &received);
+    if ask.task == Task::CountTokens && !count::keep_native(exchange, &mut plan, &ask) {
+        return count::estimate(exchange, down, &inquiry).await;
+    }
+    match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, false).await,
     }
@@ -162,6 +164,11 @@ pub struct Received {
 }
 
 impl Received {
+    /// A head and a body that were read apart.
+    pub fn of(head: Buf, head_bytes: usize, body: Buf) -> Self {
+        Self { head, body: Some(body), head_bytes }
+    }
+
     /// The bytes that the parsed head's offsets point into.
     pub fn head(&self) -> &[u8] {
         self.head.bytes()
@@ -176,7 +183,8 @@ impl Received {
     }
 }
 
-enum ReadTrouble {
+/// Why a request was not read whole.
+pub enum ReadTrouble {
     /// The client is gone.
     Gone,
     /// An answer is due; `unread` says that the connection is not at a message border.
@@ -186,12 +194,23 @@ enum ReadTrouble {
 impl Exchange<'_> {
     /// What stands in every answer of this exchange.
     pub fn stamp(&self) -> Stamp<'_> {
-        Stamp { request: self.id, date: &self.date, persist: self.persists(), head_only: self.head_only }
+        Stamp {
+            request: self.id,
+            face: self.face,
+            date: &self.date,
+            persist: self.persists(),
+            head_only: self.head_only,
+        }
     }
 
     /// Whether the connection stays open: not if the process has begun to go down in the meantime (rule S1).
     fn persists(&self) -> bool {
         self.persist && self.core.phase() == Phase::Serving
+    }
+
+    /// The exchange's id as letters and digits, for ids in answers of our own.
+    pub fn id_letters(&self) -> String {
+        String::from_utf8_lossy(&crate::domain::id::encode(self.id.bits())).into_owned()
     }
 
     /// Our own time so far, microseconds.
@@ -200,7 +219,8 @@ impl Exchange<'_> {
         u64::try_from(own.as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn authenticate(&self, head: &RequestHead, bytes: &[u8], needs: Scope) -> Result<Arc<AccessKey>, Fault> {
+    /// The access key of a request, if it has the scope.
+    pub fn authenticate(&self, head: &RequestHead, bytes: &[u8], needs: Scope) -> Result<Arc<AccessKey>, Fault> {
         let key = self.authenticate_any(head, bytes)?;
         if !key.scopes.has(needs) {
             return Err(Fault::ScopeMissing { needs: needs.name() });
@@ -237,8 +257,15 @@ impl Exchange<'_> {
     ) -> Result<Received, Next> {
         match self.read(down, head, head_bytes).await {
             Ok(received) => Ok(received),
-            Err(ReadTrouble::Gone) => Err(Next::Abort),
-            Err(ReadTrouble::Fault { fault, unread }) => Err(self.refuse(down, &fault, unread).await),
+            Err(trouble) => Err(self.refuse_trouble(down, trouble).await),
+        }
+    }
+
+    /// Answers a request that could not be read.
+    pub async fn refuse_trouble(&mut self, down: &mut Downstream, trouble: ReadTrouble) -> Next {
+        match trouble {
+            ReadTrouble::Gone => Next::Abort,
+            ReadTrouble::Fault { fault, unread } => self.refuse(down, &fault, unread).await,
         }
     }
 
@@ -249,11 +276,7 @@ impl Exchange<'_> {
         head_bytes: usize,
     ) -> Result<Received, ReadTrouble> {
         let settings = &self.snapshot.settings;
-        let bytes = down.input().bytes();
-        let encoded = head.find(bytes, KnownField::ContentEncoding);
-        if encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-            return Err(ReadTrouble::Fault { fault: Fault::UnsupportedEncoding, unread: true });
-        }
+        check_encoding(down, head)?;
         let max = settings.body_bytes_max;
         let too_large = || ReadTrouble::Fault { fault: Fault::RequestTooLarge { max }, unread: true };
         let clock = BodyClock::start(self.began, settings.body_deadline);
@@ -309,7 +332,7 @@ impl Exchange<'_> {
     }
 
     /// Answers a fault to a request whose body is still on the wire.
-    async fn refuse_unread(
+    pub async fn refuse_unread(
         &mut self,
         down: &mut Downstream,
         head: &RequestHead,
@@ -336,7 +359,7 @@ impl Exchange<'_> {
     }
 
     /// Answers a fault. `unread` says that bytes of this request are still to come.
-    async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
+    pub async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
         self.core.reports.gauges.refused.fetch_add(1, Ordering::Relaxed);
         self.persist &= !unread && !fault.closes();
         let mut out = Vec::new();
@@ -355,13 +378,23 @@ impl Exchange<'_> {
     }
 }
 
+/// Compressed bodies are not taken (rule H19).
+pub fn check_encoding(down: &mut Downstream, head: &RequestHead) -> Result<(), ReadTrouble> {
+    let encoded = head.find(down.input().bytes(), KnownField::ContentEncoding);
+    match encoded.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        true => Err(ReadTrouble::Fault { fault: Fault::UnsupportedEncoding, unread: true }),
+        false => Ok(()),
+    }
+}
+
 /// Tells the client to send its body (RFC 9110 §10.1.1, rule H13).
-async fn invite(down: &mut Downstream) -> Result<(), ReadTrouble> {
+pub async fn invite(down: &mut Downstream) -> Result<(), ReadTrouble> {
     down.output().extend(b"HTTP/1.1 100 Continue\r\n\r\n");
     down.flush().await.map_err(|_| ReadTrouble::Gone)
 }
 
-fn read_trouble(trouble: BodyTrouble, max: u64) -> ReadTrouble {
+/// What a client hears whose body could not be read.
+pub fn read_trouble(trouble: BodyTrouble, max: u64) -> ReadTrouble {
     let fault = match trouble {
         BodyTrouble::Closed => return ReadTrouble::Gone,
         BodyTrouble::Late => Fault::RequestTimeout,

@@ -7,25 +7,32 @@
 use super::ask::Ask;
 use super::attempt::{self, Answer, Call, Content, Failure};
 use super::downstream::Downstream;
+use super::draft::{self, Carriage, Draft};
 use super::exchange::{Exchange, Next, Received};
 use super::fault::{Fault, Tried};
 use super::outbound::Outbound;
 use super::plan::{Candidate, Plan};
 use super::relay::{self, Passage, Relayed};
+use super::surface::Task;
+use super::upload::Upload;
+use super::{events, realtime, unary};
 use crate::chat::fault::{self, Elsewhere, FaultClass, UpstreamFault};
+use crate::chat::request;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::CredentialId;
 use crate::domain::text::bounded;
 use crate::domain::token::{Usage, UsageSource};
-use crate::http::head::{Method, RequestHead};
+use crate::http::head::{KnownField, Method, RequestHead};
 use crate::limits;
 use crate::metering::tap;
+use crate::metering::terms::Terms;
 use crate::report::{AttemptReport, Outcome};
 use crate::snapshot::{AccessKey, Provider, ProviderIx};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::{Duration, Instant};
 
-/// A chat request, read and understood.
-pub struct Chat<'a> {
+/// A request, read and understood.
+pub struct Inquiry<'a> {
     /// Who asks.
     pub key: &'a AccessKey,
     /// For what.
@@ -34,6 +41,79 @@ pub struct Chat<'a> {
     pub head: &'a RequestHead,
     /// Its bytes.
     pub received: &'a Received,
+    /// The request in the inner language, read when the first candidate of another dialect needs it.
+    inner: OnceCell<Result<request::Request, request::Refusal>>,
+    /// The rest of a body that is longer than what is kept; taken by the one attempt that can send it.
+    upload: RefCell<Option<Upload>>,
+    /// Bytes of that rest, if the client said how many.
+    rest: Option<Rest>,
+    /// Whether bytes of the body are still on the wire.
+    unread: Cell<bool>,
+}
+
+/// How much of a body is not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// So many bytes.
+    Length(u64),
+    /// Until its last chunk.
+    Chunked,
+}
+
+impl<'a> Inquiry<'a> {
+    /// An inquiry whose body has not been read into the inner language.
+    pub fn new(key: &'a AccessKey, ask: &'a Ask, head: &'a RequestHead, received: &'a Received) -> Self {
+        let (upload, unread) = (RefCell::new(None), Cell::new(false));
+        Self { key, ask, head, received, inner: OnceCell::new(), upload, rest: None, unread }
+    }
+
+    /// The same with a rest that streams.
+    pub fn with_upload(mut self, upload: Option<Upload>) -> Self {
+        self.rest = upload.as_ref().map(|upload| upload.remaining().map_or(Rest::Chunked, Rest::Length));
+        self.unread = Cell::new(upload.is_some());
+        self.upload = RefCell::new(upload);
+        self
+    }
+
+    /// How much of the body is not in memory, if any is not.
+    pub fn rest(&self) -> Option<Rest> {
+        self.rest
+    }
+
+    /// Whether bytes of the body are still on the wire: then the connection is not at a message border.
+    pub fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// The request's method towards the provider.
+    pub fn method(&self) -> Method {
+        match &self.ask.task {
+            Task::Raw(call) | Task::Object(call) => call.method,
+            Task::Realtime => Method::Get,
+            _ => Method::Post,
+        }
+    }
+
+    /// The client's body.
+    pub fn body(&self) -> &'a [u8] {
+        self.received.body()
+    }
+
+    /// What the body is, for the provider: JSON, unless it was not read as such.
+    pub fn content_type(&self) -> Option<&'a [u8]> {
+        match self.ask.object {
+            Some(_) => Some(b"application/json"),
+            None => self.head.find(self.received.head(), KnownField::ContentType),
+        }
+    }
+
+    /// The request in the inner language.
+    ///
+    /// # Errors
+    /// When it is malformed, or means something that the inner language has no word for.
+    pub fn request(&self) -> Result<&request::Request, request::Refusal> {
+        self.inner.get_or_init(|| draft::read_request(self)).as_ref().map_err(Clone::clone)
+    }
 }
 
 /// How one try came out.
@@ -64,19 +144,24 @@ struct Trail {
     retry_after: Option<Duration>,
     dead_providers: Vec<ProviderIx>,
     dead_credentials: Vec<CredentialId>,
+    /// Why candidates could not be asked at all, the first of them.
+    unsuited: Option<request::Refusal>,
     /// How many of them broke off.
     broken: usize,
     over: bool,
+    /// Whether the call is the provider's own: then its refusals are its own, too.
+    is_carried: bool,
 }
 
 /// Tries the candidates in order.
 pub async fn run(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
-    chat: &Chat<'_>,
+    inquiry: &Inquiry<'_>,
     plan: &Plan,
 ) -> Result<Next, Fault> {
-    let mut trail = Trail::default();
+    let is_carried = matches!(inquiry.ask.task, Task::Raw(_) | Task::Object(_));
+    let mut trail = Trail { is_carried, ..Trail::default() };
     let mut reports = Reports::default();
     for candidate in &plan.candidates {
         if trail.over || exchange.attempts >= budget(candidate) {
@@ -87,9 +172,18 @@ pub async fn run(
         }
         let snapshot = exchange.snapshot.clone();
         let Some(provider) = snapshot.provider(candidate.target.provider) else { continue };
+        let draft = match Draft::of(inquiry, &candidate.target, provider) {
+            Ok(draft) => draft,
+            // Nothing was sent: this is no attempt, and another candidate's format may have the words.
+            Err(refusal) => {
+                trail.unsuited.get_or_insert(refusal);
+                continue;
+            }
+        };
         exchange.attempts += 1;
-        let mut report = open_report(exchange, chat, candidate, provider);
-        let passage = Passage { chat, candidate, provider, policy: plan.policy };
+        let mut report = open_report(exchange, inquiry, candidate, provider);
+        let terms = Cell::new(Terms { service_tier: inquiry.ask.service_tier, at: report.started });
+        let passage = Passage { inquiry, draft: &draft, candidate, provider, policy: plan.policy, terms };
         let began = Instant::now();
         let outcome = try_one(exchange, down, &passage, &mut report).await;
         report.total_us = micros(began.elapsed());
@@ -107,7 +201,8 @@ pub async fn run(
             Tryout::Failed(refusal) => {
                 park(exchange, candidate, &refusal.fault);
                 trail.broken += usize::from(broken);
-                trail.over |= sent && chat.received.body().len() > limits::REPLAY_BYTES_MAX;
+                let large = inquiry.body().len() > limits::REPLAY_BYTES_MAX || inquiry.rest().is_some();
+                trail.over |= sent && large;
                 trail.note(candidate, provider, refusal);
             }
         }
@@ -148,11 +243,22 @@ async fn try_one(
         }
         Ok(mut answer) => {
             passage.scrub_lines(&mut answer.kept);
+            // An answer that came before the body's end: what follows on this line is no request (rule H14).
+            exchange.persist &= !passage.inquiry.is_unread();
             exchange.waited += answer.waited + answer.connecting;
             report.status = answer.status;
             report.connect_us = micros(answer.connecting);
             report.first_byte_us = micros(answer.connecting + answer.waited);
-            if (200..300).contains(&answer.status) {
+            if answer.status == 101 {
+                let (next, outcome, usage) = realtime::session(exchange, down, passage, answer).await;
+                report.outcome = outcome;
+                report.stream = true;
+                meter(passage, usage, 0, report);
+                Tryout::Served(next)
+            } else if (200..300).contains(&answer.status) && passage.inquiry.ask.task == Task::Realtime {
+                // A success that is no session is nothing that a WebSocket client could read.
+                failed(Failure::Broken, report)
+            } else if (200..300).contains(&answer.status) {
                 pass_on(exchange, down, passage, answer, report).await
             } else {
                 refused(exchange, down, passage, answer, report).await
@@ -162,40 +268,46 @@ async fn try_one(
 }
 
 async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>) -> Result<Answer, Failure> {
-    let Passage { chat, candidate, provider, .. } = passage;
+    let Passage { inquiry, draft, candidate, provider, .. } = passage;
     let credential = candidate.credential.as_deref();
-    let outbound = Outbound {
-        provider,
-        credential,
-        model: &candidate.target.model,
-        insert: candidate.target.insert.as_ref(),
-        ask: chat.ask,
-        body: chat.received.body(),
-        head: (chat.head, chat.received.head()),
-        request: exchange.id,
-    };
-    let edits = outbound.edits();
+    let target = &candidate.target;
+    let outbound = Outbound { provider, credential, target, inquiry, draft, request: exchange.id };
+    let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
     let settings = &exchange.snapshot.settings;
-    let usual = if chat.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
+    let usual = if inquiry.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
     let call = Call {
         origin: &provider.origin,
         connect_timeout: provider.connect_timeout,
         first_byte: credential.and_then(|credential| credential.timeout).or(provider.timeout).unwrap_or(usual),
-        method: Method::Post,
-        write: &|out| outbound.write(&edits, out),
-        size_hint: outbound.size_hint(&edits),
+        method: inquiry.method(),
+        switch: inquiry.ask.task == Task::Realtime,
+        write: &|out| addressed.write(out),
+        size_hint: addressed.size_hint(),
     };
-    attempt::send(exchange.core, down, &call).await
+    match inquiry.upload.take() {
+        None if inquiry.rest().is_some() => Err(Failure::Broken),
+        None => attempt::send(exchange.core, down, &call).await,
+        Some(mut upload) => {
+            let sent = attempt::send_streamed(exchange.core, down, &call, &mut upload).await;
+            inquiry.unread.set(!upload.is_end());
+            if matches!(sent, Err(Failure::Unreachable)) {
+                // Nothing of it has gone: the next candidate can still have it.
+                inquiry.upload.replace(Some(upload));
+            }
+            sent
+        }
+    }
 }
 
 /// Notes a try that brought no answer.
 fn failed(failure: Failure, report: &mut AttemptReport) -> Tryout {
     let (outcome, class, words) = match failure {
-        Failure::ClientGone => {
+        Failure::ClientGone | Failure::BodyBroken => {
             report.outcome = Outcome::ClientGone;
             return Tryout::Gone;
         }
         Failure::Unreachable => (Outcome::Unreachable, FaultClass::Overloaded, "the provider cannot be reached"),
+        Failure::Unsigned => (Outcome::Unreachable, FaultClass::BadKey, "the stored key cannot sign requests"),
         Failure::TimedOut => (Outcome::TimedOut, FaultClass::Timeout, "the provider sent no answer in time"),
         Failure::Broken => (Outcome::Broken, FaultClass::Unknown, "the provider's answer broke off"),
     };
@@ -211,11 +323,16 @@ async fn pass_on(
     answer: Answer,
     report: &mut AttemptReport,
 ) -> Tryout {
-    report.stream = answer.content == Content::Events;
+    report.stream = matches!(answer.content, Content::Events | Content::Frames);
+    let passes = passage.draft.carriage == Carriage::Pass;
     let relayed = match answer.content {
-        Content::Json => relay::unary(exchange, down, passage, answer).await,
-        Content::Events => relay::events(exchange, down, passage, answer).await,
-        Content::Opaque => relay::opaque(exchange, down, passage, answer).await,
+        Content::Json if passes && answer.body.is_end() => relay::opaque(exchange, down, passage, answer).await,
+        Content::Json => unary::unary(exchange, down, passage, answer).await,
+        Content::Events => events::events(exchange, down, passage, answer).await,
+        Content::Frames if !passes => events::events(exchange, down, passage, answer).await,
+        Content::Frames | Content::Opaque if passes => relay::opaque(exchange, down, passage, answer).await,
+        // Not of the provider's own format: nobody can say it again.
+        Content::Frames | Content::Opaque => Relayed::Failed(Failure::Broken),
     };
     match relayed {
         Relayed::Served { next, outcome, usage, content_bytes } => {
@@ -237,14 +354,13 @@ fn meter(passage: &Passage<'_>, usage: Option<Usage>, content_bytes: usize, repo
         Some(usage) => (usage, UsageSource::Provider),
         None if report.outcome == Outcome::Completed && content_bytes == 0 => (Usage::default(), UsageSource::Unknown),
         None => {
-            let input = tap::estimate_tokens(passage.chat.received.body().len());
+            let input = tap::estimate_tokens(passage.inquiry.body().len());
             let output = tap::estimate_tokens(content_bytes);
             (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
         }
     };
     if report.usage_source != UsageSource::Unknown {
-        let price = passage.candidate.target.price.as_ref();
-        report.cost = super::meter::cost(price, Some(&report.usage)).map(|cost| cost.total);
+        report.cost = passage.cost(Some(&report.usage)).map(|cost| cost.total);
     }
 }
 
@@ -269,7 +385,7 @@ async fn refused(
     attempt::give_back(exchange.core, &passage.provider.origin, answer);
     passage.scrub(&mut fault);
     report.outcome = Outcome::Refused;
-    let param = blamed(body.bytes()).map(|param| bounded(&param, limits::FAULT_CODE_BYTES_MAX));
+    let param = blamed(body.bytes()).map(|param| bounded(&passage.scrubbed(&param), limits::FAULT_CODE_BYTES_MAX));
     Tryout::Failed(Refusal { fault, status: report.status, param })
 }
 
@@ -316,7 +432,12 @@ impl Trail {
 
     /// What the client hears.
     fn verdict(self) -> Fault {
-        let Some(last) = self.last else { return Fault::AllUnavailable { tried: self.tried } };
+        let Some(last) = self.last else {
+            return match self.unsuited {
+                Some(request::Refusal { param, message }) => Fault::InvalidRequest { message, param: Some(param) },
+                None => Fault::AllUnavailable { tried: self.tried },
+            };
+        };
         let all = |class: FaultClass| self.classes.iter().all(|seen| *seen == class);
         let keys_refused =
             self.classes.iter().all(|class| matches!(class, FaultClass::BadKey | FaultClass::NoPermission));
@@ -334,6 +455,7 @@ impl Trail {
         }
         match last.fault.class {
             FaultClass::Timeout => Fault::UpstreamTimeout,
+            _ if self.is_carried && speaks_of_request(last.status) => refused_as(last.status, last),
             FaultClass::BadRequest | FaultClass::ContextTooLong | FaultClass::ContentFilter => refused_as(400, last),
             FaultClass::ModelNotFound => refused_as(404, last),
             _ => Fault::AllUnavailable { tried: self.tried },
@@ -346,11 +468,18 @@ fn is_uncertain(class: FaultClass) -> bool {
     matches!(class, FaultClass::Timeout)
 }
 
+/// Whether a refusal with this status is about what was asked, and not about our key, our money or our rate.
+fn speaks_of_request(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 401..=403 | 407 | 408 | 429)
+}
+
 /// The provider's own refusal, with its own status where that speaks of the request and not of our key or our rate.
 fn refused_as(usual: u16, refusal: Refusal) -> Fault {
     let Refusal { fault, status, param } = refusal;
     let status = if matches!(status, 400 | 404 | 405 | 409 | 410 | 413 | 415 | 422) { status } else { usual };
-    Fault::Refused { status, class: fault.class, message: fault.message, code: fault.code, param }
+    // A bare number, Google's status or a vendor's own catalogue, tells a client less than the class.
+    let code = fault.code.filter(|code| !code.bytes().all(|byte| byte.is_ascii_digit()));
+    Fault::Refused { status, class: fault.class, message: fault.message, code, param }
 }
 
 // === Reports ===
@@ -381,19 +510,24 @@ fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
     debug_assert!(delivered, "a report found no room although admission had reserved it");
 }
 
-fn open_report(exchange: &Exchange<'_>, chat: &Chat<'_>, candidate: &Candidate, provider: &Provider) -> AttemptReport {
+fn open_report(
+    exchange: &Exchange<'_>,
+    inquiry: &Inquiry<'_>,
+    candidate: &Candidate,
+    provider: &Provider,
+) -> AttemptReport {
     AttemptReport {
         exchange: exchange.id,
         attempt: exchange.core.attempt_id(),
         last: false,
-        tenant: chat.key.tenant.clone(),
-        access_key: chat.key.id,
+        tenant: inquiry.key.tenant.clone(),
+        access_key: inquiry.key.id,
         provider: provider.id.clone(),
         credential: candidate.credential.as_ref().map(|credential| credential.id),
         model: candidate.target.model.clone(),
         outcome: Outcome::Broken,
         status: 0,
-        stream: chat.ask.stream,
+        stream: inquiry.ask.stream,
         usage: Usage::default(),
         usage_source: UsageSource::Unknown,
         cost: None,

@@ -3,6 +3,7 @@
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::per_core::Phase;
+use crate::dialects::Wire;
 use crate::json::splice::escape_into;
 use crate::snapshot::{AccessKey, ListedModel, Provider, ProviderIx, Snapshot};
 use std::io::Write as _;
@@ -22,6 +23,10 @@ pub enum Page {
     Models,
     /// `/v1/models/{id}`: one of them.
     Model(String),
+    /// `/v1beta/models`: the same list as Google's clients read it.
+    GeminiModels,
+    /// `/v1beta/models/{id}`.
+    GeminiModel(String),
     /// `/v1/providers`: who may answer.
     Providers,
 }
@@ -29,7 +34,7 @@ pub enum Page {
 impl Page {
     /// Whether an access key is needed.
     pub fn needs_key(&self) -> bool {
-        matches!(self, Page::Models | Page::Model(_) | Page::Providers)
+        !matches!(self, Page::Root | Page::Health | Page::Live | Page::Ready)
     }
 }
 
@@ -42,6 +47,10 @@ pub fn page(path: &str) -> Option<Page> {
         "/v1/health/ready" => Page::Ready,
         "/v1/models" => Page::Models,
         "/v1/providers" => Page::Providers,
+        "/v1beta/models" => Page::GeminiModels,
+        _ if path.starts_with("/v1beta/models/") => {
+            Page::GeminiModel(path.strip_prefix("/v1beta/models/").filter(|id| !id.contains(':'))?.to_owned())
+        }
         _ => Page::Model(path.strip_prefix("/v1/models/").filter(|id| !id.contains(':'))?.to_owned()),
     })
 }
@@ -55,12 +64,12 @@ pub fn write(exchange: &Exchange<'_>, page: &Page, key: Option<&AccessKey>, out:
         (Page::Ready, _) if exchange.core.phase() != Phase::Serving => return Err(Fault::Overloaded),
         (Page::Ready, _) => out.extend_from_slice(b"{\"status\":\"ready\"}"),
         (Page::Health, _) => health(snapshot, out),
-        (Page::Models, Some(key)) => models(snapshot, key, out),
-        (Page::Model(id), Some(key)) => return model(snapshot, key, id, out),
+        (Page::Models, Some(key)) => models(snapshot, key, Shape::of(exchange.face), out),
+        (Page::GeminiModels, Some(key)) => models(snapshot, key, Shape::Google, out),
+        (Page::Model(id), Some(key)) => return model(snapshot, key, id, Shape::of(exchange.face), out),
+        (Page::GeminiModel(id), Some(key)) => return model(snapshot, key, id, Shape::Google, out),
         (Page::Providers, Some(key)) => providers(snapshot, key, out),
-        (Page::Models | Page::Model(_) | Page::Providers, None) => {
-            return Err(Fault::ScopeMissing { needs: "inference" });
-        }
+        (_, None) => return Err(Fault::ScopeMissing { needs: "inference" }),
     }
     Ok(())
 }
@@ -96,32 +105,89 @@ fn listed<'s>(snapshot: &'s Snapshot, key: &'s AccessKey) -> impl Iterator<Item 
     })
 }
 
-/// The shape of OpenAI's list (<https://platform.openai.com/docs/api-reference/models/list>, read 2026-11-23).
-fn models(snapshot: &Snapshot, key: &AccessKey, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"object\":\"list\",\"data\":[");
-    for (place, (model, provider)) in listed(snapshot, key).enumerate() {
+/// How a list of models is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// <https://platform.openai.com/docs/api-reference/models/list>, read 2026-11-23.
+    OpenAi,
+    /// <https://platform.claude.com/docs/en/api/models-list>, read 2026-11-23.
+    Anthropic,
+    /// <https://ai.google.dev/api/models>, read 2026-11-23.
+    Google,
+}
+
+impl Shape {
+    /// The form that a client of this dialect reads.
+    fn of(face: Wire) -> Self {
+        match face {
+            Wire::Messages => Shape::Anthropic,
+            Wire::Gemini => Shape::Google,
+            _ => Shape::OpenAi,
+        }
+    }
+}
+
+fn models(snapshot: &Snapshot, key: &AccessKey, shape: Shape, out: &mut Vec<u8>) {
+    let listed: Vec<_> = listed(snapshot, key).collect();
+    out.extend_from_slice(match shape {
+        Shape::OpenAi => b"{\"object\":\"list\",\"data\":[".as_slice(),
+        Shape::Anthropic => b"{\"data\":[",
+        Shape::Google => b"{\"models\":[",
+    });
+    for (place, (model, provider)) in listed.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        write_model(model, provider, out);
+        write_model(model, provider, shape, out);
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    if shape == Shape::Anthropic {
+        for (member, end) in [("first_id", listed.first()), ("last_id", listed.last())] {
+            let _ = write!(out, ",\"{member}\":");
+            match end {
+                Some((model, _)) => escape_into(&model.name, out),
+                None => out.extend_from_slice(b"null"),
+            }
+        }
+        out.extend_from_slice(b",\"has_more\":false");
+    }
+    out.push(b'}');
 }
 
-fn model(snapshot: &Snapshot, key: &AccessKey, id: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn model(snapshot: &Snapshot, key: &AccessKey, id: &str, shape: Shape, out: &mut Vec<u8>) -> Result<(), Fault> {
     let found = listed(snapshot, key).find(|(model, _)| &*model.name == id);
     let Some((model, provider)) = found else {
         return Err(Fault::ModelNotFound { model: crate::domain::text::bounded(id, 128), near: Vec::new() });
     };
-    write_model(model, provider, out);
+    write_model(model, provider, shape, out);
     Ok(())
 }
 
-fn write_model(model: &ListedModel, provider: &Provider, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"id\":");
-    escape_into(&model.name, out);
-    out.extend_from_slice(b",\"object\":\"model\",\"created\":0,\"owned_by\":");
-    escape_into(provider.id.as_str(), out);
+fn write_model(model: &ListedModel, provider: &Provider, shape: Shape, out: &mut Vec<u8>) {
+    match shape {
+        Shape::OpenAi => {
+            out.extend_from_slice(b"{\"id\":");
+            escape_into(&model.name, out);
+            out.extend_from_slice(b",\"object\":\"model\",\"created\":0,\"owned_by\":");
+            escape_into(provider.id.as_str(), out);
+        }
+        Shape::Anthropic => {
+            out.extend_from_slice(b"{\"type\":\"model\",\"id\":");
+            escape_into(&model.name, out);
+            out.extend_from_slice(b",\"display_name\":");
+            escape_into(&model.name, out);
+            out.extend_from_slice(b",\"created_at\":\"1970-01-01T00:00:00Z\"");
+        }
+        Shape::Google => {
+            out.extend_from_slice(b"{\"name\":");
+            escape_into(&format!("models/{}", model.name), out);
+            out.extend_from_slice(b",\"displayName\":");
+            escape_into(&model.name, out);
+            out.extend_from_slice(
+                b",\"supportedGenerationMethods\":[\"generateContent\",\"streamGenerateContent\",\"countTokens\"]",
+            );
+        }
+    }
     out.push(b'}');
 }
 

@@ -2,20 +2,39 @@
 //!
 //! Money stays an integer until it is written; an unknown price writes `null`, never zero.
 
-use crate::domain::clock::UnixMillis;
 use crate::domain::id::{RequestId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
+use crate::json::scan::{self, Names};
 use crate::json::splice::escape_into;
+use crate::json::{Member, text};
 use crate::metering::price::{self, Cost, PriceList};
-use crate::metering::terms::Terms;
+use crate::metering::terms::{Terms, Tier};
 use crate::routing::policy::Policy;
+use memchr::memmem;
 use std::io::Write as _;
 use std::sync::Arc;
 
-/// What one answer cost; `None` where the price or the usage is unknown.
-pub fn cost(price: Option<&Arc<PriceList>>, usage: Option<&Usage>) -> Option<Cost> {
-    price::cost(price?, usage?, &Terms::usual(UnixMillis::now()))
+/// What one answer cost on these terms; `None` where the price or the usage is unknown.
+pub fn cost(price: Option<&Arc<PriceList>>, usage: Option<&Usage>, terms: &Terms) -> Option<Cost> {
+    price::cost(price?, usage?, terms)
+}
+
+/// The service tier that an answer names, outside (OpenAI and its kin) or inside its usage (Anthropic). The inner option is `None` for the
+/// usual tier, the outer where none is named.
+pub fn tier_of_answer(body: &[u8]) -> Option<Option<Tier>> {
+    static NAMES: Names = Names::new(&["service_tier", "usage"]);
+    static INNER: Names = Names::new(&["service_tier"]);
+    // Most answers have none: one search instead of a scan.
+    memmem::find(body, b"\"service_tier\"")?;
+    let mut found = [None; 2];
+    scan::members(body, &NAMES, &mut found).ok()?;
+    let named = |member: Member| text::text(body, member.value).map(Tier::named);
+    found[0].and_then(named).or_else(|| {
+        let mut inner = [None];
+        scan::members_at(body, found[1]?.value, &INNER, &mut inner).ok()?;
+        inner[0].and_then(named)
+    })
 }
 
 /// The facts of the `metadata` member.
@@ -91,5 +110,24 @@ fn money(amount: Option<Money>, out: &mut Vec<u8>) {
             let _ = write!(out, "{amount}");
         }
         None => out.extend_from_slice(b"null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tier_of_an_answer_is_found_where_vendors_put_it() {
+        for (body, expected) in [
+            (r#"{"service_tier":"flex","usage":{}}"#, Some(Some(Tier::Flex))),
+            (r#"{"usage":{"service_tier":"batch"}}"#, Some(Some(Tier::Batch))),
+            (r#"{"service_tier":"default"}"#, Some(None)),
+            (r#"{"service_tier":null}"#, None),
+            (r#"{"choices":[{"service_tier":"flex"}]}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(tier_of_answer(body.as_bytes()), expected, "{body}");
+        }
     }
 }

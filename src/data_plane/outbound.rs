@@ -1,52 +1,36 @@
-//! The request a provider gets: our head, the client's body with the few members that must change.
+//! The request a provider gets: our head before the drafted body.
 //!
-//! The head is an allow-list written from values (rules H1, H11): what the provider's API needs, what we make, and trace context. The
-//! body keeps every byte that no edit names, unknown members included.
+//! The head is an allow-list written from values (rules H1, H11): what the provider's API needs, what we make, and trace context. How a
+//! credential is shown is the row's business; where it signs the request, the signature covers exactly the bytes that are sent.
 
-use super::ask::Ask;
+use super::draft::{Carriage, Draft, is_openai_shaped};
+use super::failover::{Inquiry, Rest};
+use super::plan::Target;
+use super::realtime;
+use super::surface::{Delivery, RawCall, Task};
+use crate::dialects::Wire;
+use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
-use crate::http::head::{KnownField, Method, RequestHead};
-use crate::http::write::RequestWriter;
-use crate::json::scan::{self, Names};
-use crate::json::splice::{Edits, escape_into};
-use crate::json::{Kind, Member};
-use crate::providers::Rewrite;
-use crate::providers::quirks::StreamUsage;
-use crate::routing::resolve::Insert;
+use crate::http::head::{KnownField, Method};
+use crate::http::write::{CHUNK_END, RequestWriter, WriteFault};
+use crate::providers::endpoint::{self, Operation};
+use crate::providers::{Dialect, signing};
 use crate::snapshot::{Credential, Provider};
 
 /// Fields of the client's head that go on to the provider.
-const PASSED_ON: [KnownField; 2] = [KnownField::Traceparent, KnownField::Tracestate];
+const PASSED_ON: [(KnownField, &str); 2] =
+    [(KnownField::Traceparent, "traceparent"), (KnownField::Tracestate, "tracestate")];
+/// Further ones where the client speaks Anthropic's dialect to Anthropic.
+const PASSED_ON_TO_ANTHROPIC: [(KnownField, &str); 2] =
+    [(KnownField::AnthropicVersion, "anthropic-version"), (KnownField::AnthropicBeta, "anthropic-beta")];
+/// The version in which this gateway writes Messages itself: it still takes sampling parameters where the model does.
+const ANTHROPIC_VERSION: &[u8] = b"2023-06-01";
+/// Where OpenAI's clients name the beta features that they use.
+const OPENAI_BETA: &str = "openai-beta";
 /// Bytes of a head beside what is counted one by one: its fixed fields take some 330.
-const HEAD_BYTES_ROOM: usize = 512;
+const HEAD_BYTES_ROOM: usize = 640;
 /// Who we say we are.
 const USER_AGENT: &str = concat!("igris/", env!("CARGO_PKG_VERSION"));
-
-/// Members that some provider's row drops or renames.
-const REWRITABLE_NAMES: [&str; 20] = [
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "n",
-    "presence_penalty",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "random_seed",
-    "safety_identifier",
-    "seed",
-    "stop",
-    "store",
-    "stream_options",
-    "temperature",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-];
-static REWRITABLE: Names = Names::new(&REWRITABLE_NAMES);
-const REWRITABLE_COUNT: usize = REWRITABLE_NAMES.len();
 
 /// One request to one provider.
 pub struct Outbound<'a> {
@@ -54,162 +38,233 @@ pub struct Outbound<'a> {
     pub provider: &'a Provider,
     /// The key to show.
     pub credential: Option<&'a Credential>,
-    /// The model's name there.
-    pub model: &'a str,
-    /// What is sent along unless the client stated it.
-    pub insert: Option<&'a Insert>,
-    /// What the client asks for.
-    pub ask: &'a Ask,
-    /// The client's body.
-    pub body: &'a [u8],
-    /// The client's head and its bytes, for what is passed on.
-    pub head: (&'a RequestHead, &'a [u8]),
+    /// The model there.
+    pub target: &'a Target,
+    /// What the client asks for, and its bytes.
+    pub inquiry: &'a Inquiry<'a>,
+    /// The body.
+    pub draft: &'a Draft,
     /// The exchange, told to the provider as `x-request-id`.
     pub request: RequestId,
 }
 
-impl Outbound<'_> {
-    /// What must change in the body for this provider.
-    pub fn edits(&self) -> Edits {
-        let mut edits = Edits::new();
-        if self.model != self.ask.model_name {
-            let mut quoted = Vec::with_capacity(self.model.len() + 2);
-            escape_into(self.model, &mut quoted);
-            edits.replace(self.ask.model.value, &quoted);
-        }
-        for member in &self.ask.native {
-            edits.remove_member(*member);
-        }
-        let mut found = [None; REWRITABLE_COUNT];
-        if self.provider.spec.quirks.rewrites(self.model).next().is_some() {
-            // The body has been validated; a duplicate among these names is the provider's to judge.
-            let _ = scan::members(self.body, &REWRITABLE, &mut found);
-        }
-        self.rewrite(&found, &mut edits);
-        self.send_along(&mut edits);
-        self.ask_for_usage(&mut edits);
-        edits
-    }
+/// A request ready to be written.
+pub struct Addressed<'a> {
+    outbound: &'a Outbound<'a>,
+    target: String,
+    /// What shows the credential, where the row's own field does not.
+    signature: Vec<signing::HeaderLine>,
+}
 
-    fn rewrite(&self, found: &[Option<Member>; REWRITABLE_COUNT], edits: &mut Edits) {
-        let place = |name: &str| REWRITABLE_NAMES.iter().position(|known| *known == name).and_then(|at| found[at]);
-        for rewrite in self.provider.spec.quirks.rewrites(self.model) {
-            let Some(member) = place(rewrite.member()) else { continue };
-            match rewrite {
-                Rewrite::Rename(_, sent) if place(sent).is_none() => {
-                    let mut quoted = Vec::with_capacity(sent.len() + 2);
-                    escape_into(sent, &mut quoted);
-                    edits.replace(member.key, &quoted);
-                }
-                Rewrite::Rename(..) | Rewrite::Drop(_) => edits.remove_member(member),
-            }
-        }
-    }
+/// The request cannot be addressed: the configuration lacks what its path or its signature needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unaddressed;
 
-    /// A retired name may stand for a living model with one member set, unless the client set it.
-    fn send_along(&self, edits: &mut Edits) {
-        let Some(insert) = self.insert else { return };
-        let stated = [b"\"", insert.member.as_bytes(), b"\""].concat();
-        if memchr::memmem::find(self.body, &stated).is_none() {
-            edits.append_member(self.ask.object, &[&stated, b":".as_slice(), insert.json.as_bytes()].concat());
-        }
-    }
-
-    /// Streams are metered from the provider's own figure: we ask for it where it does not come by itself.
-    fn ask_for_usage(&self, edits: &mut Edits) {
-        let quirks = &self.provider.spec.quirks;
-        let refused = quirks.rewrite(self.model, "stream_options").is_some();
-        if !self.ask.stream || self.ask.usage_event || refused || quirks.stream_usage != StreamUsage::OnRequest {
-            return;
-        }
-        match &self.ask.stream_options {
-            None => edits.append_member(self.ask.object, b"\"stream_options\":{\"include_usage\":true}"),
-            Some(options) if options.kind == Kind::Object => self.extend_stream_options(options, edits),
-            Some(options) if options.kind == Kind::Null => edits.replace(options.value, b"{\"include_usage\":true}"),
-            // Neither: the provider will say so.
-            Some(_) => {}
-        }
-    }
-
-    fn extend_stream_options(&self, options: &Member, edits: &mut Edits) {
-        static INCLUDE_USAGE: Names = Names::new(&["include_usage"]);
-        let mut found = [None];
-        let Ok(object) = scan::members_at(self.body, options.value, &INCLUDE_USAGE, &mut found) else { return };
-        match found[0] {
-            Some(member) => edits.replace(member.value, b"true"),
-            None => edits.append_member(object, b"\"include_usage\":true"),
-        }
-    }
-
-    /// Bytes that [`Outbound::write`] takes at most.
-    pub fn size_hint(&self, edits: &Edits) -> usize {
-        let secret = self.credential.map_or(0, |credential| credential.secret.len());
-        let extra: usize = self.provider.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        let passed: usize = self.passed_on().map(|(_, value)| value.len() + 16).sum();
-        let place = self.provider.base_path.len() + self.provider.origin.authority.len();
-        HEAD_BYTES_ROOM + place + secret + extra + passed + edits.edited_len(self.body)
-    }
-
-    /// Writes head and body. A value that cannot stand in a head is left out: configured values were checked when they were read, and
-    /// the client's were checked by the parser.
-    pub fn write(&self, edits: &Edits, out: &mut Vec<u8>) {
-        let spec = &self.provider.spec;
+impl<'a> Outbound<'a> {
+    /// Fixes the path and, where the provider wants one, the signature.
+    ///
+    /// # Errors
+    /// [`Unaddressed`]: no project, no region, or a credential that cannot sign.
+    pub fn address(&'a self) -> Result<Addressed<'a>, Unaddressed> {
         let mut target = String::with_capacity(64);
         target.push_str(&self.provider.base_path);
-        target.push_str("/chat/completions");
-        let Ok(mut head) = RequestWriter::new(out, Method::Post, &target) else { return };
-        macro_rules! put {
-            ($written:expr) => {
-                match $written {
-                    Ok(next) => head = next,
-                    Err(_) => return,
-                }
-            };
+        match &self.inquiry.ask.task {
+            Task::Raw(call) => target.push_str(&call.target),
+            Task::Object(call) => self.object_target(call, &mut target)?,
+            Task::Realtime => self.realtime_target(&mut target)?,
+            task => self.task_target(task, &mut target)?,
         }
-        put!(head.field("host", self.provider.origin.authority.as_bytes()));
-        if let Some(credential) = self.credential {
-            put!(head.field_of_parts(spec.auth.field(), &[spec.auth.prefix().as_bytes(), credential.secret.expose()]));
+        if target.is_empty() || target.starts_with('?') {
+            target.insert(0, '/');
         }
-        put!(head.field("content-type", b"application/json"));
-        put!(head.field("accept", if self.ask.stream { b"text/event-stream" } else { b"application/json" }));
-        put!(head.field("accept-encoding", b"identity"));
-        put!(head.field("user-agent", USER_AGENT.as_bytes()));
-        put!(head.field("via", b"1.1 igris"));
-        put!(head.field("x-request-id", self.request.to_string().as_bytes()));
-        for (name, value) in &self.provider.headers {
-            put!(head.field(name, value.as_bytes()));
+        let signature = match (self.provider.spec.dialect, self.credential) {
+            (Dialect::Bedrock, Some(credential)) => self.sign(credential, &target)?,
+            _ => Vec::new(),
+        };
+        Ok(Addressed { outbound: self, target, signature })
+    }
+
+    fn task_target(&self, task: &Task, target: &mut String) -> Result<(), Unaddressed> {
+        let Draft { wire, carriage, .. } = *self.draft;
+        let stream = self.inquiry.ask.delivery != Delivery::Whole;
+        let operation = operation(task).ok_or(Unaddressed)?;
+        let written = endpoint::target(&self.provider.spec, wire, operation, &self.target.model, stream, target);
+        written.map_err(|_| Unaddressed)?;
+        // The newer SDKs mark calls with beta features so; what Anthropic's own client says goes on to Anthropic.
+        let query = self.inquiry.head.query(self.inquiry.received.head());
+        if (wire, carriage, query) == (Wire::Messages, Carriage::Pass, Some("beta=true")) {
+            target.push_str("?beta=true");
         }
-        for (name, value) in self.passed_on() {
-            put!(head.field(name, value));
+        Ok(())
+    }
+
+    /// Files and batches stand at another path in Anthropic's API.
+    fn object_target(&self, call: &RawCall, target: &mut String) -> Result<(), Unaddressed> {
+        let (path, query) = call.target.split_once('?').unwrap_or((&call.target, ""));
+        let operation = match (path.strip_prefix("/files"), path.strip_prefix("/batches")) {
+            (Some(rest), _) => Operation::Files(rest.trim_start_matches('/')),
+            (_, Some(rest)) => Operation::Batches(rest.trim_start_matches('/')),
+            _ => return Err(Unaddressed),
+        };
+        let written = endpoint::target(&self.provider.spec, self.draft.wire, operation, "", false, target);
+        written.map_err(|_| Unaddressed)?;
+        if !query.is_empty() {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str(query);
         }
-        head.end_with_length(edits.edited_len(self.body) as u64);
-        edits.write(self.body, out);
+        Ok(())
+    }
+
+    /// The model stands in the query (<https://platform.openai.com/docs/guides/realtime-websocket>, read 2026-11-23).
+    fn realtime_target(&self, target: &mut String) -> Result<(), Unaddressed> {
+        let operation = Operation::Realtime;
+        let spec = &self.provider.spec;
+        endpoint::target(spec, self.draft.wire, operation, &self.target.model, true, target).map_err(|_| Unaddressed)
+    }
+
+    /// A signature covers a whole body, and we sign POSTs: a stream that is still to come, or another method, can show a bearer key alone.
+    fn sign(&self, credential: &Credential, target: &str) -> Result<Vec<signing::HeaderLine>, Unaddressed> {
+        let keys = signing::AwsCredential::parse(credential.secret.expose()).map_err(|_| Unaddressed)?;
+        let is_whole_post = self.inquiry.rest().is_none() && self.inquiry.method() == Method::Post;
+        if !is_whole_post && !matches!(keys, signing::AwsCredential::Bearer(_)) {
+            return Err(Unaddressed);
+        }
+        let mut body = Vec::with_capacity(self.draft.body_len(self.inquiry.body()));
+        self.draft.write_body(self.inquiry.body(), &mut body);
+        let host = &self.provider.origin.authority;
+        let region = self.provider.spec.platform.region.as_deref().or_else(|| signing::region_of(host));
+        signing::sign(keys, region, host, target, &body, UnixMillis::now()).map_err(|_| Unaddressed)
+    }
+
+    fn accept(&self) -> &'static [u8] {
+        match (self.inquiry.ask.stream, self.draft.wire, &self.inquiry.ask.task) {
+            (_, _, Task::Audio(_) | Task::Object(_) | Task::Raw(_)) => b"*/*",
+            (true, Wire::Converse, _) => b"application/vnd.amazon.eventstream",
+            (true, ..) => b"text/event-stream",
+            (false, ..) => b"application/json",
+        }
     }
 
     fn passed_on(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let (head, bytes) = self.head;
-        PASSED_ON.iter().filter_map(move |known| {
-            let name = if *known == KnownField::Traceparent { "traceparent" } else { "tracestate" };
-            head.find(bytes, *known).map(|value| (name, value))
-        })
+        let (head, bytes) = (self.inquiry.head, self.inquiry.received.head());
+        let to_anthropic = self.speaks_anthropic() && self.draft.carriage == Carriage::Pass;
+        let more = if to_anthropic { PASSED_ON_TO_ANTHROPIC.as_slice() } else { &[] };
+        let known = PASSED_ON.iter().chain(more);
+        let known = known.filter_map(move |(known, name)| head.find(bytes, *known).map(|value| (*name, value)));
+        let beta = Some(OPENAI_BETA).filter(|_| self.speaks_own_openai());
+        known.chain(beta.and_then(|name| {
+            head.fields(bytes).find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| (name, field.value))
+        }))
+    }
+
+    /// Whether a client of OpenAI's own API, beside the model calls, speaks to a provider of that shape: some of it answers to its beta name alone.
+    fn speaks_own_openai(&self) -> bool {
+        let carried = matches!(self.inquiry.ask.task, Task::Raw(_) | Task::Object(_) | Task::Realtime);
+        carried && is_openai_shaped(&self.provider.spec)
+    }
+
+    fn speaks_anthropic(&self) -> bool {
+        let carried = matches!(self.inquiry.ask.task, Task::Raw(_) | Task::Object(_));
+        self.provider.spec.dialect == Dialect::Anthropic && (carried || self.draft.wire == Wire::Messages)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::providers::table;
+/// The provider's operation for a task; none for calls that bring their own path.
+fn operation(task: &Task) -> Option<Operation<'static>> {
+    Some(match task {
+        Task::Generate => Operation::Generate,
+        Task::CountTokens => Operation::CountTokens,
+        Task::Completions => Operation::Completions,
+        Task::Embeddings => Operation::Embeddings,
+        Task::EmbedContent(method) => Operation::EmbedContent(method),
+        Task::Moderations => Operation::Moderations,
+        Task::Images(what) => Operation::Images(what),
+        Task::Audio(what) => Operation::Audio(what),
+        Task::Rerank => Operation::Rerank,
+        Task::Object(_) | Task::Raw(_) | Task::Realtime => return None,
+    })
+}
 
-    #[test]
-    fn every_member_that_a_row_rewrites_is_looked_for() {
-        for rule in table::ROWS.iter().flat_map(|row| row.quirks.rules) {
-            let names = match rule.rewrite {
-                Rewrite::Drop(member) => vec![member],
-                Rewrite::Rename(member, sent) => vec![member, sent],
-            };
-            for name in names {
-                assert!(REWRITABLE_NAMES.contains(&name), "`{name}` is in a row and not in REWRITABLE_NAMES");
+impl Addressed<'_> {
+    /// Bytes that [`Addressed::write`] takes at most.
+    pub fn size_hint(&self) -> usize {
+        let Outbound { provider, credential, inquiry, draft, .. } = self.outbound;
+        let secret = credential.map_or(0, |credential| credential.secret.len());
+        let signed: usize = self.signature.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let extra: usize = provider.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let passed: usize = self.outbound.passed_on().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let content_type = inquiry.content_type().map_or(0, <[u8]>::len);
+        let place = self.target.len() + provider.origin.authority.len() + content_type;
+        HEAD_BYTES_ROOM + place + secret + signed + extra + passed + draft.body_len(inquiry.body())
+    }
+
+    /// Writes head and body. A value that cannot stand in a head is left out with all that follows: configured values were checked when they
+    /// were read, and the client's were checked by the parser.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.try_write(out).is_err() {
+            out.truncate(start);
+        }
+    }
+
+    fn try_write(&self, out: &mut Vec<u8>) -> Result<(), WriteFault> {
+        let Outbound { provider, credential, inquiry, draft, request, .. } = self.outbound;
+        let (spec, body) = (&provider.spec, inquiry.body());
+        let mut head = RequestWriter::new(out, inquiry.method(), &self.target)?;
+        head = head.field("host", provider.origin.authority.as_bytes())?;
+        match credential {
+            Some(_) if !self.signature.is_empty() => {
+                for (name, value) in &self.signature {
+                    head = head.field(name, value.as_bytes())?;
+                }
+            }
+            Some(credential) => {
+                let auth = spec.auth_for(credential.secret.expose());
+                let parts = [auth.prefix().as_bytes(), credential.secret.expose()];
+                head = head.field_of_parts(auth.field(), &parts)?;
+            }
+            None => {}
+        }
+        if inquiry.ask.task == Task::Realtime {
+            for (name, value) in self.outbound.passed_on() {
+                head = head.field(name, value)?;
+            }
+            return realtime::write_handshake(head, inquiry, *request);
+        }
+        if let Some(content_type) = inquiry.content_type() {
+            head = head.field("content-type", content_type)?;
+        }
+        head = head
+            .field("accept", self.outbound.accept())?
+            .field("accept-encoding", b"identity")?
+            .field("user-agent", USER_AGENT.as_bytes())?
+            .field("via", b"1.1 igris")?
+            .field("x-request-id", request.to_string().as_bytes())?;
+        for (name, value) in &provider.headers {
+            head = head.field(name, value.as_bytes())?;
+        }
+        let mut versioned = false;
+        for (name, value) in self.outbound.passed_on() {
+            versioned |= name == "anthropic-version";
+            head = head.field(name, value)?;
+        }
+        if self.outbound.speaks_anthropic() && !versioned {
+            head = head.field("anthropic-version", ANTHROPIC_VERSION)?;
+        }
+        let length = draft.body_len(body);
+        match inquiry.rest() {
+            None if length == 0 && inquiry.method() != Method::Post => head.end_unframed(),
+            None => head.end_with_length(length as u64),
+            Some(Rest::Length(rest)) => head.end_with_length(length as u64 + rest),
+            Some(Rest::Chunked) => {
+                head.end_chunked();
+                out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+                draft.write_body(body, out);
+                out.extend_from_slice(CHUNK_END);
+                return Ok(());
             }
         }
+        draft.write_body(body, out);
+        Ok(())
     }
 }

@@ -4,17 +4,20 @@
 //! stand together, so that a bad key falls back to another key of the same provider before another provider is asked.
 
 use super::ask::Ask;
+use super::draft::is_openai_shaped;
 use super::fault::Fault;
 use super::per_core::Core;
+use super::surface::Task;
+use crate::chat::ability::Abilities;
 use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
 use crate::limits;
 use crate::metering::price::{self, PriceList};
 use crate::metering::terms::Terms;
-use crate::providers::table;
+use crate::providers::{Dialect, ProviderSpec, table};
 use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
-use crate::snapshot::{AccessKey, Credential, ProviderIx, Snapshot};
+use crate::snapshot::{AccessKey, Credential, Provider, ProviderIx, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +32,8 @@ pub struct Target {
     pub weight: u32,
     /// List price, if known.
     pub price: Option<Arc<PriceList>>,
+    /// What the model can do, as far as the catalogue knows.
+    pub abilities: Arc<Abilities>,
     /// What is sent along to keep a retired name's behaviour.
     pub insert: Option<Insert>,
 }
@@ -52,12 +57,22 @@ pub struct Plan {
 
 /// Makes the plan.
 pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Plan, Fault> {
+    let forced = forced_provider(snapshot, ask)?;
+    if ask.model_name.is_empty() {
+        if !key.models.is_empty() {
+            // What a passthrough or a file asks of which model, nobody here reads.
+            return Err(not_allowed("(one that the request does not name)"));
+        }
+        return plan_unlisted(core, snapshot, key, ask, forced);
+    }
     let model = ask.model_name.as_str();
     if !key.models.is_empty() && !key.models.iter().any(|pattern| pattern.matches(model)) {
         return Err(not_allowed(model));
     }
-    let resolution = snapshot.routes.models.resolve(model).map_err(not_found)?;
-    let forced = forced_provider(snapshot, ask)?;
+    let resolution = match snapshot.routes.models.resolve(model) {
+        Err(_) if has_usual_maker(&ask.task) => return plan_unlisted(core, snapshot, key, ask, forced),
+        resolved => resolved.map_err(not_found)?,
+    };
     let mut targets: Vec<Target> = resolution
         .candidates
         .iter()
@@ -67,8 +82,61 @@ pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Res
     if targets.is_empty() {
         return Err(if forced.is_some() { not_served_there() } else { not_allowed(model) });
     }
+    targets.retain(|target| snapshot.provider(target.provider).is_some_and(|there| serves(&there.spec, &ask.task)));
+    if targets.is_empty() {
+        return Err(no_such_task());
+    }
     let policy = ask.policy.unwrap_or_else(|| policy_of(snapshot, &resolution));
     order(core, policy, &mut targets);
+    candidates(core, snapshot, key, targets, policy)
+}
+
+/// Whether the models of a task are on no list: they neither talk nor make vectors, and their names are OpenAI's or a vendor's own.
+fn has_usual_maker(task: &Task) -> bool {
+    matches!(task, Task::Completions | Task::Moderations | Task::Images(_) | Task::Audio(_) | Task::Realtime)
+}
+
+/// A task with a usual model may name none, and the models of some tasks are on no list: then any provider that has the task may choose or
+/// say that it does not know the name, OpenAI first, since its names are the usual ones.
+fn plan_unlisted(
+    core: &Core,
+    snapshot: &Snapshot,
+    key: &AccessKey,
+    ask: &Ask,
+    forced: Option<ProviderIx>,
+) -> Result<Plan, Fault> {
+    let ixs = (0..snapshot.providers.len()).filter_map(|place| u16::try_from(place).ok().map(ProviderIx));
+    let mut ixs: Vec<ProviderIx> = ixs
+        .filter(|ix| forced.is_none_or(|forced| forced == *ix) && allowed(snapshot, key, *ix))
+        .filter(|ix| snapshot.provider(*ix).is_some_and(|there| serves(&there.spec, &ask.task)))
+        .collect();
+    ixs.sort_by_key(|ix| snapshot.provider(*ix).is_none_or(|there| there.id.as_str() != "openai"));
+    if ixs.is_empty() {
+        return Err(if forced.is_some() { not_served_there() } else { no_such_task() });
+    }
+    if matches!(ask.task, Task::Object(_)) {
+        // What is stored at one provider is not at another: one alone is asked, however it answers.
+        ixs.retain(|ix| snapshot.provider(*ix).is_some_and(|there| has_credential(snapshot, key, there)));
+        ixs.truncate(1);
+    }
+    let target = |provider| Target {
+        provider,
+        model: Arc::from(&*ask.model_name),
+        weight: 1,
+        price: None,
+        abilities: Arc::default(),
+        insert: None,
+    };
+    candidates(core, snapshot, key, ixs.into_iter().map(target).collect(), Policy::Ordered)
+}
+
+fn candidates(
+    core: &Core,
+    snapshot: &Snapshot,
+    key: &AccessKey,
+    targets: Vec<Target>,
+    policy: Policy,
+) -> Result<Plan, Fault> {
     let mut candidates: Vec<Candidate> =
         targets.into_iter().flat_map(|target| with_credentials(snapshot, key, target)).collect();
     parked_last(core, &mut candidates);
@@ -78,13 +146,32 @@ pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Res
     Ok(Plan { candidates, policy })
 }
 
+/// Whether a provider has an endpoint for the task, or one that it can be translated for.
+fn serves(spec: &ProviderSpec, task: &Task) -> bool {
+    match task {
+        Task::Generate | Task::CountTokens | Task::Raw(_) => true,
+        Task::Embeddings => is_openai_shaped(spec) || matches!(spec.dialect, Dialect::Gemini | Dialect::Cohere),
+        Task::EmbedContent(_) => spec.dialect == Dialect::Gemini,
+        Task::Rerank => is_openai_shaped(spec) || spec.dialect == Dialect::Cohere,
+        Task::Object(_) => is_openai_shaped(spec) || spec.dialect == Dialect::Anthropic,
+        Task::Completions | Task::Moderations | Task::Images(_) | Task::Audio(_) | Task::Realtime => {
+            is_openai_shaped(spec)
+        }
+    }
+}
+
+fn no_such_task() -> Fault {
+    Fault::invalid("No provider of this model has this endpoint; ask for another model or provider.", Some("model"))
+}
+
 fn target(snapshot: &Snapshot, candidate: &resolve::Candidate) -> Option<Target> {
     let provider = ProviderIx(u16::try_from(candidate.offer).ok()?);
     let spec = &snapshot.provider(provider)?.spec;
     let source = spec.price_source.unwrap_or(spec.id.as_str());
     let price = snapshot.routes.catalogue.price(source, &candidate.model).cloned();
+    let abilities = snapshot.routes.catalogue.lookup_abilities(source, &candidate.model).cloned().unwrap_or_default();
     let (model, insert) = (candidate.model.clone(), candidate.insert.clone());
-    Some(Target { provider, model, weight: candidate.weight, price, insert })
+    Some(Target { provider, model, weight: candidate.weight, price, abilities, insert })
 }
 
 /// An owner's entry has its own policy; every other name is tried in the listed order.
@@ -124,6 +211,10 @@ fn forced_provider(snapshot: &Snapshot, ask: &Ask) -> Result<Option<ProviderIx>,
 
 fn allowed(snapshot: &Snapshot, key: &AccessKey, ix: ProviderIx) -> bool {
     key.providers.is_empty() || snapshot.provider(ix).is_some_and(|provider| key.providers.contains(&provider.id))
+}
+
+fn has_credential(snapshot: &Snapshot, key: &AccessKey, provider: &Provider) -> bool {
+    provider.keyless || !snapshot.credentials.find(&key.tenant, &provider.id).is_empty()
 }
 
 fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec<Candidate> {

@@ -1,54 +1,81 @@
-//! Passing an answer on: whole when it is one JSON text, as it comes when it is a stream, untouched when we cannot read it.
+//! Passing an answer on: what `unary` and `events` share, and bytes that nobody here reads.
 //!
 //! Nothing goes to the client before the first piece of the answer is there, so an answer that fails at once can still be had from
 //! somewhere else. The client is watched all the while. The provider's connection goes back to its pool before the client is written to.
 
 use super::attempt::{self, Answer, Failure, unless_gone};
 use super::downstream::Downstream;
+use super::draft::Draft;
 use super::exchange::{Exchange, Next};
-use super::failover::Chat;
+use super::failover::Inquiry;
 use super::meter::{self, Metadata};
 use super::plan::Candidate;
 use super::reply;
-use super::splice_metadata::Splice;
-use super::stream::{Progress, StreamFacts, StreamRelay, StreamWishes};
-use crate::chat::fault::{self, FaultClass, UpstreamFault};
-use crate::domain::clock::UnixMillis;
+use super::stream::StreamFacts;
+use super::surface::Task;
+use crate::chat::fault::UpstreamFault;
+use crate::dialects::Wire;
 use crate::domain::token::Usage;
 use crate::http::body::Step;
-use crate::http::head::Version;
+use crate::http::head::{Method, Version};
 use crate::http::write;
-use crate::json::scan;
 use crate::limits;
-use crate::metering::usage;
-use crate::report::{Held, Outcome};
+use crate::metering::price::Cost;
+use crate::metering::terms::{Terms, Tier};
+use crate::report::Outcome;
 use crate::routing::policy::Policy;
 use crate::rt::{self, Buf};
 use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
 use memchr::memmem;
+use std::cell::Cell;
 use std::time::Instant;
 
 /// Who passes what to whom.
 pub struct Passage<'a> {
     /// What was asked.
-    pub chat: &'a Chat<'a>,
+    pub inquiry: &'a Inquiry<'a>,
+    /// What was sent for it.
+    pub draft: &'a Draft,
     /// Who answers.
     pub candidate: &'a Candidate,
     /// The provider behind it.
     pub provider: &'a Provider,
     /// Why this one.
     pub policy: Policy,
+    /// On what terms the answer is paid: as asked for, until the answer says otherwise.
+    pub terms: Cell<Terms>,
 }
 
 impl Passage<'_> {
+    /// What the answer costs.
+    pub fn cost(&self, usage: Option<&Usage>) -> Option<Cost> {
+        meter::cost(self.candidate.target.price.as_ref(), usage, &self.terms.get())
+    }
+
+    /// Notes the tier that the answer names.
+    pub fn served_by(&self, tier: Option<Tier>) {
+        self.terms.set(Terms { service_tier: tier, ..self.terms.get() });
+    }
+
+    /// Whether answers in the client's dialect show the gateway's `metadata` (the OpenAI family alone, so that native clients see nothing
+    /// foreign).
+    pub fn shows_metadata(&self, exchange: &Exchange<'_>) -> bool {
+        let ask = self.inquiry.ask;
+        let is_carried = matches!(ask.task, Task::Raw(_) | Task::Object(_));
+        exchange.snapshot.settings.metadata && !is_carried && matches!(ask.wire, Wire::Chat | Wire::Responses)
+    }
+
     /// Takes out of a provider's words the credential that they may quote (rule R3).
     pub fn scrub(&self, fault: &mut UpstreamFault) {
+        fault.message = self.scrubbed(&fault.message);
+        fault.code = fault.code.take().map(|code| self.scrubbed(&code));
+    }
+
+    /// The same for one of its words.
+    pub fn scrubbed(&self, text: &str) -> String {
         let secret = self.candidate.credential.as_deref().map(|credential| &credential.secret);
-        let scrubber = Scrubber::new(secret.as_slice());
-        let clean = |text: &str| String::from_utf8_lossy(&scrubber.scrub(text.as_bytes())).into_owned();
-        fault.message = clean(&fault.message);
-        fault.code = fault.code.take().map(|code| clean(&code));
+        String::from_utf8_lossy(&Scrubber::new(secret.as_slice()).scrub(text.as_bytes())).into_owned()
     }
 
     /// The same for header lines; a look for the key itself decides whether more is to be done.
@@ -96,14 +123,17 @@ pub async fn collect(
     Ok(body)
 }
 
+/// Whether an answer's body goes on.
 #[derive(PartialEq, Eq)]
-enum More {
+pub enum More {
+    /// More bytes must come.
     Wanted,
+    /// That was all.
     Ended,
 }
 
 /// Hands the payload that has arrived to `each`, piece by piece.
-fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<More, Failure> {
+pub fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<More, Failure> {
     let Answer { upstream, body: reader, .. } = answer;
     let input = upstream.transport.input();
     loop {
@@ -122,7 +152,7 @@ fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<Mo
 }
 
 /// Waits for the next bytes of an answer; its clean end by closing counts as progress.
-async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &mut Answer) -> Result<(), Failure> {
+pub async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &mut Answer) -> Result<(), Failure> {
     let settings = &exchange.snapshot.settings;
     let began = Instant::now();
     let deadline = (began + settings.stream_silence).min(exchange.began + settings.exchange_deadline);
@@ -138,195 +168,6 @@ async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &mut A
     }
 }
 
-// ---- One JSON text ----------------------------------------------------------------------------------------------------------
-
-/// Relays an answer that is one JSON text, with `metadata` as its last member.
-pub async fn unary(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    passage: &Passage<'_>,
-    mut answer: Answer,
-) -> Relayed {
-    if answer.body.remaining().is_some_and(|length| length > limits::UNARY_BUFFER_BYTES_MAX as u64) {
-        return opaque(exchange, down, passage, answer).await;
-    }
-    let body = match collect(exchange, down, &mut answer, limits::UNARY_BUFFER_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(failure) => return Relayed::Failed(failure),
-    };
-    // Where only the end of a connection ends a body, the text itself must say that it is whole.
-    if answer.until_close && scan::validate(body.bytes(), limits::JSON_DEPTH_MAX).is_err() {
-        return Relayed::Failed(Failure::Broken);
-    }
-    if let Some(fault) =
-        fault::classify_success(&passage.provider.spec.faults, &|_| None, body.bytes(), UnixMillis::now())
-    {
-        attempt::give_back(exchange.core, &passage.provider.origin, answer);
-        return Relayed::Fault(fault);
-    }
-    let usage = usage::usage_from_body(body.bytes(), passage.provider.spec.quirks.accounting);
-    let (status, kept) = (answer.status, std::mem::take(&mut answer.kept));
-    attempt::give_back(exchange.core, &passage.provider.origin, answer);
-    write_unary(exchange, down, passage, status, &kept, body.bytes(), usage);
-    let next = exchange.finish(down).await;
-    let outcome = if next == Next::Abort { Outcome::ClientGone } else { Outcome::Completed };
-    Relayed::Served { next, outcome, usage, content_bytes: 0 }
-}
-
-fn write_unary(
-    exchange: &Exchange<'_>,
-    down: &mut Downstream,
-    passage: &Passage<'_>,
-    status: u16,
-    kept: &[u8],
-    body: &[u8],
-    usage: Option<Usage>,
-) {
-    let mut member = Vec::new();
-    if exchange.snapshot.settings.metadata {
-        metadata(exchange, passage, usage).write_members(&mut member);
-    }
-    let splice = Splice::plan(body, &member);
-    let length = splice.length(body, &member);
-    let out = down.output().vec_mut();
-    out.reserve(length + kept.len() + 1024);
-    begin(exchange, out, status, kept);
-    identify(exchange, passage, out);
-    if let Some(cost) = meter::cost(passage.candidate.target.price.as_ref(), usage.as_ref()) {
-        reply::number_field(out, "x-igris-cost-usd", cost.total);
-    }
-    reply::number_field(out, "content-length", length);
-    reply::end_head(out);
-    splice.write(body, &member, out);
-}
-
-// ---- A stream ---------------------------------------------------------------------------------------------------------------
-
-/// Relays server-sent events as they arrive, one flush per upstream read.
-pub async fn events(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    passage: &Passage<'_>,
-    mut answer: Answer,
-) -> Relayed {
-    let core = exchange.core.clone();
-    let _open = Held::one(&core.reports.gauges.streams);
-    let mut relay = StreamRelay::new(StreamWishes {
-        metadata: exchange.snapshot.settings.metadata,
-        usage_event: passage.chat.ask.usage_event,
-        accounting: passage.provider.spec.quirks.accounting,
-    });
-    let framer = Framer::of(exchange);
-    let mut begun = false;
-    let mut piece = Vec::new();
-    let ended = loop {
-        let mut write =
-            |facts: &StreamFacts, out: &mut Vec<u8>| metadata(exchange, passage, facts.usage).write_member(out);
-        let fed = take_available(&mut answer, |bytes| relay.feed(bytes, &mut piece, &mut write));
-        if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
-            return Relayed::Fault(error_in_stream(passage, &piece));
-        }
-        // Where only the end of a connection ends a stream, one without its terminator may as well have been cut (rule H17).
-        let unsure = answer.until_close && relay.progress() == Progress::Open;
-        let fed = if unsure && matches!(fed, Ok(More::Ended)) { Err(Failure::Broken) } else { fed };
-        if let Ok(More::Ended) = fed {
-            relay.finish(&mut piece, &mut write);
-        }
-        if !piece.is_empty() {
-            let out = down.output().vec_mut();
-            if !std::mem::replace(&mut begun, true) {
-                begin_stream(exchange, passage, &answer, framer, out);
-            }
-            framer.piece(out, &piece);
-            piece.clear();
-        }
-        match fed {
-            Err(failure) => break Err(failure),
-            Ok(More::Ended) => break Ok(()),
-            Ok(More::Wanted) => {}
-        }
-        if begun && down.flush().await.is_err() {
-            break Err(Failure::ClientGone);
-        }
-        if let Err(failure) = wait(exchange, down, &mut answer).await {
-            break Err(failure);
-        }
-    };
-    match ended {
-        Err(failure) if !begun => Relayed::Failed(failure),
-        // The provider has said all; that it then closed badly is between it and us.
-        Err(Failure::TimedOut | Failure::Broken) if relay.progress() == Progress::Done => {
-            end_stream(exchange, down, passage, answer, &mut relay, framer, begun).await
-        }
-        Err(Failure::ClientGone) => served(Next::Abort, Outcome::ClientGone, relay.facts()),
-        Err(failure) => {
-            let next = cut(exchange, down, &mut relay, framer).await;
-            let outcome = if failure == Failure::TimedOut { Outcome::TimedOut } else { Outcome::Broken };
-            served(next, outcome, relay.facts())
-        }
-        Ok(()) => end_stream(exchange, down, passage, answer, &mut relay, framer, begun).await,
-    }
-}
-
-fn begin_stream(exchange: &Exchange<'_>, passage: &Passage<'_>, answer: &Answer, framer: Framer, out: &mut Vec<u8>) {
-    begin(exchange, out, answer.status, &answer.kept);
-    identify(exchange, passage, out);
-    reply::field(out, "cache-control", b"no-cache");
-    reply::field(out, "x-accel-buffering", b"no");
-    framer.end_head(out);
-}
-
-/// The body has ended as HTTP has it; whether the stream has is another matter.
-async fn end_stream(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    passage: &Passage<'_>,
-    answer: Answer,
-    relay: &mut StreamRelay,
-    framer: Framer,
-    begun: bool,
-) -> Relayed {
-    if !begun {
-        begin_stream(exchange, passage, &answer, framer, down.output().vec_mut());
-    }
-    attempt::give_back(exchange.core, &passage.provider.origin, answer);
-    framer.end(down.output().vec_mut());
-    let next = exchange.finish(down).await;
-    let outcome = match (next, relay.progress()) {
-        (Next::Abort, _) => Outcome::ClientGone,
-        (_, Progress::Failed) => Outcome::Broken,
-        _ => Outcome::Completed,
-    };
-    served(next, outcome, relay.facts())
-}
-
-/// Ends a stream that broke off: an error event, and no clean end (rule H17).
-async fn cut(exchange: &mut Exchange<'_>, down: &mut Downstream, relay: &mut StreamRelay, framer: Framer) -> Next {
-    let mut piece = Vec::new();
-    relay.abandon(&mut piece);
-    let message = "The provider's stream broke off before its end; send the request again.";
-    reply::stream_fault(&mut piece, message, "upstream_stream_broken");
-    framer.piece(down.output().vec_mut(), &piece);
-    exchange.persist = false;
-    let _ = down.flush().await;
-    Next::Abort
-}
-
-/// The error with which a stream began, in words fit to show.
-fn error_in_stream(passage: &Passage<'_>, piece: &[u8]) -> UpstreamFault {
-    let body = piece.strip_prefix(b"data:").unwrap_or(piece).trim_ascii();
-    let mut fault = fault::classify(&passage.provider.spec.faults, 200, &|_| None, body, UnixMillis::now());
-    passage.scrub(&mut fault);
-    if fault.class == FaultClass::Unknown {
-        fault.class = FaultClass::ServerError;
-    }
-    fault
-}
-
-fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
-    Relayed::Served { next, outcome, usage: facts.usage, content_bytes: facts.content_bytes }
-}
-
 // ---- Anything else ----------------------------------------------------------------------------------------------------------
 
 /// Relays bytes that we cannot or need not read, with the provider's own length where it gave one.
@@ -337,11 +178,12 @@ pub async fn opaque(
     mut answer: Answer,
 ) -> Relayed {
     let framer = match answer.body.remaining() {
+        _ if answer.status == 204 || passage.inquiry.method() == Method::Head => Framer::Nothing,
         Some(length) => Framer::Length(length),
         None => Framer::of(exchange),
     };
     let out = down.output().vec_mut();
-    begin(exchange, out, answer.status, &answer.kept);
+    begin(exchange, out, answer.status, &answer.kept, &answer.content_type);
     identify(exchange, passage, out);
     framer.end_head(out);
     let facts = StreamFacts::default();
@@ -377,31 +219,62 @@ pub async fn opaque(
     served(next, outcome, &facts)
 }
 
+fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
+    Relayed::Served { next, outcome, usage: facts.usage, content_bytes: facts.content_bytes }
+}
+
 // ---- Heads and framing ------------------------------------------------------------------------------------------------------
 
-fn begin(exchange: &Exchange<'_>, out: &mut Vec<u8>, status: u16, kept: &[u8]) {
+/// Begins the head of an answer, with what is kept of the provider's.
+pub fn begin(exchange: &Exchange<'_>, out: &mut Vec<u8>, status: u16, kept: &[u8], content_type: &[u8]) {
     reply::begin_head(out, status, exchange.stamp());
     out.extend_from_slice(kept);
+    if !content_type.is_empty() {
+        reply::field(out, "content-type", content_type);
+    }
 }
 
 /// Who answered, after how many attempts, and what of the time was ours.
-fn identify(exchange: &Exchange<'_>, passage: &Passage<'_>, out: &mut Vec<u8>) {
+pub fn identify(exchange: &Exchange<'_>, passage: &Passage<'_>, out: &mut Vec<u8>) {
     reply::field(out, "x-igris-provider", passage.provider.id.as_str().as_bytes());
-    reply::field(out, "x-igris-model", passage.candidate.target.model.as_bytes());
+    if !passage.candidate.target.model.is_empty() {
+        reply::field(out, "x-igris-model", passage.candidate.target.model.as_bytes());
+    }
     reply::number_field(out, "x-igris-attempts", exchange.attempts);
     reply::number_field(out, "x-igris-overhead-us", exchange.overhead_us());
+    if !passage.draft.dropped.is_empty() {
+        reply::field(out, "x-igris-dropped", &dropped_line(&passage.draft.dropped));
+    }
 }
 
-fn metadata<'a>(exchange: &Exchange<'a>, passage: &Passage<'a>, usage: Option<Usage>) -> Metadata<'a> {
+/// The names of left-out members in one field value. They may be a client's own words: only what member names and paths are made of passes.
+fn dropped_line(names: &[String]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for name in names {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b':');
+        let name: Vec<u8> = name.bytes().filter(fits).take(limits::DROPPED_NAME_BYTES_MAX).collect();
+        if line.len() + name.len() + 1 > limits::DROPPED_LINE_BYTES_MAX {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(b',');
+        }
+        line.extend_from_slice(&name);
+    }
+    line
+}
+
+/// The facts of the `metadata` member.
+pub fn metadata<'a>(exchange: &Exchange<'a>, passage: &Passage<'a>, usage: Option<Usage>) -> Metadata<'a> {
     Metadata {
         provider: passage.provider.id.as_str(),
         model_used: &passage.candidate.target.model,
-        model_requested: &passage.chat.ask.model_name,
+        model_requested: &passage.inquiry.ask.model_name,
         usage,
-        cost: meter::cost(passage.candidate.target.price.as_ref(), usage.as_ref()),
+        cost: passage.cost(usage.as_ref()),
         latency_ms: u64::try_from(exchange.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         trace_id: exchange.id,
-        tenant: &passage.chat.key.tenant,
+        tenant: &passage.inquiry.key.tenant,
         policy: passage.policy,
         attempts: exchange.attempts,
     }
@@ -409,17 +282,20 @@ fn metadata<'a>(exchange: &Exchange<'a>, passage: &Passage<'a>, usage: Option<Us
 
 /// How the client learns where the body ends.
 #[derive(Clone, Copy)]
-enum Framer {
+pub enum Framer {
     /// It was told beforehand.
     Length(u64),
     /// By the last chunk.
     Chunked,
     /// By the end of the connection: HTTP/1.0.
     Close,
+    /// There is none: a 204, or the answer to a HEAD (RFC 9110 §8.6).
+    Nothing,
 }
 
 impl Framer {
-    fn of(exchange: &mut Exchange<'_>) -> Self {
+    /// How a body of unknown length is framed for this client.
+    pub fn of(exchange: &mut Exchange<'_>) -> Self {
         match exchange.version {
             Version::Http11 => Framer::Chunked,
             Version::Http10 => {
@@ -429,24 +305,28 @@ impl Framer {
         }
     }
 
-    fn end_head(self, out: &mut Vec<u8>) {
+    /// Ends the head with what frames the body.
+    pub fn end_head(self, out: &mut Vec<u8>) {
         match self {
             Framer::Length(length) => reply::number_field(out, "content-length", length),
             Framer::Chunked => reply::field(out, "transfer-encoding", b"chunked"),
-            Framer::Close => {}
+            Framer::Close | Framer::Nothing => {}
         }
         reply::end_head(out);
     }
 
-    fn piece(self, out: &mut Vec<u8>, bytes: &[u8]) {
+    /// Writes a piece of the body.
+    pub fn piece(self, out: &mut Vec<u8>, bytes: &[u8]) {
         match self {
             Framer::Chunked if bytes.is_empty() => {}
             Framer::Chunked => write::chunk(out, bytes),
+            Framer::Nothing => {}
             Framer::Length(_) | Framer::Close => out.extend_from_slice(bytes),
         }
     }
 
-    fn end(self, out: &mut Vec<u8>) {
+    /// Writes what ends the body.
+    pub fn end(self, out: &mut Vec<u8>) {
         if let Framer::Chunked = self {
             out.extend_from_slice(b"0\r\n\r\n");
         }

@@ -4,6 +4,8 @@
 //! our own failover says `x-should-retry: false`, so that an SDK does not repeat what we have already repeated.
 
 use super::fault::Fault;
+use crate::chat::shown::Shown;
+use crate::dialects::{Wire, openai};
 use crate::domain::id::RequestId;
 use crate::http::write;
 use crate::json::splice::escape_into;
@@ -14,6 +16,8 @@ use std::io::Write as _;
 pub struct Stamp<'a> {
     /// Shown as `x-request-id`.
     pub request: RequestId,
+    /// The dialect of the client, some of whose SDKs look for the id under another name.
+    pub face: Wire,
     /// Current `Date` (RFC 9110 §6.6.1).
     pub date: &'a str,
     /// Whether the connection stays open afterwards.
@@ -28,6 +32,9 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
     let _ = write!(out, "HTTP/1.1 {status} {}\r\n", write::reason(status));
     field(out, "date", stamp.date.as_bytes());
     number_field(out, "x-request-id", stamp.request);
+    if stamp.face == Wire::Messages {
+        number_field(out, "request-id", stamp.request);
+    }
     if !stamp.persist {
         field(out, "connection", b"close");
     }
@@ -63,11 +70,10 @@ pub fn json(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>, body: &[u8]) {
     }
 }
 
-/// Writes a fault as the OpenAI dialect has it: `{"error":{"message","type","param","code"}}`
-/// (<https://platform.openai.com/docs/guides/error-codes>, read 2026-11-23).
+/// Writes a fault in the dialect of the client.
 pub fn fault(out: &mut Vec<u8>, fault: &Fault, stamp: Stamp<'_>, attempts: u32) {
     let mut body = Vec::with_capacity(256);
-    fault_body(&mut body, fault);
+    fault_body(&mut body, fault, stamp);
     begin_head(out, fault.status(), Stamp { persist: stamp.persist && !fault.closes(), ..stamp });
     field(out, "content-type", b"application/json");
     number_field(out, "content-length", body.len());
@@ -88,20 +94,19 @@ pub fn fault(out: &mut Vec<u8>, fault: &Fault, stamp: Stamp<'_>, attempts: u32) 
     }
 }
 
-/// The body of a fault.
-pub fn fault_body(out: &mut Vec<u8>, fault: &Fault) {
-    out.extend_from_slice(b"{\"error\":{\"message\":");
-    escape_into(&fault.message(), out);
-    out.extend_from_slice(b",\"type\":");
-    escape_into(fault.kind(), out);
-    out.extend_from_slice(b",\"param\":");
-    match fault.param() {
-        Some(param) => escape_into(param, out),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(b",\"code\":");
-    escape_into(fault.code(), out);
-    out.extend_from_slice(b"}}");
+/// The body of a fault: each dialect's own form, so that its SDK finds message and code where it looks for them.
+fn fault_body(out: &mut Vec<u8>, fault: &Fault, stamp: Stamp<'_>) {
+    let (message, request_id) = (fault.message(), stamp.request.to_string());
+    let shown = Shown {
+        status: fault.status(),
+        code: fault.code(),
+        kind: fault.kind(),
+        message: &message,
+        param: fault.param(),
+        request_id: &request_id,
+    };
+    let side = stamp.face.client_side().unwrap_or(&openai::CLIENT);
+    (side.write_error)(&shown, out);
 }
 
 /// The event that ends a stream which broke off (rule H17): OpenAI clients raise on the `error` member, whatever the event's name.

@@ -8,6 +8,7 @@ use super::exchange::{self, Next};
 use super::fault::Fault;
 use super::per_core::{Core, Phase};
 use super::reply::{self, Stamp};
+use crate::dialects::Wire;
 use crate::http::head::{HeadFault, HeadLimits, Progress, RequestHead};
 use crate::report::Held;
 use crate::tls::Transport;
@@ -87,7 +88,7 @@ fn late_head() -> Fault {
 async fn refuse(core: &Core, down: &mut Downstream, fault: &Fault) {
     core.reports.gauges.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let date = core.date();
-    let stamp = Stamp { request: core.request_id(), date: &date, persist: false, head_only: false };
+    let stamp = Stamp { request: core.request_id(), face: Wire::Chat, date: &date, persist: false, head_only: false };
     down.input().clear();
     reply::fault(down.output().vec_mut(), fault, stamp, 0);
     if core.phase() == Phase::Cutting || down.flush().await.is_err() {

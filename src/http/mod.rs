@@ -10,4 +10,5 @@ pub mod body;
 pub mod head;
 pub mod sse;
 mod syntax;
+pub mod websocket;
 pub mod write;

@@ -202,6 +202,7 @@ fn hex_digit(length: NonZeroUsize, place: usize) -> u8 {
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
+        101 => "Switching Protocols",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

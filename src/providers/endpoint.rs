@@ -26,10 +26,14 @@ pub enum Operation<'a> {
     Completions,
     /// Vectors of texts.
     Embeddings,
+    /// Vectors of texts in Gemini's own way: `embedContent`, `batchEmbedContents`.
+    EmbedContent(&'a str),
     /// Judgements on content.
     Moderations,
     /// Texts in order of relevance.
     Rerank,
+    /// A session over a WebSocket; the model stands in the query.
+    Realtime,
     /// `generations`, `edits`, `variations`.
     Images(&'a str),
     /// `speech`, `transcriptions`, `translations`.
@@ -142,7 +146,12 @@ impl Call<'_> {
             Operation::CountTokens if self.wire == Wire::Responses => ("/responses/input_tokens", ""),
             Operation::CountTokens => return Err(NotServed::Operation),
             Operation::Completions => ("/completions", ""),
+            Operation::Realtime => {
+                out.push_str("/realtime?model=");
+                return push_segment(self.model, out);
+            }
             Operation::Embeddings => ("/embeddings", ""),
+            Operation::EmbedContent(_) => return Err(NotServed::Operation),
             Operation::Moderations => ("/moderations", ""),
             Operation::Rerank => ("/rerank", ""),
             Operation::Images(rest) => ("/images", stated(rest)?),
@@ -194,13 +203,16 @@ impl Call<'_> {
     }
 
     fn gemini(&self, out: &mut String) -> Result<(), NotServed> {
-        let verb = match self.operation {
-            Operation::Embeddings => ":batchEmbedContents",
-            _ => self.gemini_verb()?,
-        };
         out.push_str("/v1beta/models/");
         push_segment(self.model.strip_prefix("models/").unwrap_or(self.model), out)?;
-        out.push_str(verb);
+        match self.operation {
+            Operation::Embeddings => out.push_str(":batchEmbedContents"),
+            Operation::EmbedContent(method) => {
+                out.push(':');
+                push_segment(method, out)?;
+            }
+            _ => out.push_str(self.gemini_verb()?),
+        }
         Ok(())
     }
 
@@ -267,7 +279,7 @@ fn stated(rest: &str) -> Result<&str, NotServed> {
 }
 
 fn push_version(version: &str, out: &mut String) -> Result<(), NotServed> {
-    out.push_str("?api-version=");
+    out.push_str(if out.contains('?') { "&api-version=" } else { "?api-version=" });
     push_segment(version, out)
 }
 

@@ -6,6 +6,7 @@
 use super::quirks::{Quirks, Rewrite, Rule, Split, StreamUsage, UnknownMembers};
 use super::{Auth, Dialect};
 use crate::chat::fault::{FaultBook, FaultClass};
+use crate::dialects::gemini;
 use crate::metering::usage::Accounting;
 
 /// What is known of one provider.
@@ -415,6 +416,7 @@ pub static ROWS: &[Row] = &[
             stream_usage: StreamUsage::Unasked,
             ..Quirks::PLAIN
         },
+        faults: gemini::FAULTS,
         models_path: Some("/v1beta/models"),
         price_source: Some("google"),
         docs: "https://ai.google.dev/gemini-api/docs/troubleshooting",

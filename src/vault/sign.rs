@@ -3,7 +3,7 @@
 //! Primitives only, over the one crypto provider (rule V13); what is signed stands with who asks for it (`providers::signing`, the
 //! control plane's tokens). Keyed results are wiped when they are dropped, and no error can hold a key.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
@@ -16,6 +16,13 @@ use zeroize::{Zeroize, Zeroizing};
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// SHA-1 of some bytes, as the WebSocket handshake wants it (RFC 6455 §4.2.2): a proof of understanding there, not of anything secret.
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let mut hash = [0; 20];
+    hash.copy_from_slice(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
     hash
 }
 

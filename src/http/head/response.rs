@@ -31,9 +31,16 @@ pub struct ResponseHead {
     reader: HeadReader,
     line: StatusLine,
     facts: MessageFacts,
+    /// Whether the request asked to switch protocols: only then may a 101 come.
+    may_switch: bool,
 }
 
 impl ResponseHead {
+    /// Says whether the request that is answered asked to switch protocols (rule H12).
+    pub fn expect_switch(&mut self, asked: bool) {
+        self.may_switch = asked;
+    }
+
     /// Takes what has arrived so far; same contract as [`super::RequestHead::parse`].
     ///
     /// # Errors
@@ -69,7 +76,7 @@ impl ResponseHead {
 
     /// Whether this is an interim response, with the final one to follow on the same connection (RFC 9110 §15.2).
     pub fn is_interim(&self) -> bool {
-        self.line.status < 200
+        self.line.status < 200 && self.line.status != 101
     }
 
     /// How the body is delimited, given the method of the request that it answers.
@@ -105,8 +112,8 @@ impl ResponseHead {
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
-        let line = &mut self.line;
-        let start_line = |range: Range<usize>| StatusLine::parse(bytes, range).map(|parsed| *line = parsed);
+        let (line, may_switch) = (&mut self.line, self.may_switch);
+        let start_line = |range: Range<usize>| StatusLine::parse(bytes, range, may_switch).map(|parsed| *line = parsed);
         let Some(consumed) = self.reader.advance(bytes, limits, Side::Provider, start_line)? else {
             return Ok(Progress::Partial);
         };
@@ -118,7 +125,7 @@ impl ResponseHead {
 impl StatusLine {
     /// `HTTP-version SP 3DIGIT [SP reason]`. The last space is required by RFC 9112 §4, but front ends that leave it out with
     /// an empty reason are common and nothing can be misread, so we do not insist.
-    fn parse(bytes: &[u8], range: Range<usize>) -> Result<Self, HeadFault> {
+    fn parse(bytes: &[u8], range: Range<usize>, may_switch: bool) -> Result<Self, HeadFault> {
         let text = bytes.get(range.clone()).unwrap_or_default();
         if !is_field_text(text) {
             return Err(HeadFault::ControlByte);
@@ -134,7 +141,7 @@ impl StatusLine {
         let status = [hundreds, tens, ones]
             .into_iter()
             .fold(0_u16, |sum, digit| sum.saturating_mul(10).saturating_add(u16::from(digit.wrapping_sub(b'0'))));
-        if status == 101 {
+        if status == 101 && !may_switch {
             return Err(HeadFault::SwitchedProtocols);
         }
         let reason_start = range.end.saturating_sub(reason.len().saturating_sub(1));

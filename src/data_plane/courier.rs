@@ -1,0 +1,103 @@
+//! Calls that are carried to one provider as they are: multipart forms, stored objects, and a provider's own API.
+//!
+//! Authenticated like any other; the credential goes in, the client's own does not go on. The body may stream (see `upload`). What a passthrough
+//! says is its own; stored objects keep to the provider that made them by the mark in their ids (see `object_ids`).
+
+use super::ask::Ask;
+use super::downstream::Downstream;
+use super::exchange::{Exchange, Next, Received};
+use super::failover::{self, Inquiry};
+use super::fault::Fault;
+use super::object_ids;
+use super::realtime;
+use super::surface::{Asked, RawCall, Task};
+use super::upload::{self, model_of_form};
+use crate::domain::scope::Scope;
+use crate::http::head::{KnownField, RequestHead};
+
+/// Whether a body is a multipart form, for a task that takes one; elsewhere it is broken JSON and is told so.
+pub fn is_form(task: &Task, head: &RequestHead, bytes: &[u8]) -> bool {
+    if !matches!(task, Task::Images(_) | Task::Audio(_)) {
+        return false;
+    }
+    const FORM: &[u8] = b"multipart/form-data";
+    let content_type = head.find(bytes, KnownField::ContentType).unwrap_or_default();
+    content_type.get(..FORM.len()).is_some_and(|media| media.eq_ignore_ascii_case(FORM))
+}
+
+/// Serves such a call, phase by phase.
+pub async fn run(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    head: &RequestHead,
+    head_bytes: usize,
+    mut asked: Asked,
+) -> Next {
+    let Some(_place) = exchange.core.admit() else {
+        return exchange.refuse_unread(down, head, head_bytes, &Fault::Overloaded).await;
+    };
+    let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
+        Ok(key) => key,
+        Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    };
+    let (received, upload) = match upload::begin(exchange, down, head, head_bytes).await {
+        Ok(begun) => begun,
+        Err(trouble) => return exchange.refuse_trouble(down, trouble).await,
+    };
+    let unread = upload.is_some();
+    let ask = match understand(exchange, &mut asked, head, &received) {
+        Ok(ask) => ask,
+        Err(fault) => return exchange.refuse(down, &fault, unread).await,
+    };
+    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
+        Ok(plan) => plan,
+        Err(fault) => return exchange.refuse(down, &fault, unread).await,
+    };
+    let inquiry = Inquiry::new(&key, &ask, head, &received).with_upload(upload);
+    match failover::run(exchange, down, &inquiry, &plan).await {
+        Ok(next) => next,
+        Err(fault) => exchange.refuse(down, &fault, inquiry.is_unread()).await,
+    }
+}
+
+/// What the call asks for: the model of a form, the provider of an object or of the path.
+fn understand(
+    exchange: &Exchange<'_>,
+    asked: &mut Asked,
+    head: &RequestHead,
+    received: &Received,
+) -> Result<Ask, Fault> {
+    let marked = match &mut asked.task {
+        Task::Object(call) => marked_provider(exchange, call, received.body()),
+        _ => None,
+    };
+    let form = head
+        .find(received.head(), KnownField::ContentType)
+        .filter(|_| !matches!(asked.task, Task::Raw(_) | Task::Object(_) | Task::Realtime))
+        .and_then(|content_type| model_of_form(content_type, received.body()));
+    let mut ask = Ask::of_other_body(form, head, received.head(), asked)?;
+    match &asked.task {
+        Task::Realtime => {
+            realtime::check_handshake(head, received.head())?;
+            ask.model_name = asked.model.clone().filter(|model| !model.is_empty()).ok_or_else(|| {
+                Fault::invalid("The query names no model; connect to /v1/realtime?model=….", Some("model"))
+            })?;
+        }
+        Task::Raw(RawCall { provider, .. }) => ask.provider = provider.clone(),
+        Task::Object(_) => ask.provider = marked.or(ask.provider),
+        Task::Images(_) => {}
+        _ if ask.model_name.is_empty() => {
+            return Err(Fault::invalid("The form has no field `model` before its file; name a model.", Some("model")));
+        }
+        _ => {}
+    }
+    Ok(ask)
+}
+
+/// The provider that the ids of an object call are marked with; the marks are taken out of its path and query.
+fn marked_provider(exchange: &Exchange<'_>, call: &mut RawCall, body: &[u8]) -> Option<String> {
+    let is_known = |name: &str| exchange.snapshot.provider_named(name).is_some();
+    let in_path = object_ids::unmark_path(&mut call.target, is_known);
+    let in_query = object_ids::unmark_query(&mut call.target, is_known);
+    in_path.or(in_query).or_else(|| object_ids::provider_in_body(body, is_known))
+}
