@@ -137,6 +137,7 @@ fn every_model_has_its_own_limits() {
         (json!({ "model": NEW, "tools": [weather()], "tool_choice": forced }), 400),
         (json!({ "model": "claude-fable-5-1", "tools": [weather()], "tool_choice": forced }), 400),
         (json!({ "model": "claude-haiku-5-5", "tools": [weather()], "tool_choice": forced }), 200),
+        (json!({ "model": "claude-sonnet-5-5", "tools": [weather()], "tool_choice": forced }), 200),
         (json!({ "model": "claude-sonnet-4-6", "output_config": { "effort": "xhigh" } }), 400),
         (json!({ "model": "claude-opus-4-7", "output_config": { "effort": "xhigh" } }), 200),
         (json!({ "model": "claude-nobody" }), 404),

@@ -1,7 +1,8 @@
 //! What a model says, before any dialect gives it a form: words, one JSON text, or calls of the tools it was offered.
 //!
-//! A pure function of what was asked. "use the tool" or "use the tools" in the last user turn makes it call; "think in secret"
-//! hides its thoughts. One piece is one token and one step of a stream.
+//! A pure function of what was asked. "use the tool" or "use the tools" in the last user turn makes it call; "use the tool `name`"
+//! or "use the tool `name` with `input`" chooses, for clients such as agents, whose tools do things. "think in secret" hides its
+//! thoughts. One piece is one token and one step of a stream.
 
 use super::fault::Directives;
 use super::text::{mix, word};
@@ -114,7 +115,7 @@ impl Speech {
         let called = question.called();
         if !called.is_empty() {
             said.text = words(mix(question.seed, 17), directives.preface);
-            said.calls = called.into_iter().map(Tool::call).collect();
+            said.calls = called.into_iter().map(|tool| tool.call(wish(question.last_user))).collect();
             return said;
         }
         match question.format {
@@ -172,15 +173,37 @@ impl<'a> Question<'a> {
             Choice::Any => first(),
             Choice::Named(name) => self.tools.iter().copied().filter(|tool| tool.name == name).take(1).collect(),
             Choice::Auto if asks("use the tools") && self.parallel => self.tools.clone(),
-            Choice::Auto if asks("use the tool") => first(),
+            Choice::Auto if asks("use the tool") => match wish(self.last_user) {
+                Some(wish) => self.tools.iter().copied().filter(|tool| tool.name == wish.name).take(1).collect(),
+                None => first(),
+            },
             Choice::Auto => Vec::new(),
         }
     }
 }
 
+/// A tool that a user names, and what it is to be called with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Wish<'a> {
+    pub(super) name: &'a str,
+    pub(super) input: Option<&'a str>,
+}
+
+/// The wish in "use the tool `name`" or "use the tool `name` with `input`".
+pub(super) fn wish(text: &str) -> Option<Wish<'_>> {
+    let (name, rest) = text.split_once("use the tool `")?.1.split_once('`')?;
+    let input = rest.strip_prefix(" with `").and_then(|rest| rest.split_once('`')).map(|(input, _)| input);
+    Some(Wish { name, input })
+}
+
 impl Tool<'_> {
-    fn call(self) -> SpokenCall {
-        let input = if self.custom { FREE_TEXT.to_owned() } else { instance_of(self.schema) };
+    fn call(self, wish: Option<Wish<'_>>) -> SpokenCall {
+        let wished = wish.filter(|wish| wish.name == self.name).and_then(|wish| wish.input);
+        let input = match wished {
+            Some(input) => input.to_owned(),
+            None if self.custom => FREE_TEXT.to_owned(),
+            None => instance_of(self.schema),
+        };
         SpokenCall { name: self.name.to_owned(), input: pieces(&input), custom: self.custom }
     }
 }
@@ -311,5 +334,8 @@ mod tests {
         assert!(called(&Question { after_tool: true, ..with("please use the tools") }).is_empty());
         assert!(called(&with("hello")).is_empty());
         assert_eq!(called(&Question { choice: Choice::Named("b"), ..with("hello") }), [r#"b{"n":3}"#]);
+        assert_eq!(called(&with("now use the tool `b`, please")), [r#"b{"n":3}"#]);
+        assert_eq!(called(&with(r#"use the tool `b` with `{"n":4}`."#)), [r#"b{"n":4}"#]);
+        assert!(called(&with("use the tool `c`")).is_empty());
     }
 }

@@ -73,7 +73,8 @@ pub(super) enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Breach {
     pub(super) path: Vec<Step>,
-    pub(super) wrong: Wrong,
+    /// Boxed, since it may hold what came instead.
+    pub(super) wrong: Box<Wrong>,
 }
 
 /// What is wrong there.
@@ -147,7 +148,7 @@ impl Shape {
     pub(super) fn check(&self, value: &Value, spelling: Spelling) -> Result<Value, Breach> {
         let mut walk = Walk { spelling, keep: true, path: Vec::new() };
         let value = self.walk(value, &mut walk);
-        value.map_err(|wrong| Breach { path: walk.path, wrong })
+        value.map_err(|wrong| Breach { path: walk.path, wrong: Box::new(wrong) })
     }
 
     /// Checks a value, and copies nothing of it.
@@ -157,7 +158,7 @@ impl Shape {
     pub(super) fn fit(&self, value: &Value, spelling: Spelling) -> Result<(), Breach> {
         let mut walk = Walk { spelling, keep: false, path: Vec::new() };
         let fits = self.walk(value, &mut walk).map(drop);
-        fits.map_err(|wrong| Breach { path: walk.path, wrong })
+        fits.map_err(|wrong| Breach { path: walk.path, wrong: Box::new(wrong) })
     }
 
     fn walk(&self, value: &Value, walk: &mut Walk) -> Result<Value, Wrong> {
@@ -338,7 +339,7 @@ mod tests {
             Step::Item(position) => position.to_string(),
             Step::Tag(tag) => format!("<{tag}>"),
         });
-        (steps.collect::<Vec<_>>().join("."), breach.wrong)
+        (steps.collect::<Vec<_>>().join("."), *breach.wrong)
     }
 
     #[test]

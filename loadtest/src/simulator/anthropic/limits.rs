@@ -58,12 +58,12 @@ pub(super) fn thinking(body: &Value, caps: Caps, model: &str) -> Result<Thinking
         Some(_) if !caps.adaptive => return Err(invalid("adaptive thinking is not supported on this model")),
         Some(_) => Thinking::Adaptive,
     };
-    check_thinking_with(body, found)?;
+    check_thinking_with(body, found, caps)?;
     Ok(found)
 }
 
-/// What thinking rules out.
-fn check_thinking_with(body: &Value, thinking: Thinking) -> Result<(), Denial> {
+/// What thinking rules out. A model that cannot do without it takes a forced call all the same, unless it takes none at all.
+fn check_thinking_with(body: &Value, thinking: Thinking, caps: Caps) -> Result<(), Denial> {
     if thinking == Thinking::Off {
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn check_thinking_with(body: &Value, thinking: Thinking) -> Result<(), Denial> {
     if body["top_p"].as_f64().is_some_and(|value| value < 0.95) {
         return Err(invalid("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled."));
     }
-    if matches!(body["tool_choice"]["type"].as_str(), Some("any" | "tool")) {
+    if !caps.always_thinks && matches!(body["tool_choice"]["type"].as_str(), Some("any" | "tool")) {
         return Err(invalid("Thinking may not be enabled when tool_choice forces tool use."));
     }
     Ok(())

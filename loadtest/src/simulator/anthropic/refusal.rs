@@ -68,7 +68,7 @@ pub(super) fn event() -> Vec<u8> {
 pub(super) fn breach(breach: &Breach) -> Denial {
     let at = place(&breach.path);
     let words = |words: &[&str]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
-    let message = match &breach.wrong {
+    let message = match &*breach.wrong {
         Wrong::Unknown => format!("{at}: Extra inputs are not permitted"),
         Wrong::Missing => format!("{at}: Field required"),
         Wrong::Kind(kind, _) => format!("{at}: Input should be a valid {}", kind_word(kind)),

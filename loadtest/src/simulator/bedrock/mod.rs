@@ -110,7 +110,7 @@ fn fit(call: &Call<'_>, mut body: Value) -> Result<Value, Denial> {
     for _ in 0..UNKNOWN_MAX {
         match tables::CONVERSE.check(&body, Spelling::Exact) {
             Ok(body) => return Ok(body),
-            Err(Breach { path, wrong: Wrong::Unknown }) => {
+            Err(Breach { path, wrong }) if *wrong == Wrong::Unknown => {
                 let name = path.iter().map(|step| match step {
                     Step::Member(name) => name.clone(),
                     Step::Item(position) => position.to_string(),

@@ -49,7 +49,7 @@ pub(super) fn breach(found: &Breach) -> Denial {
             "1 validation error detected: Value '{value}' at '{at}' failed to satisfy constraint: Member must {rule}"
         ))
     };
-    match &found.wrong {
+    match &*found.wrong {
         Wrong::Unknown => denial(400, "SerializationException", &format!("Unexpected field '{at}'")),
         Wrong::Missing => constraint(&"null", "not be null".into()),
         Wrong::Kind(kind, value) => {

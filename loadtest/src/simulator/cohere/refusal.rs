@@ -66,7 +66,7 @@ pub(super) fn event() -> Vec<u8> {
 /// A breach of the tables.
 pub(super) fn breach(found: &Breach) -> Denial {
     let at = place(&found.path);
-    match &found.wrong {
+    match &*found.wrong {
         Wrong::Unknown => denial(400, &format!("unknown field: parameter {at} is not a valid field")),
         Wrong::Missing => invalid(&format!("{at} is a required field")),
         Wrong::Kind(kind, value) => denial(

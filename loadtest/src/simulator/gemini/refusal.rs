@@ -135,7 +135,7 @@ pub(super) fn event() -> String {
 pub(super) fn breach(found: &Breach) -> Denial {
     let (last, above) = found.path.split_last().map_or((None, &[][..]), |(last, above)| (Some(last), above));
     let at = place(&found.path);
-    let (field, message) = match &found.wrong {
+    let (field, message) = match &*found.wrong {
         Wrong::Unknown => {
             let name = match last {
                 Some(Step::Member(name)) => name.as_str(),

@@ -17,7 +17,7 @@ pub(super) fn fit(table: &Shape, body: &Value) -> Result<Value, Refusal> {
 /// The 400 for a breach.
 pub(super) fn refusal(found: &Breach) -> Refusal {
     let at = place(&found.path);
-    match &found.wrong {
+    match &*found.wrong {
         Wrong::Unknown => Refusal::unknown_parameter(&at),
         Wrong::Missing => Refusal::missing(&at),
         Wrong::Kind(expected, value) => Refusal::wrong_type(&at, expected_words(expected), kind(value)),

@@ -3,7 +3,7 @@
 use super::chat::{Body, Reply};
 use super::messages::Conversation;
 use super::refusal::Refusal;
-use crate::simulator::plan::{FREE_TEXT, JSON_OBJECT, instance_of};
+use crate::simulator::plan::{FREE_TEXT, JSON_OBJECT, Wish, instance_of, wish};
 use serde_json::Value;
 
 /// Chooses the kind of answer, and checks `tools`, `tool_choice` and `response_format` on the way.
@@ -25,7 +25,8 @@ pub fn choose(body: &Body, conversation: &Conversation) -> Result<Reply, Refusal
     let parallel = body.field("parallel_tool_calls").and_then(Value::as_bool).unwrap_or(true);
     let chosen = chosen(choice, conversation, &offered, parallel)?;
     if !chosen.is_empty() {
-        return Ok(Reply::Calls(chosen.into_iter().map(Offer::call).collect()));
+        let wish = wish(&conversation.last_user);
+        return Ok(Reply::Calls(chosen.into_iter().map(|offer| offer.call(wish)).collect()));
     }
     format(body, conversation)
 }
@@ -39,8 +40,13 @@ struct Offer<'a> {
 }
 
 impl Offer<'_> {
-    fn call(self) -> (String, String, bool) {
-        let input = if self.custom { FREE_TEXT.to_owned() } else { instance_of(self.parameters) };
+    fn call(self, wish: Option<Wish<'_>>) -> (String, String, bool) {
+        let wished = wish.filter(|wish| wish.name == self.name).and_then(|wish| wish.input);
+        let input = match wished {
+            Some(input) => input.to_owned(),
+            None if self.custom => FREE_TEXT.to_owned(),
+            None => instance_of(self.parameters),
+        };
         (self.name.to_owned(), input, self.custom)
     }
 }
@@ -94,7 +100,10 @@ fn chosen<'a>(
             }
         }
         None if asks("use the tools") && parallel => Ok(offered.to_vec()),
-        None if asks("use the tool") => Ok(first()),
+        None if asks("use the tool") => Ok(match wish(&conversation.last_user) {
+            Some(wish) => offered.iter().copied().filter(|offer| offer.name == wish.name).take(1).collect(),
+            None => first(),
+        }),
         None => Ok(Vec::new()),
     }
 }

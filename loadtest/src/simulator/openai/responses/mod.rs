@@ -207,9 +207,25 @@ fn check_model(body: &Value, model: Model) -> Result<bool, Refusal> {
     Ok(thinks)
 }
 
+/// Everything that is offered: in `tools`, and by items of the input in the namespace of tools that stand in none.
+fn offered(body: &Value) -> Vec<&Value> {
+    fn list(value: &Value) -> impl Iterator<Item = &Value> {
+        value.as_array().into_iter().flatten()
+    }
+    let mut found: Vec<&Value> = list(&body["tools"]).collect();
+    let items = list(&body["input"]).filter(|item| item["type"] == "additional_tools");
+    for tool in items.flat_map(|item| list(&item["tools"])) {
+        match tool["type"].as_str() {
+            Some("namespace") if tool["name"] == "functions" => found.extend(list(&tool["tools"])),
+            _ => found.push(tool),
+        }
+    }
+    found
+}
+
 fn tools(body: &Value) -> Result<Vec<Tool<'_>>, Refusal> {
     let mut found = Vec::new();
-    for (position, tool) in body["tools"].as_array().into_iter().flatten().enumerate() {
+    for (position, tool) in offered(body).into_iter().enumerate() {
         let custom = tool["type"] == "custom";
         if tool["type"] != "function" && !custom {
             continue;

@@ -24,6 +24,7 @@ pub(super) static RESPONSES: Shape = Shape::Object(&[
             null("effort", Shape::OneOf(&["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
             null("summary", Shape::OneOf(&["auto", "concise", "detailed"])),
             null("generate_summary", Shape::OneOf(&["auto", "concise", "detailed"])),
+            null("context", Shape::OneOf(&["auto", "current_turn", "all_turns"])),
         ]),
     ),
     null(
@@ -47,6 +48,7 @@ pub(super) static RESPONSES: Shape = Shape::Object(&[
     null("context_management", Shape::List(&Shape::Free)),
     null("truncation", Shape::OneOf(&["auto", "disabled"])),
     null("metadata", Shape::Each(&Shape::Text)),
+    null("client_metadata", Shape::Each(&Shape::Text)),
     null("moderation", Shape::Free),
     null("prompt_cache_key", Shape::Text),
     null("prompt_cache_options", Shape::Free),
@@ -134,6 +136,7 @@ static ITEM: Shape = Shape::Tagged(
         ("shell_call_output", &OWN),
         ("apply_patch_call", &OWN),
         ("apply_patch_call_output", &OWN),
+        ("additional_tools", &[ID, null("role", Shape::Text), must("tools", Shape::List(&Shape::Free))]),
     ],
 );
 
