@@ -138,6 +138,12 @@ impl Client {
         Stream { answer, events }
     }
 
+    /// Reads whatever comes until the other side closes.
+    pub fn read_to_close(&mut self) -> Vec<u8> {
+        while self.fill().unwrap_or(false) {}
+        std::mem::take(&mut self.input)
+    }
+
     /// Reads at least so many bytes, whatever they are.
     pub fn read_bytes(&mut self, least: usize) -> Vec<u8> {
         while self.input.len() < least {
@@ -358,7 +364,9 @@ pub fn events_of(body: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn end_of_event(bytes: &[u8]) -> Option<usize> {
-    find(bytes, b"\n\n").map(|place| place + 2)
+    // Google separates its events by CR LF.
+    let ends = [find(bytes, b"\n\n").map(|place| place + 2), find(bytes, b"\r\n\r\n").map(|place| place + 4)];
+    ends.into_iter().flatten().min()
 }
 
 fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {

@@ -9,6 +9,8 @@
 mod client;
 mod gateway;
 mod scripted;
+mod speaker;
+pub mod websocket;
 
 #[allow(unused_imports)]
 pub use client::{Answer, Client, Event, Stream, events_of};
@@ -18,6 +20,8 @@ pub use gateway::{
 };
 #[allow(unused_imports)]
 pub use scripted::Scripted;
+#[allow(unused_imports)]
+pub use speaker::{Heard, Speaker, Wish, named};
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -46,15 +50,46 @@ pub fn post(body: &str) -> Vec<u8> {
     post_with("/v1/chat/completions", &bearer(ACCESS_KEY), body.as_bytes())
 }
 
-/// The bytes of a POST with a length; `fields` are whole header lines.
+/// The bytes of a POST of JSON with a length; `fields` are whole header lines.
 pub fn post_with(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    with_body("POST", path, "application/json", fields, body)
+}
+
+/// The bytes of a request with a body of this type and its length; `fields` are whole header lines.
+pub fn with_body(method: &str, path: &str, content_type: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut bytes = format!(
-        "POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n{fields}Content-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: {content_type}\r\n{fields}Content-Length: {length}\r\n\r\n"
     )
     .into_bytes();
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// The content type of what [`form`] makes.
+pub const FORM: &str = "multipart/form-data; boundary=igris-5f0e";
+
+/// A multipart form; a value that belongs to a file has the file's name before a bar: `speech.wav|RIFF…`.
+pub fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in parts {
+        let bar = value.iter().position(|byte| *byte == b'|').filter(|_| *name == "file" || *name == "image");
+        let (filename, value) = match bar {
+            Some(bar) => (format!("; filename=\"{}\"", String::from_utf8_lossy(&value[..bar])), &value[bar + 1..]),
+            None => (String::new(), *value),
+        };
+        let head = format!("--igris-5f0e\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(value);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--igris-5f0e--\r\n");
+    body
+}
+
+/// The bytes of a POST of a form.
+pub fn post_form(path: &str, fields: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
+    with_body("POST", path, FORM, fields, &form(parts))
 }
 
 /// The bytes of a request without a body.

@@ -16,6 +16,7 @@ pub struct Scripted {
 
 struct Shared {
     answer: Mutex<Vec<u8>>,
+    heard: Mutex<Vec<u8>>,
     connections: AtomicU64,
     requests: AtomicU64,
     stop: AtomicBool,
@@ -28,6 +29,7 @@ impl Scripted {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             answer: Mutex::new(answer.to_vec()),
+            heard: Mutex::new(Vec::new()),
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -42,6 +44,11 @@ impl Scripted {
         *self.shared.answer.lock().expect("no thread panics with the lock") = answer.to_vec();
     }
 
+    /// The last request, head and body.
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.shared.heard.lock().expect("no thread panics with the lock")).into_owned()
+    }
+
     /// What stands before `/chat/completions`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
@@ -50,6 +57,13 @@ impl Scripted {
     /// Connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The body of the request read last.
+    pub fn last_body(&self) -> Vec<u8> {
+        let heard = self.shared.heard.lock().expect("no thread panics with the lock");
+        let head_end = heard.windows(4).position(|four| four == b"\r\n\r\n").map_or(heard.len(), |end| end + 4);
+        heard[head_end..].to_vec()
     }
 
     /// Requests read so far.
@@ -84,7 +98,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(15)));
     let mut input = Vec::new();
-    while read_request(&mut stream, &mut input) {
+    while let Some(request) = read_request(&mut stream, &mut input) {
+        *shared.heard.lock().expect("no thread panics with the lock") = request;
         shared.requests.fetch_add(1, Ordering::SeqCst);
         let answer = shared.answer.lock().expect("no thread panics with the lock").clone();
         if stream.write_all(&answer).is_err() || answer.windows(17).any(|part| part == b"connection: close") {
@@ -93,8 +108,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     }
 }
 
-/// Reads one request with a length; false if the connection ended.
-fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> bool {
+/// Reads one request with a length; nothing if the connection ended.
+fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut room = [0; 8192];
     loop {
         if let Some(end) = input.windows(4).position(|part| part == b"\r\n\r\n") {
@@ -102,13 +117,12 @@ fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> bool {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let whole = end + 4 + length.map_or(0, |digits| digits.trim().parse().unwrap_or(0));
             if input.len() >= whole {
-                input.drain(..whole);
-                return true;
+                return Some(input.drain(..whole).collect());
             }
         }
         match stream.read(&mut room) {
             Ok(read) if read > 0 => input.extend_from_slice(&room[..read]),
-            _ => return false,
+            _ => return None,
         }
     }
 }
