@@ -26,7 +26,7 @@ cargo xtask <command>
 
   test                       everything: format, lints, tests on both I/O drivers, docs, SDK clients, browser, fuzz smoke
   check                      the short loop: format, lints, unit tests, tidy
-  sdk                        real OpenAI, LangChain and Vercel clients against the gateway and the simulator
+  sdk                        real clients and coding agents against the gateway and the simulator
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
   bench proxy [OPTIONS]      CPU per request of igris and of nginx as a bare proxy, in interleaved rounds
       --requests N           requests of one round (20000)

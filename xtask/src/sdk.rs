@@ -1,4 +1,4 @@
-//! Real clients against the gateway and the simulator: Python (pytest) and JavaScript (node's own runner).
+//! Real clients against the gateway and the simulator: Python (pytest), JavaScript (node's own runner), and coding agents.
 //!
 //! Their packages are pinned in `tests/sdk/` and installed below `target/xtask/`, once per content of the pin files. The
 //! tests start the gateway and the simulated providers themselves; all they need is where the programs are.
@@ -29,16 +29,51 @@ struct PythonSet {
     files: &'static [&'static str],
 }
 
-const PYTHON_SETS: [PythonSet; 2] = [
+const PYTHON_SETS: [PythonSet; 3] = [
     PythonSet {
         name: "python",
         pins: "requirements.txt",
-        files: &["test_chat.py", "test_faults.py", "test_langchain.py", "test_samples.py"],
+        files: &[
+            "test_chat.py",
+            "test_faults.py",
+            "test_langchain.py",
+            "test_samples.py",
+            "test_dialects_chat.py",
+            "test_dialects_responses.py",
+            "test_dialects_messages.py",
+            "test_dialects_gemini.py",
+            "test_shapes.py",
+        ],
     },
+    PythonSet { name: "python, frameworks", pins: "requirements-frameworks.txt", files: &["test_frameworks.py"] },
     PythonSet {
         name: "python, openai 1.x",
         pins: "requirements-openai-1.txt",
         files: &["test_chat.py", "test_faults.py"],
+    },
+];
+
+/// One set of JavaScript packages and the tests that run on it.
+struct NodeSet {
+    name: &'static str,
+    /// Below `tests/sdk`: the pins and the tests.
+    folder: &'static str,
+    /// Files of the first set's folder that this one uses too.
+    shared: &'static [&'static str],
+    /// Scripts of its packages that answer `--version` when they can run on this machine: npm installs what it has, silently.
+    programs: &'static [&'static str],
+}
+
+const NODE_SETS: [NodeSet; 2] = [
+    NodeSet { name: "node", folder: "node", shared: &[], programs: &[] },
+    NodeSet {
+        name: "agents",
+        folder: "agents",
+        shared: &["stand.mjs"],
+        programs: &[
+            "node_modules/@anthropic-ai/claude-code/cli-wrapper.cjs",
+            "node_modules/@openai/codex/bin/codex.js",
+        ],
     },
 ];
 
@@ -56,14 +91,18 @@ pub fn run(place: &Place, steps: &mut Steps) {
     for set in &PYTHON_SETS {
         steps.step(&format!("sdk: {}", set.name), || python(place, set));
     }
-    steps.step("sdk: node", || node(place));
+    for set in &NODE_SETS {
+        steps.step(&format!("sdk: {}", set.name), || node(place, set));
+    }
 }
 
 /// Where the programs are, for a test runner; loopback never goes through a proxy.
 pub fn with_programs(place: &Place, command: &mut Command) {
     command.env("IGRIS", place.built("debug", "igris")).env("IGRIS_LOAD", place.built("debug", "igris-load"));
     command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
-    for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "IGRIS_API_KEY"] {
+    let others =
+        ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "GOOGLE_API_KEY", "GEMINI_API_KEY"];
+    for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "IGRIS_API_KEY"].into_iter().chain(others) {
         command.env_remove(name);
     }
 }
@@ -122,8 +161,8 @@ fn install_python(venv: &Path, pins: &Path) -> Result<(), String> {
     fs::write(mark, "").map_err(|error| format!("{} cannot be written: {error}", venv.display()))
 }
 
-fn node(place: &Place) -> Result<Outcome> {
-    let folder = place.root.join("tests/sdk/node");
+fn node(place: &Place, set: &NodeSet) -> Result<Outcome> {
+    let folder = place.root.join("tests/sdk").join(set.folder);
     if let Err(why) = node_is_present() {
         return Ok(Outcome::Skipped(why));
     }
@@ -131,8 +170,8 @@ fn node(place: &Place) -> Result<Outcome> {
         return Ok(Outcome::Skipped("npm is not installed".to_owned()));
     }
     let lock = fs::read_to_string(folder.join("package-lock.json")).context("package-lock.json cannot be read")?;
-    let home = place.scratch(&format!("node-{}", digest(&lock)));
-    if let Err(why) = install_node(&home, &folder) {
+    let home = place.scratch(&format!("{}-{}", set.folder, digest(&lock)));
+    if let Err(why) = install_node(&home, &folder).and_then(|()| all_run(&home, set.programs)) {
         return Ok(Outcome::Skipped(why));
     }
     // Modules are found upwards from the file that asks, so the tests are copied beside their packages.
@@ -141,12 +180,28 @@ fn node(place: &Place) -> Result<Outcome> {
         fs::copy(folder.join(&name), home.join(&name))?;
         files.extend(name.ends_with(".test.mjs").then_some(name));
     }
+    for name in set.shared {
+        fs::copy(place.root.join("tests/sdk/node").join(name), home.join(name))?;
+    }
     let mut command = Command::new("node");
     command.current_dir(&home).args(["--test", "--test-reporter=tap", "--test-concurrency=1"]).args(&files);
-    command.env("IGRIS_SCRATCH", fresh(place.scratch("sdk-node"))?);
+    command.env("IGRIS_SCRATCH", fresh(place.scratch(&format!("sdk-{}", set.name)))?);
     command.env("IGRIS_SAMPLES", place.root.join("tests/sdk/samples"));
     with_programs(place, &mut command);
     Ok(Outcome::of(&process::run(&mut command, TEST_LIMIT)?))
+}
+
+/// Whether each of these scripts runs here.
+fn all_run(home: &Path, programs: &[&str]) -> Result<(), String> {
+    for program in programs {
+        let mut node = Command::new("node");
+        // What a program leaves behind in its home stays out of ours.
+        node.current_dir(home).env("HOME", home).args([program, "--version"]);
+        if !ask(&mut node).is_ok_and(|ran| ran.ok) {
+            return Err(format!("{program} does not run on this machine"));
+        }
+    }
+    Ok(())
 }
 
 fn install_node(home: &Path, folder: &Path) -> Result<(), String> {

@@ -2,7 +2,9 @@
 //
 //   client -> igris serve -> tap -> igris-load mock
 //
-// `openai` and `mistral` work; `deepseek` refuses the credential the gateway has; `xai` does not listen at all.
+// `openai`, `anthropic`, `google` and `mistral` work, each in its own dialect; `deepseek` refuses the credential the gateway
+// has; `xai` does not listen at all. A model is asked for by its bare name where the configuration lists it, and always as
+// `provider/model`.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
@@ -12,13 +14,47 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export const ACCESS_KEY = "sk-test-access-key-canary-0123456789";
-const CREDENTIALS = {
-  openai: "sk-credential-openai-canary-0123456789",
-  mistral: "credential-mistral-canary-0123456789",
-  deepseek: "sk-credential-deepseek-canary-0123456789",
-  xai: "xai-credential-canary-0123456789",
+/** A provider: what it speaks, the path of its base address, its models, what the gateway shows it. */
+const PROVIDERS = {
+  openai: {
+    dialect: "openai",
+    path: "/v1",
+    models: ["gpt-4o-mini", "gpt-4.1", "gpt-5.6-terra"],
+    credential: "sk-credential-openai-canary-0123456789",
+  },
+  anthropic: {
+    dialect: "anthropic",
+    path: "",
+    models: ["claude-sonnet-4-6", "claude-sonnet-5-5"],
+    credential: "sk-ant-credential-canary-0123456789",
+  },
+  google: {
+    dialect: "gemini",
+    path: "",
+    models: ["gemini-3.1-pro-preview"],
+    credential: "AIza-credential-google-canary-0123456789",
+  },
+  mistral: {
+    dialect: "openai",
+    path: "/v1",
+    models: ["mistral-small-latest"],
+    credential: "credential-mistral-canary-0123456789",
+  },
+  deepseek: {
+    dialect: "openai",
+    path: "/v1",
+    models: ["deepseek-v4-flash"],
+    credential: "sk-credential-deepseek-canary-0123456789",
+    expects: "sk-another-credential-0123456789",
+  },
+  xai: {
+    dialect: "openai",
+    path: "/v1",
+    models: ["grok-4.5"],
+    credential: "xai-credential-canary-0123456789",
+    absent: true,
+  },
 };
-const MODELS = { openai: "gpt-4o-mini", mistral: "mistral-small-latest", deepseek: "deepseek-v4-flash", xai: "grok-4.5" };
 const START_MS = 20_000;
 
 /** A child process whose output is kept. */
@@ -108,18 +144,26 @@ class Tap {
     return this.requests.filter((request) => request.target.endsWith("/chat/completions"));
   }
 
+  /** The last request's body. */
+  lastBody() {
+    return JSON.parse(this.requests.at(-1).body);
+  }
+
   async close() {
     for (const socket of this.sockets) socket.destroy();
     await new Promise((resolve) => this.server.close(resolve));
   }
 }
 
-/** Everything a test file needs; `stop` ends all of it and looks for leaked keys. */
-export async function start() {
+/**
+ * Everything a test file needs; `stop` ends all of it and looks for leaked keys. `aliases` are further names of models:
+ * `{ name: { provider, model } }`.
+ */
+export async function start(aliases = {}) {
   const programs = [];
   const taps = {};
   try {
-    return await build(programs, taps);
+    return await build(programs, taps, aliases);
   } catch (error) {
     await end(programs, taps);
     throw error;
@@ -131,13 +175,13 @@ async function end(programs, taps) {
   for (const program of programs) await program.stop();
 }
 
-async function build(programs, taps) {
-  for (const name of ["openai", "mistral", "deepseek"]) {
+async function build(programs, taps, aliases) {
+  for (const [name, provider] of Object.entries(PROVIDERS).filter(([, provider]) => !provider.absent)) {
     const port = await freePort();
-    const key = name === "deepseek" ? "sk-another-credential-0123456789" : CREDENTIALS[name];
     const program = new Program([
-      process.env.IGRIS_LOAD, "mock", "--listen", `127.0.0.1:${port}`, "--name", name, "--key", key,
-      "--model", MODELS[name], "--latency", "0ms", "--tokens", "16", "--threads", "1",
+      process.env.IGRIS_LOAD, "mock", "--dialect", provider.dialect, "--listen", `127.0.0.1:${port}`, "--name", name,
+      "--key", provider.expects ?? provider.credential, "--latency", "0ms", "--tokens", "16", "--threads", "1",
+      ...provider.models.flatMap((model) => ["--model", model]),
     ]);
     programs.push(program);
     await program.until(() => listens(port), `the simulated ${name}`);
@@ -146,9 +190,9 @@ async function build(programs, taps) {
   }
   const home = mkdtempSync(join(process.env.IGRIS_SCRATCH ?? tmpdir(), "gateway-"));
   const ports = Object.fromEntries(Object.entries(taps).map(([name, tap]) => [name, tap.port]));
-  writeFileSync(join(home, "igris.toml"), configuration(home, { ...ports, xai: await freePort() }));
+  writeFileSync(join(home, "igris.toml"), configuration(home, { ...ports, xai: await freePort() }, aliases));
   const env = { TEST_ACCESS_KEY: ACCESS_KEY };
-  for (const [name, key] of Object.entries(CREDENTIALS)) env[`TEST_${name.toUpperCase()}_KEY`] = key;
+  for (const [name, { credential }] of Object.entries(PROVIDERS)) env[`TEST_${name.toUpperCase()}_KEY`] = credential;
   const gateway = new Program(
     [
       process.env.IGRIS, "serve", "--config", join(home, "igris.toml"), "--data-dir", home,
@@ -188,7 +232,7 @@ function leaksIn(home, output) {
     const path = join(home, name);
     if (statSync(path).isFile()) places.push([path, readFileSync(path)]);
   }
-  const secrets = [...Object.values(CREDENTIALS), ACCESS_KEY];
+  const secrets = [...Object.values(PROVIDERS).map((provider) => provider.credential), ACCESS_KEY];
   return places.flatMap(([place, text]) =>
     secrets.filter((secret) => text.includes(secret)).map((secret) => `${place} holds ${secret.slice(0, 16)}…`),
   );
@@ -214,29 +258,32 @@ function listens(port) {
   });
 }
 
-function configuration(home, ports) {
+function configuration(home, ports, aliases) {
   const providers = Object.entries(ports).map(
     ([name, port]) => `
 [[providers]]
 name = "${name}"
-base_url = "http://127.0.0.1:${port}/v1"
+base_url = "http://127.0.0.1:${port}${PROVIDERS[name].path}"
 allow_private_address = true
 api_key = { env = "TEST_${name.toUpperCase()}_KEY" }
 `,
   );
+  const first = (provider) => ({ provider, model: PROVIDERS[provider].models[0] });
   const models = {
-    [MODELS.openai]: ["openai"],
-    [MODELS.mistral]: ["mistral"],
-    refused: ["deepseek"],
-    down: ["xai"],
-    either: ["mistral", "openai"],
+    refused: [first("deepseek")],
+    down: [first("xai")],
+    either: [first("mistral"), first("openai")],
   };
+  for (const [provider, { models: own }] of Object.entries(PROVIDERS)) {
+    for (const model of own) models[model] = [{ provider, model }];
+  }
+  for (const [name, target] of Object.entries(aliases)) models[name] = [target];
   const entries = Object.entries(models).map(
     ([name, targets]) => `
 [[models]]
 name = "${name}"
 policy = "ordered"
-targets = [${targets.map((target) => `{ provider = "${target}", model = "${MODELS[target]}" }`).join(", ")}]
+targets = [${targets.map(({ provider, model }) => `{ provider = "${provider}", model = "${model}" }`).join(", ")}]
 `,
   );
   return `version = 1

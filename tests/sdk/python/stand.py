@@ -2,7 +2,9 @@
 
     client -> igris serve -> tap -> igris-load mock
 
-`openai` and `mistral` work; `deepseek` refuses the credential the gateway has; `xai` does not listen at all.
+`openai`, `anthropic`, `google`, `mistral` and `cohere` work, each in its own dialect; `deepseek` refuses the credential
+the gateway has; `xai` does not listen at all. A model is asked for by its bare name where the configuration lists it, and
+always as `provider/model`.
 """
 
 import os
@@ -14,17 +16,50 @@ import tempfile
 import threading
 import time
 import urllib.request
+from dataclasses import dataclass
 
 from tap import Tap
 
 ACCESS_KEY = "sk-test-access-key-canary-0123456789"
-CREDENTIALS = {
-    "openai": "sk-credential-openai-canary-0123456789",
-    "mistral": "credential-mistral-canary-0123456789",
-    "deepseek": "sk-credential-deepseek-canary-0123456789",
-    "xai": "xai-credential-canary-0123456789",
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider: what it speaks, its models, what the gateway shows it, what stands before its paths."""
+
+    dialect: str
+    models: tuple[str, ...]
+    credential: str
+    path: str = ""
+    #: The credential it takes, where that is another one.
+    takes: str | None = None
+    absent: bool = False
+
+
+PROVIDERS = {
+    "openai": Provider(
+        "openai", ("gpt-4o-mini", "gpt-4.1", "gpt-5.6-terra"), "sk-credential-openai-canary-0123456789", "/v1"
+    ),
+    "anthropic": Provider(
+        "anthropic", ("claude-sonnet-4-6", "claude-sonnet-5-5"), "sk-ant-credential-canary-0123456789"
+    ),
+    "google": Provider(
+        "gemini", ("gemini-3.1-pro-preview", "gemini-2.5-flash"), "AIza-credential-google-canary-0123456789"
+    ),
+    "mistral": Provider("openai", ("mistral-small-latest",), "credential-mistral-canary-0123456789", "/v1"),
+    "cohere": Provider(
+        "cohere", ("command-a-03-2025", "command-a-reasoning-08-2025"), "credential-cohere-canary-0123456789"
+    ),
+    "deepseek": Provider(
+        "openai",
+        ("deepseek-v4-flash",),
+        "sk-credential-deepseek-canary-0123456789",
+        "/v1",
+        takes="sk-another-credential-0123456789",
+    ),
+    "xai": Provider("openai", ("grok-4.5",), "xai-credential-canary-0123456789", "/v1", absent=True),
 }
-MODELS = {"openai": "gpt-4o-mini", "mistral": "mistral-small-latest", "deepseek": "deepseek-v4-flash", "xai": "grok-4.5"}
+CREDENTIALS = {name: provider.credential for name, provider in PROVIDERS.items()}
 START_SECONDS = 20
 
 
@@ -78,18 +113,20 @@ class Providers:
         self.programs: list[Program] = []
         self.taps: dict[str, Tap] = {}
         try:
-            for name in ("openai", "mistral", "deepseek"):
-                self._start(name)
+            for name, provider in PROVIDERS.items():
+                if not provider.absent:
+                    self._start(name, provider)
         except BaseException:
             self.stop()
             raise
-        self.ports = {name: tap.port for name, tap in self.taps.items()} | {"xai": free_port()}
+        self.ports = {name: self.taps[name].port if name in self.taps else free_port() for name in PROVIDERS}
 
-    def _start(self, name: str):
+    def _start(self, name: str, provider: Provider):
         port = free_port()
-        key = CREDENTIALS[name] if name != "deepseek" else "sk-another-credential-0123456789"
-        words = [os.environ["IGRIS_LOAD"], "mock", "--listen", f"127.0.0.1:{port}", "--name", name, "--key", key]
-        words += ["--model", MODELS[name], "--latency", "0ms", "--tokens", "16", "--threads", "1"]
+        words = [os.environ["IGRIS_LOAD"], "mock", "--dialect", provider.dialect, "--listen", f"127.0.0.1:{port}"]
+        words += ["--name", name, "--key", provider.takes or provider.credential]
+        words += [word for model in provider.models for word in ("--model", model)]
+        words += ["--latency", "0ms", "--tokens", "16", "--threads", "1"]
         program = Program(words)
         self.programs.append(program)
         program.wait_until(lambda: listens(port), f"the simulated {name}")
@@ -143,8 +180,18 @@ class Gateway:
         secrets = [key.encode() for key in (*CREDENTIALS.values(), ACCESS_KEY)]
         written = {"output": self.program.output.encode()}
         written |= {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
-        leaks = [f"{place} holds {secret[:16]!r}…" for place, text in written.items() for secret in secrets if secret in text]
+        leaks = [
+            f"{place} holds {secret[:16]!r}…" for place, text in written.items() for secret in secrets if secret in text
+        ]
         assert not leaks, leaks
+
+
+def eventually(condition, seconds: float = 2) -> bool:
+    """Whether something comes true in time: generous, for a busy test machine."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(condition())
 
 
 def listens(port: int) -> bool:
@@ -155,20 +202,24 @@ def listens(port: int) -> bool:
         return False
 
 
+def model_of(target: str, name: str) -> str:
+    """A listed name is its target's own; any other stands for the target's first model."""
+    models = PROVIDERS[target].models
+    return name if name in models else models[0]
+
+
 def configuration(home: pathlib.Path, ports: dict[str, int]) -> str:
     providers = "".join(
         f"""
 [[providers]]
 name = "{name}"
-base_url = "http://127.0.0.1:{port}/v1"
+base_url = "http://127.0.0.1:{port}{PROVIDERS[name].path}"
 allow_private_address = true
 api_key = {{ env = "TEST_{name.upper()}_KEY" }}
 """
         for name, port in ports.items()
     )
-    models = {
-        MODELS["openai"]: ["openai"],
-        MODELS["mistral"]: ["mistral"],
+    models = {model: [name] for name, provider in PROVIDERS.items() for model in provider.models} | {
         "refused": ["deepseek"],
         "down": ["xai"],
         "resilient": ["xai", "openai"],
@@ -179,7 +230,7 @@ api_key = {{ env = "TEST_{name.upper()}_KEY" }}
 [[models]]
 name = "{name}"
 policy = "ordered"
-targets = [{", ".join(f'{{ provider = "{target}", model = "{MODELS[target]}" }}' for target in targets)}]
+targets = [{", ".join(f'{{ provider = "{target}", model = "{model_of(target, name)}" }}' for target in targets)}]
 """
         for name, targets in models.items()
     )
