@@ -605,3 +605,14 @@ fn an_answer_before_the_end_of_an_upload_closes_the_line() {
         thread.join().expect("it only sleeps");
     }
 }
+
+#[test]
+fn an_error_in_a_200_is_the_callers_own_on_a_passthrough() {
+    let body = r#"{"choices":null,"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#;
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let minimax = Scripted::start(answer.as_bytes());
+    let gateway = Gateway::builder().provider_at("minimax", &minimax.base_url(), "").start();
+    let answer = ask(&gateway, "GET", "/v1/passthrough/minimax/anything");
+    assert_eq!((answer.status, answer.text().as_str()), (200, body), "to the byte");
+}

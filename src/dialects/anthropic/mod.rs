@@ -36,7 +36,7 @@ use super::{ClientSide, ProviderSide};
 
 pub use read_request::read_count_tokens;
 pub use write_request::{write_for_bedrock_invoke, write_for_vertex};
-pub use write_response::{write_count_tokens, write_ping};
+pub use write_response::write_count_tokens;
 
 /// Messages towards clients.
 pub static CLIENT: ClientSide = ClientSide {

@@ -6,7 +6,7 @@ use crate::chat::carry::{self, Carried};
 use crate::chat::request::{Thinking, ToolCall};
 use crate::chat::response::{Choice, Finish, Piece, Response};
 use crate::chat::shown::Shown;
-use crate::dialects::{Setting, sse};
+use crate::dialects::Setting;
 use crate::json::scan;
 use crate::json::splice::escape_into;
 use crate::limits::JSON_DEPTH_MAX;
@@ -191,9 +191,4 @@ pub fn write_count_tokens(input_tokens: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"input_tokens":"#);
     out.extend_from_slice(itoa::Buffer::new().format(input_tokens).as_bytes());
     out.push(b'}');
-}
-
-/// Writes the event that says in a silence that we live.
-pub fn write_ping(out: &mut Vec<u8>) {
-    sse::event(out, Some("ping"), |out| out.extend_from_slice(br#"{"type":"ping"}"#));
 }
