@@ -4,6 +4,7 @@
 //! reverse of starting: no new connections, exchanges in flight finish, what is left is cut, the last reports are stored (rule S1).
 
 use crate::admin::{self, Ceiling, Drain};
+use crate::board::Board;
 use crate::config::{self, Config};
 use crate::control_plane::{self, ConfigSource, Control, Start};
 use crate::dashboard::{self, Token};
@@ -113,6 +114,7 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
         config::LogFormat::Json => LogFormat::Json,
         config::LogFormat::Text => LogFormat::Text,
     });
+    let board = Arc::new(Board::default());
     let reports: Vec<Arc<CoreReports>> =
         (0..cores).map(|_| Arc::new(CoreReports::new(limits::REPORTS_WAITING_MAX))).collect();
     let listen = if options.listen.is_empty() { config.server.listen.clone() } else { options.listen.clone() };
@@ -137,6 +139,7 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
         source,
         data_dir: options.data_dir.clone(),
         reports: reports.clone(),
+        board: board.clone(),
         driver: driver.to_string(),
         workers: cores,
         control_socket: plan.internal_socket.clone(),
@@ -159,7 +162,8 @@ pub fn start(options: ServeOptions, env: Environment) -> anyhow::Result<Running>
     let (stop, stopped) = watch::channel(false);
     let (control_thread, dashboard_url) = start_control(plan, control.clone(), phase.clone(), stopped)?;
     let connections_max = per_core.min(descriptors_per_core(cores));
-    let workers = start_workers(driver, cores, sockets.clone(), published, &reports, &phase, connections_max)?;
+    let workers =
+        start_workers(driver, cores, sockets.clone(), published, &reports, (&board, &phase), connections_max)?;
     let minted = opened.minted;
     Ok(Running {
         addresses,
@@ -252,10 +256,10 @@ fn start_workers(
     sockets: Sockets,
     published: Published,
     reports: &[Arc<CoreReports>],
-    phase: &PhaseSwitch,
+    (board, phase): (&Arc<Board>, &PhaseSwitch),
     connections_max: usize,
 ) -> anyhow::Result<Workers> {
-    let (reports, phase) = (reports.to_vec(), phase.clone());
+    let (reports, board, phase) = (reports.to_vec(), board.clone(), phase.clone());
     let workers = Workers::start(driver, WorkerSpec::one_per_core(cores), move |index| {
         let bound = sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let own = bound.iter().filter_map(|per_core| per_core.get(index.0)?.try_clone().ok()).collect();
@@ -264,6 +268,7 @@ fn start_workers(
             listeners: own,
             published: published.clone(),
             reports: reports[index.0].clone(),
+            board: board.clone(),
             phase: phase.clone(),
             connections_max,
         })

@@ -173,6 +173,27 @@ pub const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
 /// Request body kept for another attempt; above this there is none (rule Q6).
 pub const REPLAY_BYTES_MAX: usize = 1024 * 1024;
 
+// ---- Routing ----------------------------------------------------------------------------------------------------------------
+
+/// Failures in a row that open a breaker, unless configured.
+pub const BREAKER_FAILURES: u32 = 3;
+/// How long a breaker stays open before one probe may pass, unless configured.
+pub const BREAKER_OPEN: Duration = Duration::from_secs(30);
+/// Share of requests that may be hedged, unless configured (rule Q4).
+pub const HEDGED_SHARE_MAX: f64 = 0.05;
+/// Share of a tenant's spend that may go to attempts that lose a race, unless configured.
+pub const WASTE_SHARE_MAX: f64 = 0.30;
+/// How often a core hands what it observed to the control plane, which then computes scores.
+pub const SCORE_TICK: Duration = Duration::from_millis(500);
+/// Lanes that one core observes apart; further ones are not scored, so that no client can make lanes without end.
+pub const LANES_MAX: usize = 4_096;
+/// Hand-overs of one core that may wait for the control plane: two seconds of it being busy.
+pub const OBSERVED_WAITING_MAX: usize = 4;
+/// Decisions that one core keeps for explanations, unless configured.
+pub const DECISIONS_KEPT: usize = 1_024;
+/// Scopes that may be halted at a time.
+pub const HALTS_MAX: usize = 4_096;
+
 // ---- Provider faults --------------------------------------------------------------------------------------------------------
 
 /// Bytes of a failed answer that the fault reader looks at; error bodies are a few hundred.

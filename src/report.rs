@@ -7,6 +7,10 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, RequestId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::{Usage, UsageSource};
+use crate::limits::{DECISIONS_KEPT, OBSERVED_WAITING_MAX};
+use crate::routing::decision::Decision;
+use crate::routing::lane::LaneKey;
+use crate::routing::observed::Observed;
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,6 +30,8 @@ pub enum Outcome {
     Broken,
     /// The client went away first (rule L5).
     ClientGone,
+    /// Another attempt of a race was first, and this one was cancelled (rule Q4).
+    Superseded,
 }
 
 impl Outcome {
@@ -38,6 +44,7 @@ impl Outcome {
             Outcome::TimedOut => "timed_out",
             Outcome::Broken => "broken",
             Outcome::ClientGone => "client_gone",
+            Outcome::Superseded => "superseded",
         }
     }
 }
@@ -79,6 +86,8 @@ pub struct AttemptReport {
     pub connect_us: u32,
     /// Until the answer's first byte, microseconds; 0 if none came.
     pub first_byte_us: u32,
+    /// Until the first content of a stream, microseconds; 0 if none came.
+    pub first_token_us: u32,
     /// In all, microseconds.
     pub total_us: u32,
 }
@@ -87,6 +96,10 @@ pub struct AttemptReport {
 pub struct CoreReports {
     /// Boxed, so that a queue with room for a burst takes memory only as the burst comes.
     queue: ArrayQueue<Box<AttemptReport>>,
+    /// What was observed, a hand-over each.
+    observed: ArrayQueue<Vec<(LaneKey, Observed)>>,
+    /// The latest decisions; the oldest gives way.
+    decisions: ArrayQueue<Box<Decision>>,
     /// Read by the control plane at leisure; written by this core alone.
     pub gauges: CoreGauges,
 }
@@ -116,7 +129,12 @@ pub struct CoreGauges {
 impl CoreReports {
     /// A return path with room for `capacity` records.
     pub fn new(capacity: usize) -> Self {
-        Self { queue: ArrayQueue::new(capacity), gauges: CoreGauges::default() }
+        Self {
+            queue: ArrayQueue::new(capacity),
+            observed: ArrayQueue::new(OBSERVED_WAITING_MAX),
+            decisions: ArrayQueue::new(DECISIONS_KEPT),
+            gauges: CoreGauges::default(),
+        }
     }
 
     /// Whether `in_flight` exchanges could still close with `each` records apiece.
@@ -133,6 +151,29 @@ impl CoreReports {
     /// How many records wait to be taken.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Hands over what was observed; back comes what finds no room, to be handed over with the next.
+    ///
+    /// # Errors
+    /// The control plane has not taken the last ones.
+    pub fn push_observed(&self, observed: Vec<(LaneKey, Observed)>) -> Result<(), Vec<(LaneKey, Observed)>> {
+        self.observed.push(observed)
+    }
+
+    /// Takes the oldest hand-over; control side.
+    pub fn pop_observed(&self) -> Option<Vec<(LaneKey, Observed)>> {
+        self.observed.pop()
+    }
+
+    /// Keeps a decision for explanations; the oldest that nobody took gives way.
+    pub fn push_decision(&self, decision: Decision) {
+        self.decisions.force_push(Box::new(decision));
+    }
+
+    /// Takes the oldest decision; control side.
+    pub fn pop_decision(&self) -> Option<Decision> {
+        self.decisions.pop().map(|decision| *decision)
     }
 
     /// Takes the oldest record; control side.

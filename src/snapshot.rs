@@ -11,6 +11,8 @@ use crate::providers::{Catalogue, ProviderSpec};
 use crate::routing::glob::NamePattern;
 use crate::routing::policy::Policy;
 use crate::routing::resolve::ModelTable;
+use crate::routing::score::ScoreTable;
+use crate::routing::terms::RoutingTerms;
 use crate::vault::access_key::Pepper;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ pub type Published = Arc<ArcSwap<Snapshot>>;
 
 /// Everything a core needs to serve.
 pub struct Snapshot {
-    /// Counts publications since start; grows by one each time.
+    /// Counts publications since start but those of scores alone; grows by one each time.
     pub generation: u64,
     /// The configuration this was built from.
     pub config: ConfigStamp,
@@ -37,6 +39,8 @@ pub struct Snapshot {
     pub routes: Arc<RouteTable>,
     /// With which credentials.
     pub credentials: Arc<CredentialTable>,
+    /// What is known of every lane.
+    pub scores: Arc<ScoreTable>,
     /// How requests are served.
     pub settings: Arc<Settings>,
     /// When this process started.
@@ -83,6 +87,8 @@ pub struct Settings {
     pub exchange_deadline: Duration,
     /// Silence inside a stream.
     pub stream_silence: Duration,
+    /// How the owner wants requests routed.
+    pub routing: Arc<RoutingTerms>,
     /// Whether answers carry the `metadata` member.
     pub metadata: bool,
     /// Where the control plane listens for forwarded requests.
@@ -202,6 +208,8 @@ pub struct Credential {
     pub timeout: Option<Duration>,
     /// Attempts beyond the first, if set for this key.
     pub max_retries: Option<u32>,
+    /// Whether it is only asked when the others of its provider fail: it is on its way out.
+    pub standby: bool,
 }
 
 impl CredentialTable {
@@ -238,11 +246,20 @@ pub struct RouteTable {
     /// Names to candidates. A candidate's `offer` is a [`ProviderIx`] of the same snapshot.
     pub models: ModelTable,
     /// How the owner's entry of each index orders its targets.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<RoutePolicy>,
     /// List prices.
     pub catalogue: Arc<Catalogue>,
     /// Names to show in `GET /v1/models`, sorted.
     pub listed: Vec<ListedModel>,
+}
+
+/// How an entry orders its targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RoutePolicy {
+    /// By what.
+    pub policy: Policy,
+    /// The percentile that `latency` and `hedged` look at, 0 to 1; `None` is the usual one.
+    pub percentile: Option<f64>,
 }
 
 /// A row of `GET /v1/models`.

@@ -45,6 +45,7 @@ impl House {
             stamp,
             source: ConfigSource::File(file),
             data_dir: place.join("data"),
+            board: Arc::default(),
             reports: Vec::new(),
             driver: "test".to_owned(),
             workers: 1,

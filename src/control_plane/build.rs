@@ -15,8 +15,9 @@ use crate::providers::aliases::Aliases;
 use crate::providers::signing::{AwsCredential, SigningError};
 use crate::providers::{Catalogue, Dialect, ProviderSpec, service_account};
 use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Routes, Target};
+use crate::routing::terms::RoutingTerms;
 use crate::snapshot::{
-    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RouteTable, Settings,
+    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RoutePolicy, RouteTable, Settings,
 };
 use crate::store::{CredentialState, Origin, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -119,8 +120,9 @@ pub(super) fn credential_table(
             secret,
             timeout: limits.and_then(own_timeout),
             max_retries: limits.map_or(provider.config.max_retries, |limits| Some(limits.max_retries)),
+            standby: opened.state == CredentialState::Retiring,
         };
-        let retiring = opened.state == CredentialState::Retiring;
+        let retiring = credential.standby;
         found.push((retiring, shared, opened.tenant.clone(), opened.provider.clone(), Arc::new(credential)));
     })?;
     tokens.keep(wanted, instant);
@@ -187,7 +189,7 @@ pub(super) fn route_table(
         (!living.is_empty()).then(|| ListedModel { name: Arc::from(name), providers: living })
     });
     let listed = listed.collect();
-    let policies = models.iter().map(|model| model.policy).collect();
+    let policies = models.iter().map(|model| RoutePolicy { policy: model.policy, percentile: None }).collect();
     Ok(RouteTable { models: table, policies, catalogue: catalogue.clone(), listed })
 }
 
@@ -245,6 +247,7 @@ pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
         client_stall: limits.client_stall_deadline,
         exchange_deadline: limits.exchange_deadline,
         stream_silence: limits.stream_silence_deadline,
+        routing: Arc::new(RoutingTerms::default()),
         metadata: config.server.metadata == Metadata::Auto,
         control_socket: control_socket.to_owned(),
     }

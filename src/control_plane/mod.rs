@@ -43,6 +43,7 @@ pub use start::{Opened, Start};
 pub use ticks::{exchange_due, lock, resolve_due, run};
 pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
 
+use crate::board::Board;
 use crate::config::Config;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
@@ -87,6 +88,7 @@ pub struct Control {
     live: Live,
     place: Surroundings,
     reports: Vec<Arc<CoreReports>>,
+    board: Arc<Board>,
     catalogue: Arc<Catalogue>,
     aliases: Aliases,
     trusts: Trusts,
@@ -198,6 +200,7 @@ impl Control {
             providers,
             routes,
             credentials,
+            scores: old.scores.clone(),
             settings,
             started: self.started,
             listener_tls: self.live.listener.as_ref().map(|listener| listener.config.clone()),

@@ -9,6 +9,7 @@ use super::stats::Stats;
 use super::supply::{self, Means};
 use super::token::Tokens;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, Surroundings, build, day_of};
+use crate::board::Board;
 use crate::config::{Config, KeySource, Store as StorePlace, TENANT_DEFAULT};
 use crate::control_plane::access::{Access, Terms};
 use crate::domain::clock::UnixMillis;
@@ -40,6 +41,8 @@ pub struct Start {
     pub data_dir: PathBuf,
     /// The cores' return paths.
     pub reports: Vec<Arc<CoreReports>>,
+    /// What the cores tell each other.
+    pub board: Arc<Board>,
     /// How the data plane waits, for people.
     pub driver: String,
     /// Cores in use.
@@ -74,6 +77,7 @@ impl Control {
             source,
             data_dir,
             reports,
+            board,
             driver,
             workers,
             control_socket,
@@ -119,6 +123,7 @@ impl Control {
             live: Live { fingerprint: inputs.fingerprint, listener: inputs.listener },
             place: Surroundings { source, store: store_path, driver, workers, control_socket },
             reports,
+            board,
             catalogue,
             aliases,
             trusts,
@@ -182,6 +187,7 @@ fn first_snapshot(
         providers: Arc::new([]),
         routes: Arc::new(routes),
         credentials: Arc::new(CredentialTable::default()),
+        scores: Arc::default(),
         settings: Arc::new(build::settings(config, control_socket)),
         started,
         listener_tls: None,

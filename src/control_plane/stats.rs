@@ -16,13 +16,14 @@ pub(super) const BUCKETS_SECONDS: [f64; 14] =
     [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
 
 /// Every outcome, in the order of [`Series::outcomes`].
-pub(super) const OUTCOMES: [Outcome; 6] = [
+pub(super) const OUTCOMES: [Outcome; 7] = [
     Outcome::Completed,
     Outcome::Refused,
     Outcome::Unreachable,
     Outcome::TimedOut,
     Outcome::Broken,
     Outcome::ClientGone,
+    Outcome::Superseded,
 ];
 
 /// The model of what is not counted apart.
@@ -193,7 +194,7 @@ impl Series {
 /// Whether the provider failed. A client that left, or asked for what cannot be, says nothing about it.
 fn is_failure(report: &AttemptReport) -> bool {
     match report.outcome {
-        Outcome::Completed | Outcome::ClientGone => false,
+        Outcome::Completed | Outcome::ClientGone | Outcome::Superseded => false,
         Outcome::Refused => !matches!(report.status, 400 | 404 | 413 | 415 | 422),
         Outcome::Unreachable | Outcome::TimedOut | Outcome::Broken => true,
     }

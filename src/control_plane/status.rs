@@ -29,6 +29,7 @@ impl Control {
             "streams": gauges.streams,
             "requests_total": gauges.requests,
             "requests_refused_total": gauges.refused,
+            "halted": self.board.halts().len(),
             "reports_waiting": gauges.reports_waiting,
             "access_keys": snapshot.access.keys.len(),
             "tenants": tenants.as_ref().map_or(0, Vec::len),

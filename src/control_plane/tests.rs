@@ -90,6 +90,7 @@ impl House {
             source,
             data_dir: self.directory.clone(),
             reports: vec![self.reports.clone()],
+            board: Arc::default(),
             driver: "epoll".to_owned(),
             workers: 1,
             control_socket: self.directory.join("control.sock"),
@@ -219,7 +220,7 @@ fn a_configuration_becomes_a_snapshot() {
     let route = snapshot.routes.models.resolve("gpt-4").expect("the owner's name");
     let offers: Vec<_> = route.candidates.iter().map(|c| (c.offer, &*c.model, c.weight)).collect();
     assert_eq!(offers, [(1, "gpt-4o", 1), (0, "llama", 2)]);
-    assert_eq!(snapshot.routes.policies, [crate::routing::policy::Policy::Ordered]);
+    assert_eq!(snapshot.routes.policies[0].policy, crate::routing::policy::Policy::Ordered);
     let listed =
         |name: &str| snapshot.routes.listed.iter().find(|model| &*model.name == name).map(|m| m.providers.clone());
     assert_eq!(listed("gpt-4"), Some(vec![ProviderIx(1), ProviderIx(0)]), "the owner's names are always shown");
@@ -398,6 +399,7 @@ fn attempt(tenant_name: &str, outcome: Outcome, cost: Option<&str>) -> AttemptRe
         cost: cost.map(|text| Money::parse_usd(text).expect("an amount")),
         started: clock(),
         connect_us: 0,
+        first_token_us: 0,
         first_byte_us: 1_000,
         total_us: 40_000,
     }

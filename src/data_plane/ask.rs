@@ -7,6 +7,7 @@
 
 use super::fault::Fault;
 use super::surface::{Asked, Delivery, Task};
+use super::wishes::Wishes;
 use crate::dialects::Wire;
 use crate::http::head::{KnownField, RequestHead};
 use crate::json::scan::{self, Names};
@@ -79,6 +80,8 @@ pub struct Ask {
     pub provider: Option<String>,
     /// Members to take out before a provider sees the body.
     pub native: Vec<Member>,
+    /// What else the native fields wish.
+    pub wishes: Wishes,
 }
 
 impl Ask {
@@ -145,6 +148,7 @@ impl Ask {
             policy: None,
             provider: None,
             native: Vec::new(),
+            wishes: Wishes::default(),
         }
     }
 
@@ -158,6 +162,7 @@ impl Ask {
             self.provider = Some(string_of(body, &member, "provider")?);
             self.native.push(member);
         }
+        self.wishes.read(body, &found[FIRST_STRIPPED..])?;
         let optimization = found[OPTIMIZATION].filter(|member| member.kind == Kind::String);
         if let (Some(member), None) = (optimization, self.policy) {
             self.policy = optimized(&string_of(body, &member, "optimization")?)?;
@@ -170,6 +175,7 @@ impl Ask {
             let Ok(value) = std::str::from_utf8(field.value) else {
                 return Err(Fault::invalid("An x-igris header is not UTF-8; send plain text.", None));
             };
+            self.wishes.read_header(field.name, value)?;
             if self.policy.is_none() && field.name.eq_ignore_ascii_case("x-igris-routing-policy") {
                 self.policy = Some(policy(value)?);
             } else if self.policy.is_none() && field.name.eq_ignore_ascii_case("x-igris-optimization") {
@@ -205,7 +211,7 @@ fn json_fault(fault: JsonFault) -> Fault {
     Fault::invalid(format!("The body is not usable: {fault}. {}", fault.remedy()), param)
 }
 
-fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String, Fault> {
+pub(super) fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String, Fault> {
     let mut unescaped = Vec::new();
     if member.kind == Kind::String
         && text::unescape(body, member.value, &mut unescaped)
@@ -216,7 +222,7 @@ fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String,
     Err(Fault::invalid(format!("The member `{name}` must be a string."), Some(name)))
 }
 
-fn flag(body: &[u8], member: Option<Member>, name: &'static str) -> Result<bool, Fault> {
+pub(super) fn flag(body: &[u8], member: Option<Member>, name: &'static str) -> Result<bool, Fault> {
     match member {
         None => Ok(false),
         Some(member) if member.kind == Kind::Null => Ok(false),

@@ -1,4 +1,4 @@
-//! One try at one provider: connect, send, and wait for the head of its answer, while the client is watched.
+//! One try at one provider: connect, send, and wait for the head of its answer. Who waits watches the client beside it.
 //!
 //! A request that dies on a reused connection before any byte of an answer was most likely never read: the provider had closed the
 //! connection in the same instant. It is sent once more on a new connection, within the same attempt. Nothing else is repeated here.
@@ -10,7 +10,7 @@ use super::upstream::{self, Upstream};
 use crate::http::body::BodyReader;
 use crate::http::head::{Field, HeadLimits, KnownField, Method, Progress, ResponseFraming};
 use crate::limits;
-use crate::rt;
+use crate::rt::{self, Buf};
 use crate::snapshot::Origin;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -61,6 +61,8 @@ pub struct Answer {
     pub fields: Vec<(String, String)>,
     /// How long connecting took; zero for a reused connection.
     pub connecting: Duration,
+    /// Payload that has been read ahead, to find out what the answer is; the rest of the body follows it.
+    pub early: Buf,
     /// From the request's first byte to the answer's.
     pub waited: Duration,
 }
@@ -103,24 +105,22 @@ enum HeadTrouble {
     Failed(Failure),
 }
 
-/// Makes the try.
-pub async fn send(core: &Rc<Core>, down: &mut Downstream, call: &Call<'_>) -> Result<Answer, Failure> {
+/// Makes the try. Dropped before it ends, it closes the connection it had begun to use.
+pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
     let began = Instant::now();
     let pooled = core.pools.borrow_mut().checkout(call.origin, began);
     if let Some(mut upstream) = pooled {
-        match ask(down, &mut upstream, call, began + call.first_byte).await {
+        match ask(&mut upstream, call, began + call.first_byte).await {
             Ok(()) => return Ok(answer(upstream, call.method, Duration::ZERO)),
             Err(HeadTrouble::Failed(failure)) => return Err(failure),
             Err(HeadTrouble::Ended) => {}
         }
     }
     let connecting = Instant::now();
-    let mut upstream = match unless_gone(down, upstream::connect(core, call.origin, call.connect_timeout)).await? {
-        Ok(upstream) => upstream,
-        Err(_) => return Err(Failure::Unreachable),
-    };
+    let connected = upstream::connect(core, call.origin, call.connect_timeout).await;
+    let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
     let connected = Instant::now();
-    match ask(down, &mut upstream, call, connected + call.first_byte).await {
+    match ask(&mut upstream, call, connected + call.first_byte).await {
         Ok(()) => Ok(answer(upstream, call.method, connected - connecting)),
         Err(HeadTrouble::Ended) => Err(Failure::Broken),
         Err(HeadTrouble::Failed(failure)) => Err(failure),
@@ -166,12 +166,7 @@ pub async fn unless_gone<T>(down: &mut Downstream, work: impl Future<Output = T>
 }
 
 /// Sends the request and reads the head of the final answer.
-async fn ask(
-    down: &mut Downstream,
-    upstream: &mut Upstream,
-    call: &Call<'_>,
-    deadline: Instant,
-) -> Result<(), HeadTrouble> {
+async fn ask(upstream: &mut Upstream, call: &Call<'_>, deadline: Instant) -> Result<(), HeadTrouble> {
     write_request(upstream, call);
     let work = rt::with_deadline(deadline, async {
         // A provider may answer and close without reading all of a large body: its answer counts, not the failed write.
@@ -181,11 +176,7 @@ async fn ask(
             other => other,
         }
     });
-    match unless_gone(down, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_elapsed)) => Err(HeadTrouble::Failed(Failure::TimedOut)),
-        Err(failure) => Err(HeadTrouble::Failed(failure)),
-    }
+    work.await.unwrap_or(Err(HeadTrouble::Failed(Failure::TimedOut)))
 }
 
 fn write_request(upstream: &mut Upstream, call: &Call<'_>) {
@@ -263,7 +254,21 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
     input.consume(*head_bytes);
     let until_close = framing == ResponseFraming::UntilClose;
     let body = BodyReader::from(framing);
-    Answer { upstream, status, content, body, until_close, persist, kept, content_type, fields, connecting, waited }
+    let early = Buf::new();
+    Answer {
+        upstream,
+        status,
+        content,
+        body,
+        until_close,
+        persist,
+        kept,
+        content_type,
+        fields,
+        connecting,
+        waited,
+        early,
+    }
 }
 
 /// Fields of a provider's answer that the client gets: what its SDK reads, nothing else (rules H10, H11).

@@ -6,8 +6,8 @@
 use super::ask::Ask;
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next};
-use super::failover::Inquiry;
 use super::fault::Fault;
+use super::inquiry::Inquiry;
 use super::plan::Plan;
 use super::reply;
 use crate::dialects::{Wire, anthropic};

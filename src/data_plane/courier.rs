@@ -6,8 +6,9 @@
 use super::ask::Ask;
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next, Received};
-use super::failover::{self, Inquiry};
+use super::failover;
 use super::fault::Fault;
+use super::inquiry::Inquiry;
 use super::object_ids;
 use super::realtime;
 use super::surface::{Asked, RawCall, Task};
@@ -49,7 +50,7 @@ pub async fn run(
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
-    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
+    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };

@@ -4,7 +4,7 @@
 //! not, the body is read once into the inner language and written anew for each candidate. A request that a candidate's format or model cannot
 //! express is no failure of an attempt: the next candidate may be able to.
 
-use super::failover::Inquiry;
+use super::inquiry::Inquiry;
 use super::object_ids;
 use super::plan::Target;
 use super::surface::Task;

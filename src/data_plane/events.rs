@@ -9,7 +9,7 @@ use super::downstream::Downstream;
 use super::draft::Carriage;
 use super::exchange::{Exchange, Next};
 use super::native_stream::NativeRelay;
-use super::relay::{self, Framer, More, Passage, Relayed};
+use super::relay::{self, Framer, More, Passage, Passed, Relayed};
 use super::reply;
 use super::stream::{Progress, StreamFacts, StreamRelay, StreamWishes, WriteMetadata};
 use super::surface::{Delivery, Task};
@@ -22,6 +22,7 @@ use crate::domain::clock::UnixMillis;
 use crate::limits;
 use crate::providers::Dialect;
 use crate::report::{Held, Outcome};
+use std::time::Instant;
 
 /// The relay of one stream.
 enum EventRelay {
@@ -52,11 +53,15 @@ pub async fn events(
     let _open = Held::one(&core.reports.gauges.streams);
     let framer = Framer::of(exchange);
     let mut begun = false;
+    let mut first_content = None;
     let mut piece = Vec::new();
     let ended = loop {
         let mut write =
             |facts: &StreamFacts, out: &mut Vec<u8>| relay::metadata(exchange, passage, facts.usage).write_member(out);
         let fed = relay::take_available(&mut answer, |bytes| relay.feed(bytes, &mut piece, &mut write));
+        if first_content.is_none() && relay.facts().content_seen {
+            first_content = Some(Instant::now());
+        }
         if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
             return Relayed::Fault(relay.fault(passage, &piece));
         }
@@ -86,7 +91,7 @@ pub async fn events(
             break Err(failure);
         }
     };
-    match ended {
+    let relayed = match ended {
         Err(failure) if !begun => Relayed::Failed(failure),
         // The provider has said all; that it then closed badly is between it and us.
         Err(Failure::TimedOut | Failure::Broken) if relay.progress() == Progress::Done => {
@@ -104,6 +109,10 @@ pub async fn events(
             served(next, outcome, relay.facts())
         }
         Ok(()) => end_stream(exchange, down, passage, answer, &relay, framer, begun).await,
+    };
+    match relayed {
+        Relayed::Served(passed) => Relayed::Served(Passed { first_content, ..passed }),
+        other => other,
     }
 }
 
@@ -183,7 +192,8 @@ async fn cut(
 }
 
 fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
-    Relayed::Served { next, outcome, usage: facts.usage, content_bytes: facts.content_bytes }
+    let StreamFacts { usage, content_bytes, .. } = *facts;
+    Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content: None })
 }
 
 // === impl EventRelay ===
@@ -191,7 +201,7 @@ fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
 impl EventRelay {
     /// The relay for this passage; `None` if the provider's stream is not of the form that its format has.
     fn of(exchange: &Exchange<'_>, passage: &Passage<'_>, content: Content, id: &str) -> Option<Self> {
-        let (draft, ask) = (passage.draft, passage.inquiry.ask);
+        let (draft, ask) = (&passage.draft, passage.inquiry.ask);
         let metadata = passage.shows_metadata(exchange);
         if draft.carriage == Carriage::Translated {
             let framed = if draft.wire == Wire::Converse { Content::Frames } else { Content::Events };

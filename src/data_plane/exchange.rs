@@ -5,8 +5,9 @@
 
 use super::ask::Ask;
 use super::downstream::{BodyClock, BodyTrouble, Downstream};
-use super::failover::{self, Inquiry};
+use super::failover;
 use super::fault::{Fault, KeyTrouble};
+use super::inquiry::Inquiry;
 use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
 use super::surface::{self, Asked, Surface, Task};
@@ -126,7 +127,7 @@ async fn inquire(
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask) {
+    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };

@@ -1,7 +1,7 @@
 //! The data plane: one thread per core, nothing shared but the snapshot and the core's own report queue.
 //!
 //! Requests fall straight down: `worker` accepts, `session` reads heads off one client connection, `exchange` names the phases of one
-//! request in order, `failover` lets one provider after another try, `draft` and `outbound` say what it is sent, `attempt` makes the try over a
+//! request in order, `failover` lets one provider after another have a `tryout`, `draft` and `outbound` say what it is sent, `attempt` makes the try over a
 //! connection from `upstream`, `unary` and `events` pass the answer on, and `reply` is the only file that turns a fault into bytes. No lock, no database, no name resolution, no configuration here.
 
 pub mod ask;
@@ -15,9 +15,11 @@ pub mod exchange;
 pub mod failover;
 pub mod fault;
 pub mod forward;
+pub mod inquiry;
 pub mod local;
 pub mod meter;
 pub mod native_stream;
+pub mod need;
 pub mod object_ids;
 pub mod outbound;
 pub mod per_core;
@@ -27,10 +29,14 @@ pub mod relay;
 pub mod reply;
 pub mod session;
 pub mod splice_metadata;
+pub mod steer;
 pub mod stream;
 pub mod surface;
+pub mod trail;
 pub mod translate_stream;
+pub mod tryout;
 pub mod unary;
 pub mod upload;
 pub mod upstream;
+pub mod wishes;
 pub mod worker;

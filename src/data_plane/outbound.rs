@@ -4,7 +4,7 @@
 //! credential is shown is the row's business; where it signs the request, the signature covers exactly the bytes that are sent.
 
 use super::draft::{Carriage, Draft, is_openai_shaped};
-use super::failover::{Inquiry, Rest};
+use super::inquiry::{Inquiry, Rest};
 use super::plan::Target;
 use super::realtime;
 use super::surface::{Delivery, RawCall, Task};

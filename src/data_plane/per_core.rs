@@ -2,15 +2,16 @@
 //!
 //! Nothing here is shared with another core but the snapshot itself and the report queue, which only this core fills.
 
+use super::steer::Steering;
 use super::upstream::Pools;
-use crate::domain::id::{AttemptId, CredentialId, RequestId};
+use crate::board::Board;
+use crate::domain::id::{AttemptId, RequestId};
 use crate::report::CoreReports;
 use crate::snapshot::{Published, Snapshot};
 use crate::tls::{self, ClientConfig};
 use arc_swap::Cache;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -60,6 +61,8 @@ pub struct Core {
     pub reports: Arc<CoreReports>,
     /// Unused upstream connections.
     pub pools: RefCell<Pools>,
+    /// What this core knows of the lanes.
+    pub steer: Steering,
     phase: PhaseSwitch,
     cache: RefCell<Cache<Published, Arc<Snapshot>>>,
     current: RefCell<Loaded>,
@@ -67,7 +70,6 @@ pub struct Core {
     date: RefCell<DateLine>,
     sessions: RefCell<Slab<Option<Waker>>>,
     in_flight: Cell<usize>,
-    parked: RefCell<HashMap<CredentialId, Instant>>,
     /// TLS settings of the snapshot, each with this core's own session cache.
     tls: RefCell<Vec<(Arc<ClientConfig>, Arc<ClientConfig>)>>,
 }
@@ -79,13 +81,20 @@ struct DateLine {
 
 impl Core {
     /// A core at its start.
-    pub fn new(index: usize, published: Published, reports: Arc<CoreReports>, phase: PhaseSwitch) -> Rc<Self> {
+    pub fn new(
+        index: usize,
+        published: Published,
+        reports: Arc<CoreReports>,
+        board: Arc<Board>,
+        phase: PhaseSwitch,
+    ) -> Rc<Self> {
         let mut cache = Cache::new(published);
         let current = Rc::new(cache.load().clone());
         Rc::new(Self {
             index,
             reports,
             pools: RefCell::new(Pools::default()),
+            steer: Steering::new(board),
             phase,
             cache: RefCell::new(cache),
             current: RefCell::new(current),
@@ -93,7 +102,6 @@ impl Core {
             date: RefCell::new(DateLine { second: 0, text: Rc::from("") }),
             sessions: RefCell::new(Slab::new()),
             in_flight: Cell::new(0),
-            parked: RefCell::default(),
             tls: RefCell::default(),
         })
     }
@@ -166,16 +174,6 @@ impl Core {
         self.sessions.borrow().len()
     }
 
-    /// Notes that a provider asked this credential to wait: others go first until then.
-    pub fn park(&self, credential: CredentialId, until: Instant) {
-        self.parked.borrow_mut().insert(credential, until);
-    }
-
-    /// Whether a credential has been asked to wait.
-    pub fn is_parked(&self, credential: CredentialId, now: Instant) -> bool {
-        self.parked.borrow().get(&credential).is_some_and(|until| now < *until)
-    }
-
     /// The same TLS settings with a session cache of this core, so that cores do not meet at its lock.
     pub fn tls_config(&self, shared: &Arc<ClientConfig>) -> Arc<ClientConfig> {
         let mut known = self.tls.borrow_mut();
@@ -187,10 +185,9 @@ impl Core {
         own
     }
 
-    /// Closes upstream connections that have been unused for too long, and forgets waits that are over and TLS settings that are gone.
+    /// Closes upstream connections that have been unused for too long, and forgets TLS settings that are gone.
     pub fn sweep(&self, now: Instant) {
         self.pools.borrow_mut().sweep(now);
-        self.parked.borrow_mut().retain(|_, until| now < *until);
         // Settings that only we still hold belong to snapshots that are gone.
         self.tls.borrow_mut().retain(|(source, _)| Arc::strong_count(source) > 1);
     }

@@ -6,6 +6,7 @@
 use super::ask::Ask;
 use super::draft::is_openai_shaped;
 use super::fault::Fault;
+use super::need;
 use super::per_core::Core;
 use super::surface::Task;
 use crate::chat::ability::Abilities;
@@ -15,8 +16,13 @@ use crate::limits;
 use crate::metering::price::{self, PriceList};
 use crate::metering::terms::Terms;
 use crate::providers::{Dialect, ProviderSpec, table};
+use crate::routing::decision::Considered;
+use crate::routing::lane::LaneKey;
+use crate::routing::need::Need;
 use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
+use crate::routing::standing::Standing;
+use crate::routing::terms::Goal;
 use crate::snapshot::{AccessKey, Credential, Provider, ProviderIx, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +51,16 @@ pub struct Candidate {
     pub target: Target,
     /// The key to show, unless the provider wants none.
     pub credential: Option<Arc<Credential>>,
+    /// The same as a name.
+    pub lane: LaneKey,
+}
+
+impl Candidate {
+    fn new(provider: &Provider, target: Target, credential: Option<Arc<Credential>>) -> Self {
+        let id = credential.as_ref().map(|credential| credential.id);
+        let lane = LaneKey { provider: provider.id.clone(), model: target.model.clone(), credential: id };
+        Self { target, credential, lane }
+    }
 }
 
 /// The candidates of one exchange in the order they are to be tried, and why.
@@ -53,10 +69,26 @@ pub struct Plan {
     pub candidates: Vec<Candidate>,
     /// What ordered them.
     pub policy: Policy,
+    /// What the choice was to be good at.
+    pub goal: Goal,
+    /// What the request needs.
+    pub need: Need,
+    /// The category that a rule for `auto` found.
+    pub category: Option<Arc<str>>,
+    /// Whether the first candidate is not the one that looks best.
+    pub exploration: bool,
+    /// Every candidate as it was seen, in the order of `candidates`, rejected ones last.
+    pub considered: Vec<Considered>,
 }
 
-/// Makes the plan.
-pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Plan, Fault> {
+/// Makes the plan. `body` is what the client sent.
+pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask, body: &[u8]) -> Result<Plan, Fault> {
+    let mut plan = ordered(core, snapshot, key, ask)?;
+    plan.need = need::read(ask, body);
+    Ok(plan)
+}
+
+fn ordered(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Plan, Fault> {
     let forced = forced_provider(snapshot, ask)?;
     if ask.model_name.is_empty() {
         if !key.models.is_empty() {
@@ -143,7 +175,29 @@ fn candidates(
     if candidates.is_empty() {
         return Err(Fault::AllUnavailable { tried: Vec::new() });
     }
-    Ok(Plan { candidates, policy })
+    let considered = candidates.iter().map(considered).collect();
+    Ok(Plan {
+        candidates,
+        policy,
+        goal: Goal::default(),
+        need: Need::default(),
+        category: None,
+        exploration: false,
+        considered,
+    })
+}
+
+/// A candidate as it was seen.
+fn considered(candidate: &Candidate) -> Considered {
+    Considered {
+        lane: candidate.lane.clone(),
+        score: 0.0,
+        cost: None,
+        latency_us: None,
+        error_rate: None,
+        warm: false,
+        rejection: None,
+    }
 }
 
 /// Whether a provider has an endpoint for the task, or one that it can be translated for.
@@ -177,7 +231,7 @@ fn target(snapshot: &Snapshot, candidate: &resolve::Candidate) -> Option<Target>
 /// An owner's entry has its own policy; every other name is tried in the listed order.
 fn policy_of(snapshot: &Snapshot, resolution: &Resolution) -> Policy {
     match resolution.via {
-        Via::Route(index) => snapshot.routes.policies.get(index).copied().unwrap_or(Policy::Thompson),
+        Via::Route(index) => snapshot.routes.policies.get(index).copied().unwrap_or_default().policy,
         Via::Prefix | Via::Alias | Via::Catalogue | Via::Custom => Policy::Thompson,
     }
 }
@@ -221,20 +275,18 @@ fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec
     let Some(provider) = snapshot.provider(target.provider) else { return Vec::new() };
     let credentials = snapshot.credentials.find(&key.tenant, &provider.id);
     if credentials.is_empty() && provider.keyless {
-        return vec![Candidate { target, credential: None }];
+        return vec![Candidate::new(provider, target, None)];
     }
-    credentials
-        .iter()
-        .map(|credential| Candidate { target: target.clone(), credential: Some(credential.clone()) })
-        .collect()
+    credentials.iter().map(|credential| Candidate::new(provider, target.clone(), Some(credential.clone()))).collect()
 }
 
 /// Candidates whose provider asked us to wait go to the end, in their order: steering before the next refusal.
 fn parked_last(core: &Core, candidates: &mut [Candidate]) {
     let now = Instant::now();
-    candidates.sort_by_key(|candidate| {
-        candidate.credential.as_ref().is_some_and(|credential| core.is_parked(credential.id, now))
-    });
+    let halts = core.steer.halts();
+    if !halts.is_empty() {
+        candidates.sort_by_key(|candidate| core.steer.standing(&halts, &candidate.lane, now) != Standing::Free);
+    }
 }
 
 /// Orders targets by what a single request can know. Policies that learn from outcomes start from the listed order.

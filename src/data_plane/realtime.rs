@@ -7,8 +7,8 @@
 use super::attempt::Answer;
 use super::downstream::{Arrival, Downstream};
 use super::exchange::{Exchange, Next};
-use super::failover::Inquiry;
 use super::fault::Fault;
+use super::inquiry::Inquiry;
 use super::relay::{self, Passage};
 use super::reply::{self, Stamp};
 use super::upstream::Upstream;

@@ -7,7 +7,7 @@ use super::attempt::{self, Answer, Failure, unless_gone};
 use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
-use super::failover::Inquiry;
+use super::inquiry::Inquiry;
 use super::meter::{self, Metadata};
 use super::plan::Candidate;
 use super::reply;
@@ -36,7 +36,7 @@ pub struct Passage<'a> {
     /// What was asked.
     pub inquiry: &'a Inquiry<'a>,
     /// What was sent for it.
-    pub draft: &'a Draft,
+    pub draft: Draft,
     /// Who answers.
     pub candidate: &'a Candidate,
     /// The provider behind it.
@@ -87,19 +87,24 @@ impl Passage<'_> {
     }
 }
 
+/// What has passed to the client.
+pub struct Passed {
+    /// What becomes of its connection.
+    pub next: Next,
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// The provider's figure.
+    pub usage: Option<Usage>,
+    /// Bytes of generated text seen.
+    pub content_bytes: usize,
+    /// When the first content of a stream was there.
+    pub first_content: Option<Instant>,
+}
+
 /// How a relay ended.
 pub enum Relayed {
     /// The client has had something.
-    Served {
-        /// What becomes of its connection.
-        next: Next,
-        /// How the attempt ended.
-        outcome: Outcome,
-        /// The provider's figure.
-        usage: Option<Usage>,
-        /// Bytes of generated text seen.
-        content_bytes: usize,
-    },
+    Served(Passed),
     /// The client has had nothing, and the answer is an error in disguise.
     Fault(UpstreamFault),
     /// The client has had nothing, and there is no answer.
@@ -134,7 +139,11 @@ pub enum More {
 
 /// Hands the payload that has arrived to `each`, piece by piece.
 pub fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<More, Failure> {
-    let Answer { upstream, body: reader, .. } = answer;
+    let Answer { upstream, body: reader, early, .. } = answer;
+    if !early.is_empty() {
+        each(early.bytes());
+        early.clear();
+    }
     let input = upstream.transport.input();
     loop {
         if reader.is_end() {
@@ -220,7 +229,8 @@ pub async fn opaque(
 }
 
 fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
-    Relayed::Served { next, outcome, usage: facts.usage, content_bytes: facts.content_bytes }
+    let StreamFacts { usage, content_bytes, .. } = *facts;
+    Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content: None })
 }
 
 // ---- Heads and framing ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ use super::draft::Carriage;
 use super::exchange::{Exchange, Next};
 use super::meter;
 use super::object_ids;
-use super::relay::{self, Passage, Relayed};
+use super::relay::{self, Passage, Passed, Relayed};
 use super::reply;
 use super::splice_metadata::Splice;
 use super::surface::Task;
@@ -86,7 +86,7 @@ pub async fn unary(
     };
     let next = exchange.finish(down).await;
     let outcome = if next == Next::Abort { Outcome::ClientGone } else { Outcome::Completed };
-    Relayed::Served { next, outcome, usage, content_bytes: 0 }
+    Relayed::Served(Passed { next, outcome, usage, content_bytes: 0, first_content: None })
 }
 
 /// What an answer that passes says it used, by its own format.

@@ -5,6 +5,7 @@
 
 use super::per_core::{Core, Phase, PhaseSwitch};
 use super::session;
+use crate::board::Board;
 use crate::limits;
 use crate::report::CoreReports;
 use crate::rt::{self, Conn, Listener, Stop};
@@ -28,6 +29,8 @@ pub struct Post {
     pub published: Published,
     /// Where reports go.
     pub reports: Arc<CoreReports>,
+    /// What the cores tell each other.
+    pub board: Arc<Board>,
     /// Where the process is on its way down.
     pub phase: PhaseSwitch,
     /// Connections this core takes at a time.
@@ -36,7 +39,7 @@ pub struct Post {
 
 /// Works until drained.
 pub async fn run(post: Post) {
-    let core = Core::new(post.index, post.published, post.reports, post.phase);
+    let core = Core::new(post.index, post.published, post.reports, post.board, post.phase);
     let stop = Stop::new();
     let door = Rc::new(Door { connections_max: post.connections_max, by_address: RefCell::default() });
     for listener in post.listeners {

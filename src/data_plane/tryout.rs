@@ -1,0 +1,306 @@
+//! One try at one provider, from the first byte sent to the last one relayed, with the one report that it leaves.
+
+use super::attempt::{self, Answer, Call, Content, Failure, unless_gone};
+use super::downstream::Downstream;
+use super::draft::{Carriage, Draft};
+use super::exchange::{Exchange, Next};
+use super::inquiry::Inquiry;
+use super::outbound::Outbound;
+use super::plan::Candidate;
+use super::relay::{self, Passage, Passed, Relayed};
+use super::steer::Permit;
+use super::surface::Task;
+use super::trail::Refusal;
+use super::{events, realtime, unary};
+use crate::chat::fault::{self, BreakerWeight, FaultClass, UpstreamFault};
+use crate::domain::clock::UnixMillis;
+use crate::domain::text::bounded;
+use crate::domain::token::{Usage, UsageSource};
+use crate::limits;
+use crate::metering::tap;
+use crate::metering::terms::Terms;
+use crate::report::{AttemptReport, Outcome};
+use crate::routing::observed::{Sample, Verdict};
+use crate::routing::policy::Policy;
+use crate::snapshot::Provider;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How one try came out.
+pub enum Ended {
+    /// The client has its answer, or as much of it as there will be.
+    Served(Next),
+    /// Nothing has gone to the client.
+    Failed(Refusal),
+    /// The client has gone.
+    Gone,
+}
+
+/// A candidate that is being asked.
+pub struct Entrant<'a> {
+    /// Who passes what to whom.
+    pub passage: Passage<'a>,
+    /// What is reported of it; its outcome is settled at the end.
+    pub report: AttemptReport,
+    began: Instant,
+    permit: Permit,
+    first_content: Option<Instant>,
+    /// How its failure, if it failed, speaks of the provider.
+    weight: BreakerWeight,
+}
+
+impl<'a> Entrant<'a> {
+    /// A candidate's turn: counts as an attempt from here on.
+    pub fn enter(
+        exchange: &mut Exchange<'_>,
+        inquiry: &'a Inquiry<'a>,
+        candidate: &'a Candidate,
+        provider: &'a Provider,
+        policy: Policy,
+        draft: Draft,
+    ) -> Self {
+        exchange.attempts += 1;
+        let report = open_report(exchange, inquiry, candidate, provider);
+        let terms = Cell::new(Terms { service_tier: inquiry.ask.service_tier, at: report.started });
+        let permit = exchange.core.steer.begin(&candidate.lane);
+        let passage = Passage { inquiry, draft, candidate, provider, policy, terms };
+        Self { passage, report, began: Instant::now(), permit, first_content: None, weight: BreakerWeight::None }
+    }
+
+    /// Asks, and passes the answer on.
+    pub async fn run(mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> (Ended, AttemptReport) {
+        let asked = ask(exchange, down, &self.passage).await;
+        let ended = match asked {
+            Err(failure) => {
+                exchange.waited += self.began.elapsed();
+                self.failed(failure)
+            }
+            Ok(answer) => self.settle(exchange, down, answer).await,
+        };
+        (ended, self.close(exchange))
+    }
+
+    /// The attempt is over: what is known of the lane learns from it.
+    pub fn close(self, exchange: &Exchange<'_>) -> AttemptReport {
+        let Self { passage, mut report, began, permit, first_content, weight } = self;
+        let now = Instant::now();
+        report.total_us = micros(now - began);
+        report.first_token_us = first_content.map_or(0, |at| micros(at - began).max(1));
+        let sample = sample(&report, weight, first_content.map(|at| now - at));
+        exchange.core.steer.close(permit, &passage.candidate.lane, &sample, now);
+        report
+    }
+
+    /// Makes something of an answer whose head is there.
+    pub async fn settle(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, mut answer: Answer) -> Ended {
+        let Self { passage, report, .. } = self;
+        passage.scrub_lines(&mut answer.kept);
+        // An answer that came before the body's end: what follows on this line is no request (rule H14).
+        exchange.persist &= !passage.inquiry.is_unread();
+        exchange.waited += answer.waited + answer.connecting;
+        report.status = answer.status;
+        report.connect_us = micros(answer.connecting);
+        report.first_byte_us = micros(answer.connecting + answer.waited);
+        if answer.status == 101 {
+            let (next, outcome, usage) = realtime::session(exchange, down, passage, answer).await;
+            report.outcome = outcome;
+            report.stream = true;
+            meter(passage, usage, 0, report);
+            Ended::Served(next)
+        } else if (200..300).contains(&answer.status) && passage.inquiry.ask.task == Task::Realtime {
+            // A success that is no session is nothing that a WebSocket client could read.
+            self.failed(Failure::Broken)
+        } else if (200..300).contains(&answer.status) {
+            self.pass_on(exchange, down, answer).await
+        } else {
+            self.refused(exchange, down, answer).await
+        }
+    }
+
+    /// Notes a try that brought no answer.
+    pub fn failed(&mut self, failure: Failure) -> Ended {
+        let (outcome, class, words) = match failure {
+            Failure::ClientGone | Failure::BodyBroken => {
+                self.report.outcome = Outcome::ClientGone;
+                return Ended::Gone;
+            }
+            Failure::Unreachable => (Outcome::Unreachable, FaultClass::Overloaded, "the provider cannot be reached"),
+            Failure::Unsigned => (Outcome::Unreachable, FaultClass::BadKey, "the stored key cannot sign requests"),
+            Failure::TimedOut => (Outcome::TimedOut, FaultClass::Timeout, "the provider sent no answer in time"),
+            Failure::Broken => (Outcome::Broken, FaultClass::Unknown, "the provider's answer broke off"),
+        };
+        self.report.outcome = outcome;
+        self.weight = match failure {
+            Failure::Unsigned => BreakerWeight::None,
+            _ => BreakerWeight::Full,
+        };
+        Ended::Failed(UpstreamFault::without_answer(class, words).into())
+    }
+
+    /// A success: relays it, unless it turns out to be a failure before anything has gone to the client.
+    async fn pass_on(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, answer: Answer) -> Ended {
+        let Self { passage, report, .. } = self;
+        report.stream = matches!(answer.content, Content::Events | Content::Frames);
+        let passes = passage.draft.carriage == Carriage::Pass;
+        let relayed = match answer.content {
+            Content::Json if passes && answer.body.is_end() => relay::opaque(exchange, down, passage, answer).await,
+            Content::Json => unary::unary(exchange, down, passage, answer).await,
+            Content::Events => events::events(exchange, down, passage, answer).await,
+            Content::Frames if !passes => events::events(exchange, down, passage, answer).await,
+            Content::Frames | Content::Opaque if passes => relay::opaque(exchange, down, passage, answer).await,
+            // Not of the provider's own format: nobody can say it again.
+            Content::Frames | Content::Opaque => Relayed::Failed(Failure::Broken),
+        };
+        match relayed {
+            Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content }) => {
+                report.outcome = outcome;
+                meter(passage, usage, content_bytes, report);
+                self.first_content = first_content;
+                if matches!(outcome, Outcome::Broken | Outcome::TimedOut) {
+                    self.weight = BreakerWeight::Full;
+                }
+                Ended::Served(next)
+            }
+            Relayed::Fault(fault) => {
+                report.outcome = Outcome::Refused;
+                self.weight = fault.class.counts_against_breaker();
+                Ended::Failed(fault.into())
+            }
+            Relayed::Failed(failure) => self.failed(failure),
+        }
+    }
+
+    /// An error answer: reads it and says what kind it is.
+    async fn refused(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, mut answer: Answer) -> Ended {
+        let Self { passage, report, .. } = self;
+        let body = match relay::collect(exchange, down, &mut answer, limits::ERROR_BODY_BYTES_MAX).await {
+            Ok(body) => body,
+            Err(Failure::ClientGone) => return self.failed(Failure::ClientGone),
+            // The status alone will have to do.
+            Err(_) => crate::rt::Buf::new(),
+        };
+        let fields = std::mem::take(&mut answer.fields);
+        let header = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
+        let book = &passage.provider.spec.faults;
+        let mut fault = fault::classify(book, answer.status, &header, body.bytes(), UnixMillis::now());
+        attempt::give_back(exchange.core, &passage.provider.origin, answer);
+        passage.scrub(&mut fault);
+        report.outcome = Outcome::Refused;
+        let param = blamed(body.bytes()).map(|param| bounded(&passage.scrubbed(&param), limits::FAULT_CODE_BYTES_MAX));
+        let status = report.status;
+        self.weight = fault.class.counts_against_breaker();
+        Ended::Failed(Refusal { fault, status, param })
+    }
+}
+
+async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>) -> Result<Answer, Failure> {
+    let Passage { inquiry, draft, candidate, provider, .. } = passage;
+    let credential = candidate.credential.as_deref();
+    let target = &candidate.target;
+    let outbound = Outbound { provider, credential, target, inquiry, draft, request: exchange.id };
+    let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
+    let settings = &exchange.snapshot.settings;
+    let usual = if inquiry.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
+    let call = Call {
+        origin: &provider.origin,
+        connect_timeout: provider.connect_timeout,
+        first_byte: credential.and_then(|credential| credential.timeout).or(provider.timeout).unwrap_or(usual),
+        method: inquiry.method(),
+        switch: inquiry.ask.task == Task::Realtime,
+        write: &|out| addressed.write(out),
+        size_hint: addressed.size_hint(),
+    };
+    match inquiry.upload.take() {
+        None if inquiry.rest().is_some() => Err(Failure::Broken),
+        None => unless_gone(down, attempt::send(exchange.core, &call)).await?,
+        Some(mut upload) => {
+            let sent = attempt::send_streamed(exchange.core, down, &call, &mut upload).await;
+            inquiry.unread.set(!upload.is_end());
+            if matches!(sent, Err(Failure::Unreachable)) {
+                // Nothing of it has gone: the next candidate can still have it.
+                inquiry.upload.replace(Some(upload));
+            }
+            sent
+        }
+    }
+}
+
+/// The provider's figure, or an estimate from what went by.
+fn meter(passage: &Passage<'_>, usage: Option<Usage>, content_bytes: usize, report: &mut AttemptReport) {
+    (report.usage, report.usage_source) = match usage {
+        Some(usage) => (usage, UsageSource::Provider),
+        None if report.outcome == Outcome::Completed && content_bytes == 0 => (Usage::default(), UsageSource::Unknown),
+        None => {
+            let input = tap::estimate_tokens(passage.inquiry.body().len());
+            let output = tap::estimate_tokens(content_bytes);
+            (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
+        }
+    };
+    if report.usage_source != UsageSource::Unknown {
+        report.cost = passage.cost(Some(&report.usage)).map(|cost| cost.total);
+    }
+}
+
+/// `error.param` of an OpenAI-shaped error body.
+fn blamed(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    body.get("error")?.get("param")?.as_str().map(str::to_owned)
+}
+
+fn open_report(
+    exchange: &Exchange<'_>,
+    inquiry: &Inquiry<'_>,
+    candidate: &Candidate,
+    provider: &Provider,
+) -> AttemptReport {
+    AttemptReport {
+        exchange: exchange.id,
+        attempt: exchange.core.attempt_id(),
+        last: false,
+        tenant: inquiry.key.tenant.clone(),
+        access_key: inquiry.key.id,
+        provider: provider.id.clone(),
+        credential: candidate.credential.as_ref().map(|credential| credential.id),
+        model: candidate.target.model.clone(),
+        outcome: Outcome::Broken,
+        status: 0,
+        stream: inquiry.ask.stream,
+        usage: Usage::default(),
+        usage_source: UsageSource::Unknown,
+        cost: None,
+        started: UnixMillis::now(),
+        connect_us: 0,
+        first_token_us: 0,
+        first_byte_us: 0,
+        total_us: 0,
+    }
+}
+
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// What an attempt teaches. `streamed` is the time from the first content to the end.
+fn sample(report: &AttemptReport, weight: BreakerWeight, streamed: Option<Duration>) -> Sample {
+    let verdict = match (report.outcome, weight) {
+        (Outcome::Completed, _) => Verdict::Good,
+        (_, BreakerWeight::Full) => Verdict::Bad,
+        (_, BreakerWeight::Soft) => Verdict::Limited,
+        _ => Verdict::Neutral,
+    };
+    let stated = |micros: u32| (micros > 0).then_some(micros);
+    let gaps = report.usage.output.saturating_sub(1);
+    let inter_token = streamed.filter(|_| gaps > 0 && verdict == Verdict::Good);
+    Sample {
+        tenant: report.tenant.clone(),
+        verdict,
+        connect_us: stated(report.connect_us),
+        first_byte_us: stated(report.first_byte_us.saturating_sub(report.connect_us)),
+        first_token_us: stated(report.first_token_us),
+        inter_token_us: inter_token
+            .map(|streamed| u32::try_from(streamed.as_micros() / u128::from(gaps)).unwrap_or(u32::MAX)),
+        total_us: report.total_us,
+        usage: report.usage,
+        cost: report.cost,
+    }
+}

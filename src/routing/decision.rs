@@ -1,0 +1,108 @@
+//! One decision, whole: what was asked for, who could have served it, why they stood in this order, and what came of it.
+//!
+//! Facts only, never text of a prompt or an answer (rule R1): enough to explain a decision, and to replay it under another policy.
+
+use super::lane::LaneKey;
+use super::need::{Need, Rejection};
+use super::policy::Policy;
+use super::terms::Goal;
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::{AccessKeyId, RequestId, TenantId};
+use crate::domain::money::Money;
+use std::sync::Arc;
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The exchange.
+    pub id: RequestId,
+    /// Who asked.
+    pub tenant: TenantId,
+    /// With which access key.
+    pub access_key: AccessKeyId,
+    /// When.
+    pub at: UnixMillis,
+    /// On which core.
+    pub core: usize,
+    /// The model's name as asked for.
+    pub model: Arc<str>,
+    /// The category that a rule for `auto` found.
+    pub category: Option<Arc<str>>,
+    /// What ordered the candidates.
+    pub policy: Policy,
+    /// What the choice was to be good at.
+    pub goal: Goal,
+    /// What the request needed.
+    pub need: Need,
+    /// Whether the first candidate is not the one that looks best, so that something is learnt.
+    pub exploration: bool,
+    /// Every candidate, in the order in which they were to be tried; rejected ones last.
+    pub candidates: Vec<Considered>,
+    /// Attempts made, in order.
+    pub attempts: Vec<Attempted>,
+    /// Where our own time went.
+    pub phases: Phases,
+    /// The status that the client got.
+    pub status: u16,
+}
+
+/// One candidate as it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Considered {
+    /// Which lane.
+    pub lane: LaneKey,
+    /// What the policy made of it; more is better.
+    pub score: f64,
+    /// What it was expected to cost; `None` where no price is known.
+    pub cost: Option<Money>,
+    /// How long it was expected to take to the first byte, microseconds.
+    pub latency_us: Option<u32>,
+    /// Share of attempts that fail there, 0 to 1.
+    pub error_rate: Option<f64>,
+    /// Whether the prompt's beginning was thought to be in its cache.
+    pub warm: bool,
+    /// Why it was not to be tried, if it was not.
+    pub rejection: Option<Rejection>,
+}
+
+/// One attempt as it went. Durations in microseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempted {
+    /// Which lane.
+    pub lane: LaneKey,
+    /// How it ended: `completed`, `refused`, …
+    pub outcome: &'static str,
+    /// The provider's status, 0 if none came.
+    pub status: u16,
+    /// Until the connection stood; 0 for a reused one.
+    pub connect_us: u32,
+    /// The part of it that TLS took.
+    pub tls_us: u32,
+    /// To the answer's first byte.
+    pub first_byte_us: u32,
+    /// To the first content of a stream; 0 if none came.
+    pub first_token_us: u32,
+    /// In all.
+    pub total_us: u32,
+    /// What it cost.
+    pub cost: Option<Money>,
+}
+
+/// Where the time of an exchange went that was our own, microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// From the accepted bytes to the parsed head: waiting in our own queue.
+    pub queue_us: u32,
+    /// Finding the access key.
+    pub auth_us: u32,
+    /// Reading the body, the client's time included.
+    pub read_us: u32,
+    /// Understanding it.
+    pub parse_us: u32,
+    /// Ordering the candidates.
+    pub plan_us: u32,
+    /// Writing requests and answers in other dialects.
+    pub translate_us: u32,
+    /// Sending the answer, the client's time included.
+    pub flush_us: u32,
+}

@@ -1,0 +1,126 @@
+//! How an owner wants requests routed: the `[routing]` table and what a tenant has of its own, as meant.
+
+use super::glob::NamePattern;
+use crate::domain::id::TenantId;
+use crate::limits;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What a choice is to be good at. Weighs latency, cost and success in a reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// All three.
+    #[default]
+    Balanced,
+    /// Speed.
+    Latency,
+    /// Price.
+    Cost,
+    /// The owner's ranking of models.
+    Quality,
+}
+
+/// Every word for a goal.
+pub const GOALS: &[(&str, Goal)] =
+    &[("balanced", Goal::Balanced), ("latency", Goal::Latency), ("cost", Goal::Cost), ("quality", Goal::Quality)];
+
+impl Goal {
+    /// Reads a goal by its name.
+    pub fn parse(text: &str) -> Option<Self> {
+        GOALS.iter().find(|(word, _)| *word == text).map(|(_, goal)| *goal)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        GOALS.iter().find(|(_, goal)| *goal == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Which failures of a request that was sent may be tried elsewhere (rule Q1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeat {
+    /// None: only what was not sent, or was refused.
+    Refused,
+    /// An error status or a connection that breaks before a byte of an answer, too.
+    #[default]
+    Errors,
+    /// Timeouts, too: the provider may bill work that nobody reads.
+    All,
+}
+
+/// Every word for it.
+pub const REPEATS: &[(&str, Repeat)] =
+    &[("refused", Repeat::Refused), ("errors", Repeat::Errors), ("all", Repeat::All)];
+
+/// How the owner wants all requests routed.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingTerms {
+    /// When a lane is halted, and for how long.
+    pub breaker: BreakerTerms,
+    /// How often a halted provider is asked whether it lives, without a request waiting; `None`: a request finds out.
+    pub probe_interval: Option<Duration>,
+    /// Whether prompts of one beginning keep to one credential while its cache is warm.
+    pub no_affinity: bool,
+    /// The owner's ranking of models, 0 to 1; the first pattern that matches holds.
+    pub quality: Vec<(NamePattern, f64)>,
+    /// What `model: "auto"` stands for, the first rule that matches.
+    pub rules: Vec<super::semantic::Rule>,
+    /// Tenants with terms of their own.
+    pub tenants: HashMap<TenantId, TenantTerms>,
+    /// Everybody else's.
+    pub usual: TenantTerms,
+    /// Decisions kept per core for explanations.
+    pub decisions_kept: usize,
+}
+
+impl RoutingTerms {
+    /// The terms of one tenant.
+    pub fn tenant(&self, tenant: &TenantId) -> &TenantTerms {
+        self.tenants.get(tenant).unwrap_or(&self.usual)
+    }
+}
+
+/// When a breaker opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerTerms {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// How long it stays open before one probe may pass.
+    pub open_for: Duration,
+}
+
+impl Default for BreakerTerms {
+    fn default() -> Self {
+        Self { failures: limits::BREAKER_FAILURES, open_for: limits::BREAKER_OPEN }
+    }
+}
+
+/// What a tenant may have of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantTerms {
+    /// Which failures may be tried elsewhere.
+    pub repeat: Repeat,
+    /// What a choice is to be good at, unless the request says so.
+    pub goal: Goal,
+    /// Whether requests may be hedged and raced at all (rule Q4).
+    pub hedging: bool,
+    /// Share of requests that may be hedged, 0 to 1 (rule Q4).
+    pub hedged_share_max: f64,
+    /// Share of the spend that may go to attempts that lose, 0 to 1; above it hedging is off for a while.
+    pub waste_share_max: f64,
+    /// Whether a stream that breaks off is continued by another provider.
+    pub continue_streams: bool,
+}
+
+impl Default for TenantTerms {
+    fn default() -> Self {
+        Self {
+            repeat: Repeat::default(),
+            goal: Goal::default(),
+            hedging: true,
+            hedged_share_max: limits::HEDGED_SHARE_MAX,
+            waste_share_max: limits::WASTE_SHARE_MAX,
+            continue_streams: false,
+        }
+    }
+}
