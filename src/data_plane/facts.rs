@@ -1,0 +1,263 @@
+//! What is known of each candidate of a plan, from the snapshot and from this core, put before the ordering of `routing::order`.
+//!
+//! The ordering is pure and sees no snapshot; this file gathers, asks, and puts candidates into the order that comes back. What an answer
+//! is expected to cost is worked out here: the list price of the estimated tokens, with what the provider's cache is expected to save.
+
+use super::ask::Ask;
+use super::fault::{Fault, Tried};
+use super::per_core::Core;
+use super::plan::{Candidate, Plan};
+use super::surface::Task;
+use crate::chat::fault::FaultClass;
+use crate::domain::clock::UnixMillis;
+use crate::domain::money::Money;
+use crate::domain::token::Usage;
+use crate::limits;
+use crate::metering::price;
+use crate::metering::terms::Terms;
+use crate::routing::affinity;
+use crate::routing::decision::Considered;
+use crate::routing::need::{Need, Rejection};
+use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal};
+use crate::routing::score::Score;
+use crate::routing::terms::RoutingTerms;
+use crate::snapshot::{AccessKey, RoutePolicy, Snapshot};
+use std::time::Instant;
+
+/// Puts candidates in the order in which they are to be tried.
+///
+/// # Errors
+/// None may be tried.
+pub fn rank(
+    core: &Core,
+    snapshot: &Snapshot,
+    key: &AccessKey,
+    ask: &Ask,
+    need: Need,
+    candidates: Vec<Candidate>,
+    by: RoutePolicy,
+) -> Result<Plan, Fault> {
+    let terms = &*snapshot.settings.routing;
+    let mut need = need;
+    need.prefix = need.prefix.filter(|_| !terms.no_affinity);
+    let goal = ask.wishes.goal.unwrap_or(terms.tenant(&key.tenant).goal);
+    let now = Instant::now();
+    let question = Question {
+        policy: by.policy,
+        goal,
+        percentile: by.percentile,
+        need: &need,
+        streaming: ask.stream,
+        deadline: ask.wishes.deadline,
+        now,
+    };
+    let facts = gather(core, snapshot, key, ask, &need, &candidates, now);
+    let ranking = order::order(&question, &facts, &mut core.dice());
+    let ranking = ranking.map_err(|refusal| refused(refusal, &candidates))?;
+    let considered = considered(&ranking, &facts, &candidates);
+    let Ranking { lanes, exploration, last_resort, .. } = ranking;
+    Ok(Plan {
+        candidates: in_order(candidates, &lanes),
+        policy: by.policy,
+        percentile: by.percentile,
+        goal,
+        need,
+        category: None,
+        exploration,
+        last_resort,
+        considered,
+    })
+}
+
+fn gather<'a>(
+    core: &Core,
+    snapshot: &'a Snapshot,
+    key: &AccessKey,
+    ask: &Ask,
+    need: &Need,
+    candidates: &[Candidate],
+    now: Instant,
+) -> Vec<Facts<'a>> {
+    let terms = &*snapshot.settings.routing;
+    let halts = core.steer.halts();
+    let mut facts: Vec<Facts<'a>> = Vec::with_capacity(candidates.len());
+    let mut target = 0;
+    for (place, candidate) in candidates.iter().enumerate() {
+        let lane = &candidate.lane;
+        let before = place.checked_sub(1).and_then(|before| candidates.get(before));
+        let is_next =
+            before.is_some_and(|before| before.lane.provider != lane.provider || before.lane.model != lane.model);
+        target += usize::from(is_next);
+        let score = snapshot.scores.score(lane);
+        facts.push(Facts {
+            target,
+            standby: candidate.credential.as_ref().is_some_and(|credential| credential.standby),
+            weight: candidate.target.weight,
+            quality: quality(terms, lane.provider.as_str(), &lane.model),
+            lacks: if is_conversation(ask) { need.lacking(&candidate.target.abilities) } else { None },
+            context_window: candidate.target.context_window(),
+            score,
+            posterior: score.map(|score| score.posterior_of(&key.tenant)).unwrap_or_default(),
+            cost: None,
+            standing: core.steer.standing(&halts, lane, now),
+            headroom: core.steer.headroom(lane, need.input_tokens, now),
+            in_flight: core.steer.in_flight(lane),
+            warm: need.prefix.is_some_and(|prefix| core.steer.is_warm(prefix, lane, now)),
+            affinity_weight: need.prefix.map_or(0, |prefix| affinity::weight(prefix, lane)),
+        });
+    }
+    let any_warm = facts.iter().any(|facts| facts.warm);
+    let terms = Terms { service_tier: ask.service_tier, at: UnixMillis::now() };
+    for (facts, candidate) in facts.iter_mut().zip(candidates) {
+        let cached = cached_tokens(need, facts.score, facts.warm, any_warm);
+        facts.cost = expected_cost(candidate, need, facts.score, cached, &terms);
+    }
+    facts
+}
+
+/// Whether a request's size is that of a prompt. A list of texts to embed, or a file, is not, and no window bounds it.
+fn is_conversation(ask: &Ask) -> bool {
+    matches!(ask.task, Task::Generate | Task::CountTokens)
+}
+
+/// The owner's rank of a model, by its name or by `provider/model`.
+fn quality(terms: &RoutingTerms, provider: &str, model: &str) -> Option<f64> {
+    if terms.quality.is_empty() {
+        return None;
+    }
+    let long = format!("{provider}/{model}");
+    let found = terms.quality.iter().find(|(pattern, _)| pattern.matches(model) || pattern.matches(&long));
+    found.map(|(_, rank)| *rank)
+}
+
+/// Prompt tokens that are expected to come from the provider's cache.
+///
+/// Where a lane is warm, it is the only one: others have not seen this beginning. Where none is known to be, each may be by chance.
+fn cached_tokens(need: &Need, score: Option<&Score>, warm: bool, any_warm: bool) -> u64 {
+    let share = score.and_then(|score| score.cache_hit_rate).unwrap_or(0.0).clamp(0.0, 1.0);
+    let by_chance = (need.input_tokens as f64 * share) as u64;
+    let kept = (need.prefix_tokens as f64 * limits::WARM_HIT_CHANCE) as u64;
+    match (warm, any_warm) {
+        (true, _) => by_chance.max(kept).min(need.input_tokens),
+        (false, true) => 0,
+        (false, false) => by_chance,
+    }
+}
+
+fn expected_cost(
+    candidate: &Candidate,
+    need: &Need,
+    score: Option<&Score>,
+    cached_input: u64,
+    terms: &Terms,
+) -> Option<Money> {
+    let prices = candidate.target.price.as_ref()?;
+    let usual = score.and_then(|score| score.output_tokens).map_or(limits::OUTPUT_TOKENS_GUESS, |mean| mean as u64);
+    let output = need.output_tokens_max.map_or(usual, |most| usual.min(most));
+    let usage = Usage { input: need.input_tokens, output, cached_input, ..Usage::default() };
+    price::cost(prices, &usage, terms).map(|cost| cost.total)
+}
+
+/// Candidates by a ranking; what is not in it is left out.
+fn in_order(candidates: Vec<Candidate>, lanes: &[Ranked]) -> Vec<Candidate> {
+    let as_they_are = lanes.len() == candidates.len() && lanes.iter().enumerate().all(|(at, lane)| at == lane.place);
+    if as_they_are {
+        return candidates;
+    }
+    let mut candidates: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
+    lanes.iter().filter_map(|lane| candidates.get_mut(lane.place)?.take()).collect()
+}
+
+/// Every candidate as it was seen, rejected ones last.
+fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Candidate]) -> Vec<Considered> {
+    let seen = |place: usize, score: f64, latency_us: Option<u32>, rejection: Option<Rejection>| {
+        let (facts, candidate) = (facts.get(place)?, candidates.get(place)?);
+        Some(Considered {
+            lane: candidate.lane.clone(),
+            score,
+            cost: facts.cost,
+            latency_us,
+            error_rate: facts.score.map(|score| score.error_rate),
+            warm: facts.warm,
+            rejection,
+        })
+    };
+    let mut considered = Vec::with_capacity(facts.len());
+    considered
+        .extend(ranking.lanes.iter().filter_map(|lane| seen(lane.place, lane.score, lane.latency_us, lane.held_back)));
+    considered.extend(ranking.rejected.iter().filter_map(|(place, why)| seen(*place, 0.0, None, Some(*why))));
+    considered
+}
+
+/// What a client hears when no candidate may be tried.
+fn refused(refusal: Refusal, candidates: &[Candidate]) -> Fault {
+    let (what, param) = match refusal {
+        Refusal::Empty => return Fault::AllUnavailable { tried: Vec::new() },
+        Refusal::Closed => {
+            let mut tried: Vec<Tried> = Vec::new();
+            for candidate in candidates {
+                let provider = candidate.lane.provider.as_str();
+                if !tried.iter().any(|known| known.provider == provider) {
+                    tried.push(Tried { provider: provider.to_owned(), why: "halted by the operator" });
+                }
+            }
+            return Fault::AllUnavailable { tried };
+        }
+        Refusal::Unable(Rejection::ContextTooLong) => {
+            let message = "The prompt is longer than the context window of every model that could answer; shorten it.";
+            return Fault::Refused {
+                status: 400,
+                class: FaultClass::ContextTooLong,
+                message: message.to_owned(),
+                code: Some("context_length_exceeded".to_owned()),
+                param: Some("messages".to_owned()),
+            };
+        }
+        Refusal::Unable(Rejection::NoVision) => ("No model that could answer sees pictures", "messages"),
+        Refusal::Unable(Rejection::NoJsonSchema) => {
+            ("No model that could answer can be held to a JSON schema", "response_format")
+        }
+        Refusal::Unable(Rejection::QualityTooLow) => {
+            ("No model that could answer is ranked so high", "min_quality_score")
+        }
+        Refusal::Unable(Rejection::NoPdf) => ("No model that could answer reads PDF documents", "messages"),
+        Refusal::Unable(Rejection::NoAudio) => ("No model that could answer hears sound", "messages"),
+        Refusal::Unable(_) => ("No model that could answer takes tools", "tools"),
+    };
+    Fault::invalid(format!("{what}; change `{param}` or ask for another model."), Some(param))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warm_lane_saves_what_others_do_not() {
+        let need = Need { input_tokens: 10_000, prefix_tokens: 8_000, ..Need::default() };
+        let half = Score { cache_hit_rate: Some(0.5), ..Score::default() };
+        assert_eq!(cached_tokens(&need, None, false, false), 0);
+        assert_eq!(cached_tokens(&need, Some(&half), false, false), 5_000);
+        assert_eq!(cached_tokens(&need, Some(&half), false, true), 0, "another lane has it");
+        let kept = (8_000.0 * limits::WARM_HIT_CHANCE) as u64;
+        assert_eq!(cached_tokens(&need, Some(&half), true, true), kept);
+        assert_eq!(cached_tokens(&need, Some(&Score { cache_hit_rate: Some(2.0), ..half }), true, true), 10_000);
+    }
+
+    #[test]
+    fn every_refusal_names_the_member_and_a_remedy() {
+        for (rejection, param, code) in [
+            (Rejection::NoTools, "tools", "invalid_request"),
+            (Rejection::NoVision, "messages", "invalid_request"),
+            (Rejection::NoPdf, "messages", "invalid_request"),
+            (Rejection::NoAudio, "messages", "invalid_request"),
+            (Rejection::NoJsonSchema, "response_format", "invalid_request"),
+            (Rejection::QualityTooLow, "min_quality_score", "invalid_request"),
+            (Rejection::ContextTooLong, "messages", "context_length_exceeded"),
+        ] {
+            let fault = refused(Refusal::Unable(rejection), &[]);
+            assert_eq!((fault.status(), fault.param(), fault.code()), (400, Some(param), code), "{rejection:?}");
+            assert!(fault.message().contains("; "), "{}", fault.message());
+        }
+        assert_eq!(refused(Refusal::Closed, &[]).status(), 503);
+    }
+}

@@ -1,0 +1,157 @@
+//! Where an exchange's own time goes, phase by phase: for explanations, and for the receipt that a client may ask for.
+//!
+//! One reading of the clock ends a phase and begins the next. What can be told apart only at a price is not: the time after planning that
+//! is neither waiting for providers nor sending to the client is one phase, in which requests and answers are written and said again.
+
+use super::attempt::Answer;
+use super::exchange::Exchange;
+use crate::http::head::{KnownField, RequestHead};
+use crate::routing::decision::Phases;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The header field that asks for a receipt.
+const WISH: &str = "x-igris-timing";
+
+/// A phase that ends with a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lap {
+    /// Finding the access key.
+    Auth,
+    /// Reading the body.
+    Read,
+    /// Understanding it.
+    Parse,
+    /// Ordering the candidates.
+    Plan,
+}
+
+/// One exchange's clock.
+#[derive(Debug)]
+pub struct Clock {
+    /// When the phase under way began.
+    mark: Instant,
+    queue: Duration,
+    laps: [Duration; 4],
+    /// How long the latest answer took: connecting, TLS in it, and from the request's first byte to the answer's.
+    answer: Option<[Duration; 3]>,
+    /// Whether the client wants to be told.
+    wished: bool,
+}
+
+/// Whether a request asks for a receipt.
+pub fn is_wished(head: &RequestHead, bytes: &[u8]) -> bool {
+    // Most requests have no field of ours at all.
+    head.find(bytes, KnownField::Igris).is_some()
+        && head.fields(bytes).any(|field| {
+            field.known == KnownField::Igris
+                && field.name.eq_ignore_ascii_case(WISH)
+                && matches!(field.value, b"1" | b"true")
+        })
+}
+
+// === impl Clock ===
+
+impl Clock {
+    /// Starts with a parsed head; `arrived` is when its first bytes were there.
+    pub fn start(arrived: Option<Instant>, now: Instant, wished: bool) -> Self {
+        let queue = arrived.map_or(Duration::ZERO, |arrived| now.saturating_duration_since(arrived));
+        Self { mark: now, queue, laps: [Duration::ZERO; 4], answer: None, wished }
+    }
+
+    /// Ends a phase.
+    pub fn mark(&mut self, lap: Lap) {
+        let now = Instant::now();
+        self.laps[lap as usize] = now.saturating_duration_since(self.mark);
+        self.mark = now;
+    }
+
+    /// The head of an answer is there.
+    pub fn answered(&mut self, answer: &Answer) {
+        self.answer = Some([answer.connecting, answer.tls, answer.waited]);
+    }
+
+    /// What a client that asked is told; nothing for any other.
+    pub fn receipt(&self, exchange: &Exchange<'_>) -> Option<Receipt<'_>> {
+        self.wished.then(|| Receipt { clock: self, own_us: exchange.overhead_us() })
+    }
+
+    /// All phases of an exchange that took `whole`, `waited` for providers and `flushed` to the client.
+    pub fn phases(&self, whole: Duration, waited: Duration, flushed: Duration) -> Phases {
+        let [auth, read, parse, plan] = self.laps;
+        let elsewhere = auth + read + parse + plan + waited + flushed;
+        Phases {
+            queue_us: micros(self.queue),
+            auth_us: micros(auth),
+            read_us: micros(read),
+            parse_us: micros(parse),
+            plan_us: micros(plan),
+            translate_us: micros(whole.saturating_sub(elsewhere)),
+            flush_us: micros(flushed),
+        }
+    }
+}
+
+/// The phases known so far, as the value of a `server-timing` field (<https://www.w3.org/TR/server-timing/>): milliseconds.
+#[derive(Clone, Copy)]
+pub struct Receipt<'a> {
+    clock: &'a Clock,
+    /// Our own time so far, microseconds.
+    own_us: u64,
+}
+
+impl fmt::Display for Receipt<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Clock { queue, laps: [auth, read, parse, plan], answer, .. } = self.clock;
+        for (name, phase) in [("queue", queue), ("auth", auth), ("read", read), ("parse", parse), ("plan", plan)] {
+            entry(out, name, micros(*phase).into())?;
+        }
+        let answer = answer.iter().flat_map(|known| ["connect", "tls", "ttfb"].into_iter().zip(known));
+        for (name, phase) in answer {
+            entry(out, name, micros(*phase).into())?;
+        }
+        write!(out, "igris;dur={}.{:03}", self.own_us / 1_000, self.own_us % 1_000)
+    }
+}
+
+fn entry(out: &mut fmt::Formatter<'_>, name: &str, us: u64) -> fmt::Result {
+    write!(out, "{name};dur={}.{:03}, ", us / 1_000, us % 1_000)
+}
+
+/// Whole microseconds, to the nearest.
+fn micros(duration: Duration) -> u32 {
+    u32::try_from((duration.as_nanos() + 500) / 1_000).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_of_an_exchange_add_up_to_it() {
+        let now = Instant::now();
+        let mut clock = Clock::start(Some(now), now + Duration::from_micros(7), false);
+        clock.laps = [1, 20, 3, 4].map(Duration::from_micros);
+        let micros = Duration::from_micros;
+        let phases = clock.phases(micros(1_000), micros(700), micros(52));
+        let Phases { queue_us, auth_us, read_us, parse_us, plan_us, translate_us, flush_us } = phases;
+        assert_eq!((queue_us, auth_us, read_us, parse_us, plan_us), (7, 1, 20, 3, 4));
+        assert_eq!(auth_us + read_us + parse_us + plan_us + translate_us + flush_us + 700, 1_000);
+        // Waits of a race overlap: the rest is never less than nothing.
+        assert_eq!(clock.phases(micros(1_000), micros(1_900), micros(52)).translate_us, 0);
+    }
+
+    #[test]
+    fn a_receipt_is_a_list_of_durations() {
+        let now = Instant::now();
+        let mut clock = Clock::start(None, now, true);
+        clock.laps = [800, 20_400, 3_000, 4_500].map(Duration::from_nanos);
+        clock.answer = Some([Duration::from_millis(12), Duration::from_millis(8), Duration::from_micros(340_005)]);
+        let text = Receipt { clock: &clock, own_us: 61 }.to_string();
+        assert_eq!(
+            text,
+            "queue;dur=0.000, auth;dur=0.001, read;dur=0.020, parse;dur=0.003, plan;dur=0.005, connect;dur=12.000, \
+             tls;dur=8.000, ttfb;dur=340.005, igris;dur=0.061"
+        );
+    }
+}
