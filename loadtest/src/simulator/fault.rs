@@ -4,6 +4,7 @@
 //! message that starts with `sim:` carries directives such as `sim:fault=429/2;tokens=40;latency=5ms`, so that a test which
 //! sees nothing but a gateway's public port can still choose what its provider does.
 
+use super::quota::Quota;
 use super::text::mix;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -234,6 +235,8 @@ pub struct Behaviour {
     pub events_per_write: u32,
     /// Bytes of one write at most: cuts events anywhere.
     pub write_bytes: Option<usize>,
+    /// How many requests a key may make of a model.
+    pub quota: Option<Quota>,
     /// The first rule that strikes wins.
     pub faults: Vec<FaultRule>,
 }
@@ -246,6 +249,7 @@ impl Default for Behaviour {
             tokens: 16,
             events_per_write: 1,
             write_bytes: None,
+            quota: None,
             faults: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@ mod members;
 mod multipart;
 mod openai;
 mod plan;
+mod quota;
 mod script;
 mod seal;
 mod serve;
@@ -41,6 +42,7 @@ mod wire;
 pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
 pub use members::GATEWAY_FIELDS;
 pub use openai::{Answer, Body, ChatRequest, Refusal, Reply};
+pub use quota::Quota;
 pub use surface::Surface;
 pub use truth::{Counts, Outcome, Record, Truth, Violation, masked};
 
@@ -66,6 +68,7 @@ struct Site {
     idle: Duration,
     truth: Arc<Truth>,
     shelf: shelf::Shelf,
+    buckets: quota::Buckets,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -305,6 +308,13 @@ impl Builder {
         self
     }
 
+    /// A limit of requests for every key and model that is kept, and told in every head.
+    #[must_use]
+    pub fn quota(mut self, requests: u32, refill: Duration) -> Self {
+        self.behaviour.quota = Some(Quota { requests, refill });
+        self
+    }
+
     /// The whole behaviour at once.
     #[must_use]
     pub fn behaviour(mut self, behaviour: Behaviour) -> Self {
@@ -369,6 +379,7 @@ impl Builder {
             idle: self.idle,
             truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies)),
             shelf: shelf::Shelf::default(),
+            buckets: quota::Buckets::default(),
             #[cfg(feature = "tls")]
             tls,
         });

@@ -6,7 +6,7 @@ use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
 use super::text::mix;
 use super::truth::{Ending, Outcome, Record, Ticket, masked, unix_ms};
 use super::wire::Head;
-use super::{Site, manners};
+use super::{Site, manners, quota};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ pub(super) struct Session<W> {
 pub(super) struct Exchange {
     ticket: Ticket,
     surface: Surface,
+    quota: Option<quota::Standing>,
     pub(super) status: u16,
     pub(super) events: u32,
     pub(super) prompt_tokens: u32,
@@ -79,7 +80,8 @@ impl<W: Wire> Session<W> {
             surface.read(&call, &mut seen)
         };
         let ticket = self.note(&head, surface, &key, body, seen);
-        let mut exchange = Exchange { ticket, surface, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
+        let mut exchange =
+            Exchange { ticket, surface, quota: None, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
         let result = match asked {
             Ok(Asked::Ready(text)) => self.send_whole(&mut exchange, &Denial::new(200, text)).await,
             Ok(Asked::Socket(opening)) => self.converse(&mut exchange, &behaviour, &key, &opening).await,
@@ -144,6 +146,10 @@ impl<W: Wire> Session<W> {
         work: &Work,
     ) -> Result<Done, Gone> {
         let wishes = &work.directives;
+        exchange.quota = behaviour.quota.map(|quota| self.site.buckets.take(quota, key, &work.model, Instant::now()));
+        if let Some(wait) = exchange.quota.and_then(|standing| standing.wait) {
+            return self.fail(exchange, &Fault::Status { code: 429, retry_after: Some(wait), body: None }).await;
+        }
         let fault = wishes.fault.clone().or_else(|| behaviour.strike(self.site.seed, key, &work.model));
         let fault = fault.filter(|fault| *fault != Fault::StaleKeepAlive || self.served > 0);
         if let Some(fault) = fault.as_ref().filter(|fault| !matters_later(fault)) {
@@ -324,6 +330,7 @@ impl<W: Wire> Session<W> {
         let _ = write!(self.output, "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n");
         let took = exchange.ticket.arrived.elapsed();
         exchange.surface.head(&mut self.output, &self.site, exchange.ticket.sequence, took);
+        quota::write_fields(exchange.surface, exchange.quota.as_ref(), &mut self.output);
         let _ = match length {
             Some(bytes) => write!(self.output, "content-length: {bytes}\r\n"),
             None => write!(self.output, "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n"),

@@ -17,7 +17,6 @@ use super::fault::Directives;
 use super::plan::{Question, Speech};
 use super::shape::{Shape, Spelling};
 use super::surface::{Asked, Call, Denial, Script, Seen, Told, Work, bearer};
-use super::text::utc;
 use super::wire::Head;
 use conversation::{Conversation, Rules, Thinking};
 use models::{Caps, caps};
@@ -189,16 +188,7 @@ pub(super) fn request_id(site: &Site, sequence: u64) -> String {
 
 /// The fields of every answer.
 pub(super) fn head(out: &mut Vec<u8>, site: &Site, sequence: u64) {
-    let reset = utc(super::truth::unix_ms() / 1000 + 1);
-    let _ = write!(
-        out,
-        "request-id: {}\r\nanthropic-organization-id: {}\r\nanthropic-ratelimit-requests-limit: 4000\r\n\
-         anthropic-ratelimit-requests-remaining: 3999\r\nanthropic-ratelimit-requests-reset: {reset}\r\n\
-         anthropic-ratelimit-tokens-limit: 2000000\r\nanthropic-ratelimit-tokens-remaining: 1999000\r\n\
-         anthropic-ratelimit-tokens-reset: {reset}\r\n",
-        request_id(site, sequence),
-        site.name,
-    );
+    let _ = write!(out, "request-id: {}\r\nanthropic-organization-id: {}\r\n", request_id(site, sequence), site.name,);
 }
 
 /// Bytes that are not HTTP.

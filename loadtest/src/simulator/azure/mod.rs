@@ -119,8 +119,7 @@ pub(super) fn failure(status: u16, retry_after: Option<Duration>) -> Denial {
 pub(super) fn head(out: &mut Vec<u8>, site: &Site, sequence: u64) {
     let _ = write!(
         out,
-        "apim-request-id: {}\r\nx-request-id: {0}\r\nx-ms-region: West Europe\r\nx-ratelimit-remaining-requests: 99\r\n\
-         x-ratelimit-remaining-tokens: 99000\r\n",
+        "apim-request-id: {}\r\nx-request-id: {0}\r\nx-ms-region: West Europe\r\n",
         request_id(site, sequence)
     );
 }

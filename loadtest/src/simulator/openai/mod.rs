@@ -186,8 +186,7 @@ pub(super) fn head(out: &mut Vec<u8>, site: &Site, sequence: u64, took: Duration
     let _ = write!(
         out,
         "x-request-id: {}\r\nopenai-version: 2020-10-01\r\nopenai-organization: {}\r\n\
-         openai-processing-ms: {}\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\n\
-         x-ratelimit-reset-requests: 6ms\r\n",
+         openai-processing-ms: {}\r\n",
         request_id(site, sequence),
         site.name,
         took.as_millis(),
