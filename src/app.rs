@@ -8,7 +8,9 @@ use crate::board::Board;
 use crate::config::{self, Config};
 use crate::control_plane::{self, ConfigSource, Control, Start};
 use crate::dashboard::{self, Token};
+use crate::data_plane::idempotency::Outcomes;
 use crate::data_plane::per_core::{Phase, PhaseSwitch};
+use crate::data_plane::vitals::Vitals;
 use crate::data_plane::worker::{self, Post};
 use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
@@ -260,6 +262,9 @@ fn start_workers(
     connections_max: usize,
 ) -> anyhow::Result<Workers> {
     let (reports, board, phase) = (reports.to_vec(), board.clone(), phase.clone());
+    let descriptors_max = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    let vitals = Arc::new(Vitals::of_process(descriptors_max, cores));
+    let outcomes = Arc::new(Outcomes::default());
     let workers = Workers::start(driver, WorkerSpec::one_per_core(cores), move |index| {
         let bound = sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let own = bound.iter().filter_map(|per_core| per_core.get(index.0)?.try_clone().ok()).collect();
@@ -270,6 +275,8 @@ fn start_workers(
             reports: reports[index.0].clone(),
             board: board.clone(),
             phase: phase.clone(),
+            vitals: vitals.clone(),
+            outcomes: outcomes.clone(),
             connections_max,
         })
     })?;

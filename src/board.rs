@@ -1,16 +1,20 @@
-//! What cores tell each other at once: which providers, credentials and lanes are halted, until when, and why.
+//! What cores tell each other at once: which providers, credentials and lanes are halted, until when, and why; and which breakers are open.
 //!
 //! One immutable value behind an atomic pointer, like the snapshot, but written by whoever finds out. A core that trips a breaker or is told
 //! to wait replaces the value; every other core sees it at its next request, also with the control plane dead. Writes are rare (a halt, a
-//! probe, a recovery), reads are one atomic load per exchange. Bounded by [`limits::HALTS_MAX`]: what has ended is forgotten first.
+//! probe, a recovery), reads are one atomic load per exchange. A probe is claimed by such a replacement, too, so of two cores that want it
+//! exactly one gets it. Bounded by [`limits::HALTS_MAX`]: what has ended is forgotten first.
 
 use crate::domain::id::{CredentialId, ProviderId};
 use crate::limits;
+use crate::routing::breaker::{Breaker, Cause};
 use crate::routing::lane::LaneKey;
-use crate::routing::standing::Why;
-use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use crate::routing::standing::{Standing, Why};
+use crate::routing::terms::BreakerTerms;
+use arc_swap::{ArcSwap, Guard};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// What a halt holds for.
@@ -24,7 +28,18 @@ pub enum Scope {
     Lane(LaneKey),
 }
 
-/// One halt.
+impl Scope {
+    /// Whose it is, where the scope itself says.
+    pub fn provider(&self) -> Option<&ProviderId> {
+        match self {
+            Self::Provider(provider) => Some(provider),
+            Self::Lane(lane) => Some(&lane.provider),
+            Self::Credential(_) => None,
+        }
+    }
+}
+
+/// One halt that ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halt {
     /// Why.
@@ -33,14 +48,120 @@ pub struct Halt {
     pub until: Instant,
 }
 
-/// All halts at one moment.
-pub type Halts = HashMap<Scope, Halt>;
+/// Everything that is halted at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Halts {
+    /// What was told to wait, or must.
+    waits: HashMap<Scope, Halt>,
+    /// Breakers that are not closed.
+    breakers: HashMap<Scope, Breaker>,
+    /// Providers that the owner halted.
+    forced: HashSet<ProviderId>,
+    /// How often the owner had a provider's failures forgotten.
+    resets: HashMap<ProviderId, u64>,
+}
 
 /// The board.
 #[derive(Default)]
 pub struct Board {
     halts: ArcSwap<Halts>,
+    cores: AtomicUsize,
 }
+
+// === impl Halts ===
+
+impl Halts {
+    /// Whether nothing is halted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many scopes are halted.
+    pub fn len(&self) -> usize {
+        self.waits.len() + self.breakers.len() + self.forced.len()
+    }
+
+    /// The halt of one scope that ends by itself, ended or not.
+    pub fn get(&self, scope: &Scope) -> Option<&Halt> {
+        self.waits.get(scope)
+    }
+
+    /// Every halt that ends by itself.
+    pub fn waits(&self) -> impl Iterator<Item = (&Scope, &Halt)> {
+        self.waits.iter()
+    }
+
+    /// The breaker of a scope as it stands now.
+    pub fn breaker(&self, scope: &Scope, now: Instant) -> Breaker {
+        self.breakers.get(scope).copied().unwrap_or_default().at(now)
+    }
+
+    /// Every breaker that is not closed, as it stands now.
+    pub fn breakers(&self, now: Instant) -> impl Iterator<Item = (&Scope, Breaker)> {
+        self.breakers.iter().map(move |(scope, breaker)| (scope, breaker.at(now)))
+    }
+
+    /// Whether a request is finding out whether a lane lives.
+    pub fn is_probed(&self, lane: &LaneKey, now: Instant) -> bool {
+        scopes(lane).any(|scope| matches!(self.breaker(&scope, now), Breaker::Probing { .. }))
+    }
+
+    /// Whether the owner halted a provider.
+    pub fn is_forced(&self, provider: &ProviderId) -> bool {
+        self.forced.contains(provider)
+    }
+
+    /// Providers that the owner halted.
+    pub fn forced(&self) -> impl Iterator<Item = &ProviderId> {
+        self.forced.iter()
+    }
+
+    /// How often the owner had a provider's failures forgotten: what was counted before the last time counts no more.
+    pub fn resets(&self, provider: &ProviderId) -> u64 {
+        self.resets.get(provider).copied().unwrap_or(0)
+    }
+
+    /// How a lane stands. What holds longest speaks; the owner's word before everything.
+    pub fn standing(&self, lane: &LaneKey, now: Instant) -> Standing {
+        if self.is_empty() {
+            return Standing::Free;
+        }
+        if self.is_forced(&lane.provider) {
+            return Standing::Halted { why: Why::Forced, until: now + limits::HALT_FORCED };
+        }
+        let mut halted: Option<Halt> = None;
+        let mut probe = false;
+        let mut hold = |why, until| {
+            if now < until && halted.as_ref().is_none_or(|known| known.until < until) {
+                halted = Some(Halt { why, until });
+            }
+        };
+        for scope in scopes(lane) {
+            if let Some(halt) = self.waits.get(&scope) {
+                hold(halt.why, halt.until);
+            }
+            match self.breaker(&scope, now) {
+                Breaker::Closed => {}
+                Breaker::Open(opening) => hold(Why::Breaker, opening.until),
+                Breaker::HalfOpen(_) => probe = true,
+                Breaker::Probing { lost_at, .. } => hold(Why::Breaker, lost_at),
+            }
+        }
+        match halted {
+            Some(Halt { why, until }) => Standing::Halted { why, until },
+            None if probe => Standing::Probe,
+            None => Standing::Free,
+        }
+    }
+}
+
+/// Everything that a halt of a lane may hold for.
+fn scopes(lane: &LaneKey) -> impl Iterator<Item = Scope> {
+    let credential = lane.credential.map(Scope::Credential);
+    [Some(Scope::Provider(lane.provider.clone())), credential, Some(Scope::Lane(lane.clone()))].into_iter().flatten()
+}
+
+// === impl Board ===
 
 impl Board {
     /// All halts now.
@@ -48,28 +169,139 @@ impl Board {
         self.halts.load_full()
     }
 
-    /// Halts a scope, or changes its halt.
+    /// All halts now, for a short look that leaves the shared count alone.
+    pub fn look(&self) -> Guard<Arc<Halts>> {
+        self.halts.load()
+    }
+
+    /// A core takes part from now on.
+    pub fn enrol(&self) {
+        self.cores.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many cores take part.
+    pub fn cores(&self) -> usize {
+        self.cores.load(Ordering::Relaxed)
+    }
+
+    /// Halts a scope for a while, or changes its halt.
     pub fn halt(&self, scope: &Scope, halt: &Halt, now: Instant) {
-        self.halts.rcu(|halts| {
-            let mut halts: Halts = halts.as_ref().clone();
-            if halts.len() >= limits::HALTS_MAX {
-                halts.retain(|_, halt| now < halt.until);
+        self.change(|halts| {
+            if halts.has_room_for(scope, now) {
+                halts.waits.insert(scope.clone(), halt.clone());
             }
-            if halts.len() < limits::HALTS_MAX || halts.contains_key(scope) {
-                halts.insert(scope.clone(), halt.clone());
-            }
-            halts
         });
     }
 
-    /// Lifts a halt.
+    /// Lifts a halt that would have ended by itself.
     pub fn lift(&self, scope: &Scope) {
-        if self.halts.load().contains_key(scope) {
-            self.halts.rcu(|halts| {
-                let mut halts: Halts = halts.as_ref().clone();
-                halts.remove(scope);
-                halts
+        if self.halts.load().waits.contains_key(scope) {
+            self.change(|halts| {
+                halts.waits.remove(scope);
             });
         }
     }
+
+    /// Opens a breaker that is closed. `draw` is a number between 0 and 1.
+    pub fn trip(&self, scope: &Scope, cause: Cause, terms: &BreakerTerms, draw: f64, now: Instant) {
+        self.step(scope, now, |breaker| breaker.tripped(cause, terms, draw, now));
+    }
+
+    /// Claims the probe of a breaker; false unless it is half open and nobody else has the probe.
+    pub fn claim(&self, scope: &Scope, now: Instant) -> bool {
+        let mut claimed = false;
+        self.step(scope, now, |breaker| {
+            let probing = breaker.claimed(now);
+            claimed = probing.is_some();
+            probing.unwrap_or(breaker)
+        });
+        claimed
+    }
+
+    /// The probe of a breaker failed: open again, for longer.
+    pub fn probe_failed(&self, scope: &Scope, terms: &BreakerTerms, draw: f64, now: Instant) {
+        self.step(scope, now, |breaker| breaker.probe_failed(terms, draw, now));
+    }
+
+    /// The probe of a breaker came to nothing.
+    pub fn probe_dropped(&self, scope: &Scope, now: Instant) {
+        self.step(scope, now, Breaker::probe_dropped);
+    }
+
+    /// A scope takes connections again: a request may find out the rest.
+    pub fn reachable(&self, scope: &Scope, now: Instant) {
+        self.step(scope, now, |breaker| breaker.reachable(now));
+    }
+
+    /// Closes a breaker: somebody had an answer.
+    pub fn close(&self, scope: &Scope, now: Instant) {
+        self.step(scope, now, |_| Breaker::Closed);
+    }
+
+    /// The owner halts a provider, until told otherwise.
+    pub fn force(&self, provider: &ProviderId) {
+        self.change(|halts| {
+            halts.forced.insert(provider.clone());
+        });
+    }
+
+    /// The owner lets a provider be asked again, at once: its own halt and all breakers of the provider end. With `forget`, what was
+    /// counted against it so far counts no more.
+    pub fn release(&self, provider: &ProviderId, forget: bool) {
+        self.change(|halts| {
+            halts.forced.remove(provider);
+            halts.breakers.retain(|scope, _| scope.provider() != Some(provider));
+            if forget {
+                *halts.resets.entry(provider.clone()).or_default() += 1;
+            }
+        });
+    }
+
+    /// Moves one breaker on. A closed one has no entry, so nothing is written where nothing changes.
+    fn step(&self, scope: &Scope, now: Instant, mut next: impl FnMut(Breaker) -> Breaker) {
+        let known = self.halts.load().breakers.get(scope).copied().unwrap_or_default();
+        if next(known) == known {
+            return;
+        }
+        self.change(|halts| {
+            let known = halts.breakers.get(scope).copied().unwrap_or_default();
+            match next(known) {
+                Breaker::Closed => {
+                    halts.breakers.remove(scope);
+                }
+                moved if known != Breaker::Closed || halts.has_room_for(scope, now) => {
+                    halts.breakers.insert(scope.clone(), moved);
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// Replaces the value by a changed one; tried again when another core was quicker.
+    fn change(&self, mut change: impl FnMut(&mut Halts)) {
+        self.halts.rcu(|halts| {
+            let mut halts = halts.as_ref().clone();
+            change(&mut halts);
+            halts
+        });
+    }
 }
+
+impl Halts {
+    /// Whether another halt may be kept; what has ended goes first.
+    fn has_room_for(&mut self, scope: &Scope, now: Instant) -> bool {
+        if self.len() >= limits::HALTS_MAX {
+            self.waits.retain(|_, halt| now < halt.until);
+            // Nobody has asked for these since long ago: whoever does may find out like anybody else.
+            let is_stale = |breaker: &Breaker| match breaker.at(now) {
+                Breaker::HalfOpen(opening) => now > opening.until + limits::BREAKER_OPEN_MAX,
+                _ => false,
+            };
+            self.breakers.retain(|_, breaker| !is_stale(breaker));
+        }
+        self.len() < limits::HALTS_MAX || self.waits.contains_key(scope)
+    }
+}
+
+#[cfg(test)]
+mod tests;

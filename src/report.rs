@@ -6,11 +6,13 @@
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, RequestId, TenantId};
 use crate::domain::money::Money;
+use crate::domain::pressure::ShedReason;
 use crate::domain::token::{Usage, UsageSource};
 use crate::limits::{DECISIONS_KEPT, OBSERVED_WAITING_MAX};
 use crate::routing::decision::Decision;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Observed;
+use crate::routing::policy::Policy;
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,6 +86,8 @@ pub struct AttemptReport {
     pub started: UnixMillis,
     /// Until the connection stood, microseconds; 0 for a reused one.
     pub connect_us: u32,
+    /// The part of it that TLS took, microseconds.
+    pub tls_us: u32,
     /// Until the answer's first byte, microseconds; 0 if none came.
     pub first_byte_us: u32,
     /// Until the first content of a stream, microseconds; 0 if none came.
@@ -92,12 +96,17 @@ pub struct AttemptReport {
     pub total_us: u32,
 }
 
+/// What was observed of each lane, handed over at once.
+pub type HandOver = Vec<(LaneKey, Observed)>;
+
 /// The waist's return path of one core.
 pub struct CoreReports {
     /// Boxed, so that a queue with room for a burst takes memory only as the burst comes.
     queue: ArrayQueue<Box<AttemptReport>>,
     /// What was observed, a hand-over each.
-    observed: ArrayQueue<Vec<(LaneKey, Observed)>>,
+    observed: ArrayQueue<HandOver>,
+    /// Hand-overs that were taken in, on their way back to be filled again.
+    spare: ArrayQueue<HandOver>,
     /// The latest decisions; the oldest gives way.
     decisions: ArrayQueue<Box<Decision>>,
     /// Read by the control plane at leisure; written by this core alone.
@@ -120,8 +129,18 @@ pub struct CoreGauges {
     pub streams: AtomicU64,
     /// Requests refused before they reached a provider, since start.
     pub refused: AtomicU64,
+    /// Attempts on lanes for which this core had no room, since start; they are not scored.
+    pub unobserved: AtomicU64,
     /// Upstream connections opened since start.
     pub upstream_connections: AtomicU64,
+    /// Plans carried out since start, by the place of their policy in [`Policy::ALL`].
+    pub decisions: [AtomicU64; Policy::ALL.len()],
+    /// How much room the core has: a packed [`Pressure`](crate::domain::pressure::Pressure).
+    pub overload: AtomicU64,
+    /// Requests turned away since start, by [`ShedReason`] in its order.
+    pub shed: [AtomicU64; ShedReason::ALL.len()],
+    /// Times that a tenant's hedges and races began to pause for wasting too much, since start.
+    pub hedging_pauses: AtomicU64,
     /// Whether this core has stopped accepting.
     pub drained: AtomicBool,
 }
@@ -132,6 +151,7 @@ impl CoreReports {
         Self {
             queue: ArrayQueue::new(capacity),
             observed: ArrayQueue::new(OBSERVED_WAITING_MAX),
+            spare: ArrayQueue::new(OBSERVED_WAITING_MAX),
             decisions: ArrayQueue::new(DECISIONS_KEPT),
             gauges: CoreGauges::default(),
         }
@@ -157,18 +177,35 @@ impl CoreReports {
     ///
     /// # Errors
     /// The control plane has not taken the last ones.
-    pub fn push_observed(&self, observed: Vec<(LaneKey, Observed)>) -> Result<(), Vec<(LaneKey, Observed)>> {
+    pub fn push_observed(&self, observed: HandOver) -> Result<(), HandOver> {
         self.observed.push(observed)
     }
 
     /// Takes the oldest hand-over; control side.
-    pub fn pop_observed(&self) -> Option<Vec<(LaneKey, Observed)>> {
+    pub fn pop_observed(&self) -> Option<HandOver> {
         self.observed.pop()
+    }
+
+    /// Gives the memory of a hand-over back, emptied; control side.
+    pub fn push_spare(&self, mut taken: HandOver) {
+        taken.iter_mut().for_each(|(_, observed)| observed.clear());
+        // Where nobody wants it, it goes the usual way.
+        let _ = self.spare.push(taken);
+    }
+
+    /// Takes memory that came back.
+    pub fn pop_spare(&self) -> Option<HandOver> {
+        self.spare.pop()
     }
 
     /// Keeps a decision for explanations; the oldest that nobody took gives way.
     pub fn push_decision(&self, decision: Decision) {
         self.decisions.force_push(Box::new(decision));
+    }
+
+    /// How many decisions wait to be taken.
+    pub fn decisions_waiting(&self) -> usize {
+        self.decisions.len()
     }
 
     /// Takes the oldest decision; control side.

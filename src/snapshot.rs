@@ -89,6 +89,10 @@ pub struct Settings {
     pub stream_silence: Duration,
     /// How the owner wants requests routed.
     pub routing: Arc<RoutingTerms>,
+    /// Memory of the process above which no request is admitted, bytes; `None`: found from the machine.
+    pub memory_bytes_max: Option<u64>,
+    /// Exchanges that one core has under way at a time.
+    pub exchanges_per_core_max: usize,
     /// Whether answers carry the `metadata` member.
     pub metadata: bool,
     /// Where the control plane listens for forwarded requests.
@@ -272,6 +276,22 @@ pub struct ListedModel {
 }
 
 impl Snapshot {
+    /// The same with other scores. It is no new generation: what is served, by whom and for whom has not changed.
+    pub fn with_scores(&self, scores: Arc<ScoreTable>) -> Self {
+        Self {
+            generation: self.generation,
+            config: self.config.clone(),
+            access: self.access.clone(),
+            providers: self.providers.clone(),
+            routes: self.routes.clone(),
+            credentials: self.credentials.clone(),
+            scores,
+            settings: self.settings.clone(),
+            started: self.started,
+            listener_tls: self.listener_tls.clone(),
+        }
+    }
+
     /// The provider behind an index of this snapshot.
     pub fn provider(&self, ix: ProviderIx) -> Option<&Provider> {
         self.providers.get(usize::from(ix.0))

@@ -5,6 +5,7 @@
 //! access key, once.
 
 mod answer;
+mod decisions;
 mod events;
 mod keys;
 mod members;

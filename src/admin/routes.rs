@@ -5,6 +5,7 @@
 //! of a new access key is in the answer that makes it, once.
 
 use super::answer::{Outcome, Refusal, created, fine, json_answer, text};
+use super::decisions;
 use super::events::feed;
 use super::keys::{self, Owner};
 use super::members::Members;
@@ -12,7 +13,7 @@ use super::query::{Asked, At, is_name};
 use super::socket::Peer;
 use super::{Shared, locked};
 use crate::config::{TENANT_DEFAULT, unit};
-use crate::control_plane::{ControlError, NewAccess};
+use crate::control_plane::{BreakerMove, ControlError, NewAccess};
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::scope::{Scope, Scopes};
 use axum::Router;
@@ -24,6 +25,7 @@ use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What `POST /drain` calls: it starts the drain and returns at once.
 pub type Drain = Arc<dyn Fn() + Send + Sync>;
@@ -42,6 +44,7 @@ pub fn router(control: Shared, drain: Drain) -> Router {
         .route("/reload", post(reload))
         .route("/drain", post(start_drain))
         .route("/metrics", get(async |State(desk): State<Desk>| metrics(&desk.control)))
+        .route("/breakers/{provider}/{to}", post(move_breaker))
         .route("/tenants", post(add_tenant))
         .route("/tenants/{tenant}", get(show_tenant).delete(remove_tenant))
         .route("/access-keys", get(list_access_keys).post(add_access_key))
@@ -52,16 +55,22 @@ pub fn router(control: Shared, drain: Drain) -> Router {
     with_fallbacks(read_router(control).merge(writing))
 }
 
-/// What only looks: `/health`, `/status`, `/providers`, `/routes`, `/tenants`, `/usage`, `/events`.
+/// What only looks: `/health`, `/status`, `/providers`, `/breakers`, `/routes`, `/scores`, `/histograms`, `/tenants`, `/usage`, `/events`,
+/// `/decisions`.
 pub fn read_router(control: Shared) -> Router {
     Router::new()
         .route("/health", get(async || fine(&json!({ "status": "ok" }))))
         .route("/status", get(async |State(control): State<Shared>| fine(&locked(&control).status())))
         .route("/providers", get(providers))
+        .route("/breakers", get(async |State(control): State<Shared>| fine(&listed(locked(&control).breakers()))))
         .route("/routes", get(async |State(control): State<Shared>| fine(&locked(&control).routes())))
+        .route("/scores", get(scores))
+        .route("/histograms/{provider}/{*model}", get(histograms))
         .route("/tenants", get(tenants))
         .route("/usage", get(usage))
         .route("/events", get(events))
+        .route("/decisions", get(decisions::list))
+        .route("/decisions/{id}", get(decisions::show))
         .with_state(control)
 }
 
@@ -93,6 +102,17 @@ async fn providers(State(control): State<Shared>) -> Outcome {
         }
     }
     fine(&listed(rows))
+}
+
+async fn scores(State(control): State<Shared>) -> Outcome {
+    // Written without the lock: there may be thousands of lanes.
+    let sheet = locked(&control).score_sheet();
+    fine(&sheet.page(Instant::now()))
+}
+
+async fn histograms(State(control): State<Shared>, At((provider, model)): At<(String, String)>) -> Outcome {
+    let page = locked(&control).histograms(&provider, &model);
+    fine(&page.ok_or_else(|| Refusal::no_such("model with answers", "GET /scores"))?)
 }
 
 async fn tenants(State(control): State<Shared>) -> Outcome {
@@ -152,6 +172,16 @@ fn applied(desk: &Desk, peer: &Peer, text: Option<&str>) -> Outcome {
 async fn start_drain(State(desk): State<Desk>) -> Response {
     (desk.drain)();
     json_answer(StatusCode::ACCEPTED, &json!({ "status": "draining" }))
+}
+
+async fn move_breaker(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    At((provider, to)): At<(String, String)>,
+) -> Outcome {
+    let to = BreakerMove::parse(&to)
+        .ok_or_else(|| Refusal::no_such("path", "POST /breakers/{provider}/open, close or reset"))?;
+    fine(&locked(&desk.control).move_breaker(&peer.to_string(), &provider, to)?)
 }
 
 // === Tenants ===

@@ -6,12 +6,14 @@
 //! scopes.
 
 use super::answer::{Outcome, Refusal, fine};
+use super::decisions;
 use super::keys::{self, Owner};
 use super::query::{Asked, At, is_name};
 use super::{Shared, locked};
 use crate::config::TENANT_DEFAULT;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::scope::{Scope, Scopes};
+use crate::routing::record::View;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
@@ -38,6 +40,7 @@ pub fn router(control: Shared) -> Router {
         )
         .route("/v1/tenants/{tenant}/usage", get(usage))
         .route("/v1/providers/{provider}/stats", get(stats))
+        .route("/v1/routing/decisions/{id}", get(decision))
         .fallback(nothing)
         .method_not_allowed_fallback(async || Refusal::wrong_method())
         .with_state(control)
@@ -100,6 +103,13 @@ async fn stats(State(control): State<Shared>, asks: Principal, At(provider): At<
         figures.retain(|member, _| SHARED_FIGURES.contains(&member.as_str()));
     }
     fine(&figures)
+}
+
+async fn decision(State(control): State<Shared>, asks: Principal, At(id): At<String>) -> Outcome {
+    asks.needs(Scope::Inference)?;
+    let is_operator = asks.is_operators() && asks.scopes.has(Scope::Admin);
+    let view = if is_operator { View::Operator } else { View::Tenant };
+    decisions::one(&control, &id, view, (!is_operator).then_some(&asks.tenant))
 }
 
 /// Figures are kept over all tenants. How fast and how sound a provider is concerns everybody who uses it; how much others ask and

@@ -206,6 +206,7 @@ async fn the_admin_socket_shows_the_state_and_no_key() {
         ("/config", "digest"),
         ("/providers", "latency_ms_p99"),
         ("/routes", "models"),
+        ("/scores", "unscored"),
         ("/tenants", "default"),
         ("/usage?tenant=default&period=month", "by_provider"),
         ("/access-keys", "list"),
@@ -217,6 +218,7 @@ async fn the_admin_socket_shows_the_state_and_no_key() {
         assert!(!seen.body.contains("CANARY"), "{path}: {}", seen.body);
         assert!(seen.head.contains("cache-control: no-store"), "{path}");
     }
+    ask(&house.admin_path(), "GET /histograms/openai/gpt-4o", "", "").await.refused(404, "not_found");
     ask(&house.admin_path(), "GET /nothing", "", "").await.refused(404, "not_found");
     ask(&house.admin_path(), "DELETE /status", "", "").await.refused(405, "method_not_allowed");
     ask(&house.admin_path(), "GET /usage?tenant=a%2Fb", "", "").await.refused(400, "invalid_request");

@@ -26,7 +26,7 @@ pub fn read<'h>(
 }
 
 /// A decimal number of units of `unit_ms` milliseconds: `2`, `0.5`. No sign, no exponent, no `NaN`.
-fn decimal(text: &str, unit_ms: u64) -> Option<Duration> {
+pub fn decimal(text: &str, unit_ms: u64) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
@@ -40,7 +40,7 @@ fn decimal(text: &str, unit_ms: u64) -> Option<Duration> {
 }
 
 /// A Go-style duration, as OpenAI writes reset times and Google retry delays: `6m0s`, `1s`, `88ms`, `37.826s`, `1h2m`.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
@@ -68,7 +68,7 @@ fn until_http_date(text: &str, now: UnixMillis) -> Option<Duration> {
 }
 
 /// The time until an RFC 3339 instant in UTC (`2026-11-23T06:51:53Z`, fractions allowed), Anthropic's reset form.
-fn until_rfc3339(text: &str, now: UnixMillis) -> Option<Duration> {
+pub fn until_rfc3339(text: &str, now: UnixMillis) -> Option<Duration> {
     let (date, clock) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't'])?;
     let clock = clock.split_once('.').map_or(clock, |(whole, _)| whole);
     let [year, month, day] = three_numbers(date, '-')?;

@@ -4,7 +4,9 @@
 //! gives, with exit code 1. Provider keys never pass through the arguments.
 
 use super::client::{self, Answer, Request};
+use super::explain;
 use super::print::{self, Column};
+use super::replay::{self, ReplayArgs};
 use super::secret_input::{self, SecretArgs};
 use super::{ADMIN_SOCKET_NAME, DATA_DIR_DEFAULT, EXIT_FAILURE, failed, name};
 use crate::domain::secret::Secret;
@@ -49,6 +51,15 @@ pub enum Verb {
     },
     /// Providers and how they do
     Providers,
+    /// Breakers: list them, or halt a provider, let it be asked again, forget its failures
+    Breakers {
+        /// Whose breaker to move
+        #[arg(value_parser = name, requires = "to")]
+        provider: Option<String>,
+        /// open: halt it until told otherwise | close: ask it again | reset: close, and forget what was counted
+        #[arg(value_parser = PossibleValuesParser::new(["open", "close", "reset"]))]
+        to: Option<String>,
+    },
     /// Provider keys of a tenant
     #[command(subcommand)]
     Keys(Keys),
@@ -60,6 +71,8 @@ pub enum Verb {
     AccessKeys(AccessKeys),
     /// What clients may ask for, and who serves it
     Routes,
+    /// What is known of every lane: one model at one provider under one credential
+    Scores,
     /// Requests, tokens and money of a tenant
     Usage {
         /// Whose
@@ -69,6 +82,16 @@ pub enum Verb {
         #[arg(long, default_value = "day", value_parser = PossibleValuesParser::new(["hour", "day", "week", "month"]))]
         period: String,
     },
+    /// Why a request was routed as it was: candidates, attempts, our own time
+    Explain {
+        /// `req_…`, from the header x-request-id
+        #[arg(value_parser = name)]
+        id: String,
+    },
+    /// The latest routing decisions
+    Decisions(Decisions),
+    /// What recorded decisions would have come to under another policy
+    Replay(ReplayArgs),
     /// Metrics in Prometheus text
     Metrics,
     /// Live feed of events; ends with Ctrl-C
@@ -124,6 +147,29 @@ pub enum Keys {
         #[command(flatten)]
         owner: Owner,
     },
+}
+
+/// `igris admin decisions`.
+#[derive(Debug, Args)]
+pub struct Decisions {
+    /// Of this tenant alone
+    #[arg(long, value_parser = name)]
+    pub tenant: Option<String>,
+    /// For this model alone, by the name asked for or a provider's
+    #[arg(long)]
+    pub model: Option<String>,
+    /// That asked this provider
+    #[arg(long, value_parser = name)]
+    pub provider: Option<String>,
+    /// With this status for the client
+    #[arg(long)]
+    pub status: Option<u16>,
+    /// So many at most [default: 100; with --jsonl all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// One JSON object a line, the oldest first, to be kept and replayed
+    #[arg(long)]
+    pub jsonl: bool,
 }
 
 /// Whose thing it is.
@@ -210,19 +256,32 @@ enum Shown {
     Routes,
     /// Usage has sums by name below the total.
     Usage,
+    /// A decision as a report.
+    Decision,
+    /// Decisions, one a line.
+    Decisions,
     /// This sentence; the answer has nothing to add.
     Done(String),
 }
 
 /// Carries out a command and answers the exit code.
 pub fn run(args: &AdminArgs) -> ExitCode {
-    let outcome = call(&args.verb).and_then(|call| ask(args, &call));
+    let outcome = match &args.verb {
+        Verb::Replay(replay) => replayed(args, replay),
+        verb => call(verb).and_then(|call| ask(args, &call)),
+    };
     match outcome {
         Ok(code) => code,
         // `igris admin metrics | head` ends like any other filter.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+fn replayed(args: &AdminArgs, replay: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    let text = replay::run(replay, &args.socket, args.json)?;
+    writeln!(std::io::stdout().lock(), "{}", text.trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn ask(args: &AdminArgs, call: &Call) -> anyhow::Result<ExitCode> {
@@ -257,6 +316,8 @@ fn ask(args: &AdminArgs, call: &Call) -> anyhow::Result<ExitCode> {
                 Shown::Table(columns) => print::table(&value, columns),
                 Shown::Routes => print::routes(&value),
                 Shown::Usage => print::usage(&value),
+                Shown::Decision => explain::report(&value),
+                Shown::Decisions => explain::decisions(&value),
                 _ => print::fields(&value),
             }
         }
@@ -323,16 +384,52 @@ fn call(verb: &Verb) -> anyhow::Result<Call> {
             Ok(Call { method: "PUT", target: "/config".to_owned(), body, shown: Shown::Fields })
         }
         Verb::Providers => simple("GET", "/providers", Shown::Table(print::PROVIDERS)),
+        Verb::Breakers { provider: Some(provider), to: Some(to) } => {
+            simple("POST", &format!("/breakers/{provider}/{to}"), Shown::Fields)
+        }
+        Verb::Breakers { .. } => simple("GET", "/breakers", Shown::Table(print::BREAKERS)),
         Verb::Keys(keys) => keys_call(keys),
         Verb::Tenants(tenants) => Ok(tenants_call(tenants)),
         Verb::AccessKeys(keys) => access_keys_call(keys),
         Verb::Routes => simple("GET", "/routes", Shown::Routes),
+        Verb::Scores => simple("GET", "/scores", Shown::Table(print::SCORES)),
         Verb::Usage { tenant, period } => {
             simple("GET", &format!("/usage?tenant={tenant}&period={period}"), Shown::Usage)
         }
+        Verb::Explain { id } => simple("GET", &format!("/decisions/{id}"), Shown::Decision),
+        Verb::Decisions(decisions) => Ok(decisions_call(decisions)),
+        Verb::Replay(_) => simple("GET", "/decisions?format=jsonl", Shown::Text),
         Verb::Metrics => simple("GET", "/metrics", Shown::Text),
         Verb::Events => simple("GET", "/events", Shown::Feed),
     }
+}
+
+fn decisions_call(wanted: &Decisions) -> Call {
+    let Decisions { tenant, model, provider, status, limit, jsonl } = wanted;
+    let members = [
+        ("tenant", tenant.clone()),
+        ("model", model.as_deref().map(encoded)),
+        ("provider", provider.clone()),
+        ("status", status.map(|status| status.to_string())),
+        ("limit", limit.map(|limit| limit.to_string())),
+        ("format", jsonl.then(|| "jsonl".to_owned())),
+    ];
+    let members: Vec<String> =
+        members.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+    let shown = if *jsonl { Shown::Text } else { Shown::Decisions };
+    let mark = if members.is_empty() { "" } else { "?" };
+    Call { method: "GET", target: format!("/decisions{mark}{}", members.join("&")), body: None, shown }
+}
+
+/// A value as it may stand in a query (RFC 3986 §2.3).
+fn encoded(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+        text
+    })
 }
 
 fn keys_call(keys: &Keys) -> anyhow::Result<Call> {
@@ -448,6 +545,15 @@ mod tests {
             ("igris admin keys remove openai key_1", "DELETE /providers/openai/keys/key_1?tenant=default"),
             ("igris admin tenants remove acme", "DELETE /tenants/acme"),
             ("igris admin access-keys revoke ak_1 --tenant acme", "DELETE /access-keys/ak_1?tenant=acme"),
+            ("igris admin breakers", "GET /breakers"),
+            ("igris admin breakers openai open", "POST /breakers/openai/open"),
+            ("igris admin explain req_1", "GET /decisions/req_1"),
+            ("igris admin decisions", "GET /decisions"),
+            (
+                "igris admin decisions --model a/b&c --status 200 --limit 5 --jsonl",
+                "GET /decisions?model=a%2Fb%26c&status=200&limit=5&format=jsonl",
+            ),
+            ("igris admin scores --json", "GET /scores"),
             ("igris admin usage --period month", "GET /usage?tenant=default&period=month"),
         ] {
             let call = called(line);
@@ -479,8 +585,14 @@ mod tests {
             "igris admin access-keys list --tenant acme --json",
             "igris admin keys list openai",
             "igris admin providers",
+            "igris admin breakers",
+            "igris admin breakers openai open --json",
+            "igris admin breakers openai reset",
             "igris admin routes",
+            "igris admin scores",
             "igris admin usage --tenant acme --period week",
+            "igris admin decisions",
+            "igris admin decisions --jsonl --tenant acme",
             "igris admin metrics",
             "igris admin config",
             "igris admin reload",
@@ -494,9 +606,12 @@ mod tests {
         let acme = crate::domain::id::TenantId::new("acme");
         let stored = crate::control_plane::lock(&house).credentials(&acme, Some("openai")).expect("stored");
         assert_eq!(stored[0].config.timeout_ms, 9_000);
-        for line in
-            ["igris admin tenants add acme", "igris admin keys show openai key_1", "igris admin usage --tenant nobody"]
-        {
+        for line in [
+            "igris admin tenants add acme",
+            "igris admin keys show openai key_1",
+            "igris admin usage --tenant nobody",
+            "igris admin explain req_1",
+        ] {
             assert_eq!(
                 format!("{:?}", run(&args(line, &path))),
                 format!("{:?}", ExitCode::from(EXIT_FAILURE)),
@@ -514,6 +629,8 @@ mod tests {
             "igris admin keys list ../tenants",
             "igris admin keys list openai --tenant a&period=b",
             "igris admin tenants remove a/b",
+            "igris admin breakers openai",
+            "igris admin breakers openai explode",
             "igris admin keys add openai sk-in-the-arguments",
         ] {
             assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");

@@ -5,7 +5,9 @@
 
 pub mod admin;
 mod client;
+mod explain;
 mod print;
+mod replay;
 mod secret_input;
 
 use crate::config::{Io, LogFormat};

@@ -7,8 +7,8 @@ use crate::limits::LOG_TEXT_BYTES_MAX;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// A column: its title, and where its value is in a row.
-pub(super) struct Column(&'static str, &'static str);
+/// A column: its title, and where its value is in a row; a dot leads into a member.
+pub(super) struct Column(pub(super) &'static str, pub(super) &'static str);
 
 /// `igris admin providers`.
 pub(super) const PROVIDERS: &[Column] = &[
@@ -20,6 +20,33 @@ pub(super) const PROVIDERS: &[Column] = &[
     Column("TOKENS IN", "input_tokens"),
     Column("TOKENS OUT", "output_tokens"),
     Column("COST USD", "cost_usd"),
+];
+/// `igris admin breakers`.
+pub(super) const BREAKERS: &[Column] = &[
+    Column("PROVIDER", "provider"),
+    Column("MODEL", "model"),
+    Column("CREDENTIAL", "credential"),
+    Column("STATE", "state"),
+    Column("CAUSE", "cause"),
+    Column("PROBE IN S", "probe_in_s"),
+    Column("FAILED PROBES", "failed_probes"),
+];
+/// `igris admin scores`.
+pub(super) const SCORES: &[Column] = &[
+    Column("PROVIDER", "provider"),
+    Column("MODEL", "model"),
+    Column("CREDENTIAL", "credential"),
+    Column("SAMPLES", "samples"),
+    Column("SCORE", "score"),
+    Column("ERRORS", "error_rate"),
+    Column("LIMITED", "limited_rate"),
+    Column("CACHED", "cache_hit_rate"),
+    Column("FIRST BYTE MS", "first_byte_ms.p50"),
+    Column("P99", "first_byte_ms.p99"),
+    Column("TOTAL MS", "total_ms.p50"),
+    Column("P99", "total_ms.p99"),
+    Column("PRIOR", "prior"),
+    Column("HALTED", "halted.why"),
 ];
 /// `igris admin keys list`.
 pub(super) const KEYS: &[Column] = &[
@@ -63,12 +90,17 @@ pub(super) fn routes(answer: &Value) -> String {
     format!("{}\n{}", rows_of(&answer["entries"], ENTRIES), rows_of(&answer["models"], MODELS))
 }
 
-fn rows_of(list: &Value, columns: &[Column]) -> String {
+fn value_at<'a>(row: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(row, |value, member| &value[member])
+}
+
+/// Rows of a list by columns, or a line that says there are none.
+pub(super) fn rows_of(list: &Value, columns: &[Column]) -> String {
     let rows: Vec<Vec<String>> = list
         .as_array()
         .into_iter()
         .flatten()
-        .map(|row| columns.iter().map(|Column(_, member)| cell(&row[*member])).collect())
+        .map(|row| columns.iter().map(|Column(_, path)| cell(value_at(row, path))).collect())
         .collect();
     if rows.is_empty() {
         return "none\n".to_owned();
@@ -135,7 +167,15 @@ fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
     }
 }
 
-fn cell(value: &Value) -> String {
+/// Dollars to a thousandth of a millionth: one request may cost less than the four decimals of [`cell`] show.
+pub(super) fn dollars(value: &Value) -> String {
+    let Some(dollars) = value.as_f64() else { return cell(value) };
+    let text = format!("{dollars:.9}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// One value in one cell.
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => safe(text),
@@ -156,7 +196,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// Columns two spaces apart; numbers to the right.
-fn aligned(titles: &[String], rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(titles: &[String], rows: &[Vec<String>]) -> String {
     let is_number = |text: &str| text == "-" || text.parse::<f64>().is_ok();
     let right: Vec<bool> = (0..titles.len()).map(|place| rows.iter().all(|row| is_number(&row[place]))).collect();
     let all = || std::iter::once(titles).chain(rows.iter().map(Vec::as_slice));
@@ -187,6 +227,13 @@ mod tests {
         ]});
         assert_eq!(table(&answer, TENANTS), "ID       CREATED\ndefault     2026\na              -\n");
         assert_eq!(table(&json!({ "data": [] }), TENANTS), "none\n");
+    }
+
+    #[test]
+    fn a_column_may_lead_into_a_member() {
+        let columns = &[Column("A", "a"), Column("P50", "ms.p50")];
+        let answer = json!({ "data": [{ "a": "x", "ms": { "p50": 1.5 } }, { "a": "y", "ms": null }] });
+        assert_eq!(table(&answer, columns), "A  P50\nx  1.5\ny    -\n");
     }
 
     #[test]

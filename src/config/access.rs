@@ -65,22 +65,26 @@ pub struct KeyLimits {
 
 // === Tenants ===
 
-/// All tenants as meant, and for each listed one its position.
-pub(super) fn tenants(raw: Option<Vec<raw::Tenant>>, findings: &mut Findings) -> (Vec<Tenant>, Vec<At<String>>) {
+/// All tenants, for each listed one its position, and the terms of those that have their own.
+type Tenants = (Vec<Tenant>, Vec<At<String>>, Vec<(TenantId, raw::TenantRouting)>);
+
+/// All tenants as meant; their terms of routing as typed.
+pub(super) fn tenants(raw: Option<Vec<raw::Tenant>>, findings: &mut Findings) -> Tenants {
     let Some(raw) = raw.filter(|raw| !raw.is_empty()) else {
-        return (vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None }], Vec::new());
+        return (vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None }], Vec::new(), Vec::new());
     };
     let mut ids: Vec<At<String>> = Vec::new();
-    let mut meant = Vec::new();
+    let (mut meant, mut routings) = (Vec::new(), Vec::new());
     for entry in raw {
         let id = findings.required(("`[[tenants]]`", entry.at, "id", "\"default\""), entry.id, name);
         let name = findings.value("name", entry.name, text);
         let Some(id) = id else { continue };
         meant.push(Tenant { id: TenantId::new(&id.value), name });
+        routings.extend(entry.routing.map(|routing| (TenantId::new(&id.value), routing)));
         ids.push(id);
     }
     findings.distinct("tenant", &ids);
-    (meant, ids)
+    (meant, ids, routings)
 }
 
 /// Warns of listed tenants that no access key names; theirs may come by the API.

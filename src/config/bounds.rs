@@ -5,6 +5,7 @@
 use super::leaf::{bytes, count, duration};
 use super::problem::Findings;
 use super::raw;
+use super::read::Typed;
 use crate::limits;
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub struct Limits {
     pub client_stall_deadline: Duration,
     /// Relay buffer per direction.
     pub relay_buffer_bytes: usize,
+    /// Memory of the process above which no request is admitted; `None`: found from the machine.
+    pub memory_bytes: Option<u64>,
+    /// Exchanges that one core has under way at a time.
+    pub exchanges_per_core: usize,
 }
 
 impl Default for Limits {
@@ -67,6 +72,8 @@ impl Default for Limits {
             exchange_deadline: limits::EXCHANGE_DEADLINE,
             client_stall_deadline: limits::CLIENT_STALL_DEADLINE,
             relay_buffer_bytes: limits::RELAY_BUFFER_BYTES,
+            memory_bytes: None,
+            exchanges_per_core: limits::EXCHANGES_PER_CORE_MAX,
         }
     }
 }
@@ -130,6 +137,15 @@ fn sizes_and_counts(raw: raw::ServerLimits, meant: &mut Limits, findings: &mut F
     let relay = bytes(limits::READ_BUFFER_BYTES as u64, limits::RELAY_BUFFER_BYTES_CEILING as u64);
     if let Some(value) = findings.value("relay_buffer_bytes", raw.relay_buffer_bytes, relay) {
         meant.relay_buffer_bytes = value as usize;
+    }
+    let memory = |typed: &Typed| match typed {
+        Typed::Text(text) if text == "auto" => Ok(None),
+        other => bytes(limits::MEMORY_BYTES_LEAST, limits::MEMORY_BYTES_CEILING)(other).map(Some),
+    };
+    meant.memory_bytes = findings.value("memory_bytes", raw.memory_bytes, memory).flatten();
+    let under_way = count(1, limits::EXCHANGES_PER_CORE_MAX as u64);
+    if let Some(value) = findings.value("exchanges_per_core", raw.exchanges_per_core, under_way) {
+        meant.exchanges_per_core = value as usize;
     }
     let fields = count(FIELDS_LEAST as u64, limits::FIELDS_CEILING as u64);
     if let Some(value) = findings.value("fields", raw.fields, fields) {

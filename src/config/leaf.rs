@@ -8,6 +8,7 @@ use super::read::{At, Leaf, Typed};
 use super::unit;
 use crate::domain::clock::UnixMillis;
 use crate::limits::NAME_CHARS_MAX;
+use crate::routing::semantic;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -200,6 +201,50 @@ pub(super) fn count(lowest: u64, highest: u64) -> impl Fn(&Typed) -> Reading<u64
         };
         in_range(value, lowest, highest, |count| count.to_string())
     }
+}
+
+/// A share with its percent sign, in a range of shares of one.
+pub(super) fn percent(lowest: f64, highest: f64) -> impl Fn(&Typed) -> Reading<f64> {
+    move |typed| {
+        let value = match typed {
+            Typed::Integer(number) => Err(bare_share(&number.to_string())),
+            Typed::Float(number) => Err(bare_share(number)),
+            other => unit::percent(&text(other)?),
+        };
+        in_range(value?, lowest, highest, |share| format!("{}%", share * 100.0))
+    }
+}
+
+fn bare_share(number: &str) -> Complaint {
+    Complaint::new(
+        format!("is {}, a share without its percent sign", quoted(number)),
+        "write a number and `%`, as in \"5%\"",
+    )
+}
+
+/// A number with or without a fraction, in a range.
+pub(super) fn number(lowest: f64, highest: f64) -> impl Fn(&Typed) -> Reading<f64> {
+    move |typed| {
+        let value = match typed {
+            Typed::Integer(number) => Some(*number as f64),
+            Typed::Float(number) => number.parse::<f64>().ok().filter(|value| value.is_finite()),
+            Typed::Text(_) | Typed::Bool(_) | Typed::Date(_) => None,
+        };
+        let remedy = || format!("write one from {lowest} to {highest} without quotes");
+        let value = value.ok_or_else(|| Complaint::new(format!("is {}, not a number", noun(typed)), remedy()));
+        in_range(value?, lowest, highest, f64::to_string)
+    }
+}
+
+/// A word or phrase to look for in texts, in the form in which it is looked for.
+pub(super) fn keyword(typed: &Typed) -> Reading<Box<str>> {
+    let text = text(typed)?;
+    let sought = semantic::words_of(&text);
+    if text.chars().count() <= NAME_CHARS_MAX && sought.chars().any(char::is_alphanumeric) {
+        return Ok(sought.into_boxed_str());
+    }
+    let remedy = format!("write a word or a phrase of at most {NAME_CHARS_MAX} characters");
+    Err(Complaint::new(format!("is {}, which is no word", quoted(&text)), remedy))
 }
 
 /// One of a few words.

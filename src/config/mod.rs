@@ -18,6 +18,7 @@ mod problem;
 mod provider;
 pub mod raw;
 mod read;
+mod routing;
 pub mod secrets;
 mod server;
 mod sidecar;
@@ -39,8 +40,11 @@ pub use unit::{Budget, Period};
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
+use crate::limits;
 use crate::providers::catalogue::OwnPrice;
+use crate::routing::terms::RoutingTerms;
 use problem::Findings;
+use std::sync::Arc;
 
 /// The format number that this version reads.
 pub const FORMAT: u64 = 1;
@@ -66,6 +70,8 @@ pub struct Config {
     pub log: Log,
     /// `[trust]`.
     pub trust: Option<Trust>,
+    /// `[routing]`, and what tenants have of their own.
+    pub routing: Arc<RoutingTerms>,
     /// `[[providers]]`, distinct by canonical name.
     pub providers: Vec<Provider>,
     /// `[[models]]`, distinct by name, in the order of the file.
@@ -150,6 +156,7 @@ impl Default for Config {
             durability: Durability::default(),
             log: Log::default(),
             trust: None,
+            routing: Arc::new(RoutingTerms { decisions_kept: limits::DECISIONS_KEPT, ..RoutingTerms::default() }),
             providers: Vec::new(),
             models: Vec::new(),
             prices: Vec::new(),
@@ -194,7 +201,9 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
     let providers = provider::providers(raw.providers.unwrap_or_default(), known, findings);
     let models = model::models(raw.models.unwrap_or_default(), &providers, known, findings);
     let prices = price::prices(raw.prices.unwrap_or_default(), &providers, known, findings);
-    let (tenants, listed) = access::tenants(raw.tenants, findings);
+    let mut routing = routing::routing(raw.routing, findings);
+    let (tenants, listed, own_terms) = access::tenants(raw.tenants, findings);
+    routing.tenants = routing::tenants(own_terms, &routing.usual, findings);
     let mut ids: Vec<&str> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     ids.sort_unstable();
     let referents = access::Referents { tenants: ids, providers: &providers, known };
@@ -210,6 +219,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         durability: operation::durability(raw.ledger, findings),
         log: operation::log(raw.log, findings),
         trust: operation::trust(raw.trust, findings),
+        routing: Arc::new(routing),
         providers,
         models,
         prices,

@@ -2,7 +2,7 @@
 //!
 //! A name may be a pattern with `*`. A target without `model` asks its provider for the very name that the client used.
 
-use super::leaf::{count, model_name, model_pattern, name, one_of};
+use super::leaf::{count, model_name, model_pattern, name, number, one_of};
 use super::problem::{Findings, quoted, suggestion};
 use super::read::At;
 use super::{Known, Provider, raw};
@@ -16,6 +16,8 @@ pub struct Model {
     pub name: String,
     /// How a target is chosen.
     pub policy: Policy,
+    /// The percentile that `latency` and `hedged` look at, 0 to 1.
+    pub percentile: Option<f64>,
     /// Who may serve it, in the order of the file; at least one.
     pub targets: Vec<Target>,
 }
@@ -32,6 +34,10 @@ pub struct Target {
 }
 
 const WEIGHT_MAX: u64 = 1_000_000;
+/// Percentiles that say how long a wait is; below the median none does.
+const PERCENTILE_LEAST: f64 = 50.0;
+/// The last one that observations are kept for.
+const PERCENTILE_MOST: f64 = 99.0;
 
 /// All entries as meant. Two entries of one name are refused.
 pub(super) fn models(
@@ -50,11 +56,18 @@ pub(super) fn models(
         if let Some(policy) = policy.as_ref().filter(|policy| policy.value == Policy::Hedged && targets.len() == 1) {
             findings.warning(policy.at, "`hedged` has one target, so nothing is ever hedged", "add a second target");
         }
+        let percentile = findings.meant("percentile", entry.percentile, number(PERCENTILE_LEAST, PERCENTILE_MOST));
+        let policy = policy.map_or(Policy::default(), |policy| policy.value);
+        if let Some(percentile) = percentile.as_ref().filter(|_| !matches!(policy, Policy::Latency | Policy::Hedged)) {
+            let what = format!("the policy `{}` looks at no percentile", policy.as_str());
+            findings.warning(percentile.at, what, "remove it, or set `policy` to \"latency\" or \"hedged\"");
+        }
         let Some(typed) = typed else { continue };
         names.push(typed.clone());
         meant.push(Model {
             name: typed.value,
-            policy: policy.map_or(Policy::default(), |policy| policy.value),
+            policy,
+            percentile: percentile.map(|percentile| percentile.value / 100.0),
             targets,
         });
     }

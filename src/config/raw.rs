@@ -57,6 +57,7 @@ tables! {
     Document like "{ … }" {
         version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
         server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
+        routing: Routing,
         providers: Vec<Provider>, models: Vec<Model>, prices: Vec<Price>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
     }
     /// `[server]`.
@@ -71,7 +72,8 @@ tables! {
         head_bytes: Leaf, fields: Leaf, body_bytes: Leaf, head_deadline: Leaf, body_deadline: Leaf,
         tls_handshake_deadline: Leaf, keep_alive_idle: Leaf, exchanges_per_connection: Leaf, connections_per_core: Leaf,
         first_byte_streaming_deadline: Leaf, first_byte_unary_deadline: Leaf, stream_silence_deadline: Leaf,
-        exchange_deadline: Leaf, client_stall_deadline: Leaf, relay_buffer_bytes: Leaf,
+        exchange_deadline: Leaf, client_stall_deadline: Leaf, relay_buffer_bytes: Leaf, memory_bytes: Leaf,
+        exchanges_per_core: Leaf,
     }
     /// `[admin]`.
     Admin like "{ socket = \"igris-data/admin.sock\" }" {
@@ -96,7 +98,9 @@ tables! {
         api_version: Leaf, region: Leaf, project: Leaf,
     }
     /// `[[models]]`.
-    Model like "[ { name = \"gpt-4\" } ]" { name: Leaf, policy: Leaf, targets: Vec<Target> }
+    Model like "[ { name = \"gpt-4\" } ]" {
+        name: Leaf, policy: Leaf, percentile: Leaf, targets: Vec<Target>,
+    }
     /// One of `targets`.
     Target like "{ provider = \"openai\", model = \"gpt-4o\" }" { provider: Leaf, model: Leaf, weight: Leaf }
     /// `[[prices]]`.
@@ -104,7 +108,25 @@ tables! {
         provider: Leaf, model: Leaf, input: Leaf, output: Leaf, cached_input: Leaf, cache_write: Leaf, cache_write_long: Leaf,
     }
     /// `[[tenants]]`.
-    Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf }
+    Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf, routing: TenantRouting }
+    /// `routing` of a tenant.
+    TenantRouting like "{ optimization = \"cost\" }" {
+        optimization: Leaf, repeat: Leaf, hedging: Leaf, hedged_share: Leaf, waste_share: Leaf, continue_streams: Leaf,
+    }
+    /// `[routing]`.
+    Routing like "{ optimization = \"balanced\" }" {
+        optimization: Leaf, repeat: Leaf, hedging: Leaf, hedged_share: Leaf, waste_share: Leaf, continue_streams: Leaf,
+        affinity: Leaf, breaker: Breaker, probe_interval: Leaf, decisions: Leaf, quality: Vec<Quality>, rules: Vec<Rule>,
+    }
+    /// `[routing] breaker`.
+    Breaker like "{ failures = 3, open = \"30s\" }" { failures: Leaf, open: Leaf }
+    /// `[[routing.quality]]`.
+    Quality like "[ { model = \"gpt-5*\", score = 0.95 } ]" { model: Leaf, score: Leaf }
+    /// `[[routing.rules]]`.
+    Rule like "[ { category = \"coding\", model = \"gpt-4o\" } ]" {
+        category: Leaf, model: Leaf, keywords: Vec<Leaf>, keywords_all: Vec<Leaf>, min_tokens: Leaf, max_tokens: Leaf, tools: Leaf,
+        languages: Vec<Leaf>, code_share: Leaf,
+    }
     /// `[[access_keys]]`.
     AccessKey like "[ { name = \"app\" } ]" {
         name: Leaf, tenant: Leaf, key: KeyReference, scopes: Vec<Leaf>, limits: KeyLimits, expires_at: Leaf,

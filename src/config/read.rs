@@ -139,13 +139,18 @@ impl<T: Read> Read for Vec<T> {
                 findings.error(
                     at,
                     format!("`{key}` is a list of tables"),
-                    format!("write `[[{key}]]` above each entry"),
+                    format!("write `[[{}]]` above each entry", header_of(key)),
                 );
                 None
             }
             other => wrong_shape::<Self, _>(key, noun_of(&other), at, findings),
         }
     }
+}
+
+/// The header of a list of tables: those of a section carry its name.
+fn header_of(key: &str) -> String {
+    if matches!(key, "quality" | "rules") { format!("routing.{key}") } else { key.to_owned() }
 }
 
 impl Read for Pairs {

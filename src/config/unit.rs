@@ -63,6 +63,17 @@ pub fn count(text: &str) -> Result<u64, Complaint> {
     scaled(text, COUNTS, "a count", "write a whole number, or one with `k` or `M`, as in \"1M\"")
 }
 
+/// Reads `"5%"` and `"0.5%"` as a share of one.
+pub fn percent(text: &str) -> Result<f64, Complaint> {
+    const REMEDY: &str = "write a number and `%`, as in \"5%\"";
+    let refused = |why: &str| Complaint::new(format!("is {}, {why}", quoted(text)), REMEDY);
+    let number = text.strip_suffix('%').ok_or_else(|| refused("a share without its percent sign"))?;
+    let plain = number.len() <= 16 && number.starts_with(|first: char| first.is_ascii_digit());
+    let plain = plain && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let value = plain.then(|| number.parse::<f64>().ok()).flatten();
+    value.map(|value| value / 100.0).ok_or_else(|| refused("not a share"))
+}
+
 /// Reads `"$5.00"`.
 pub fn money(text: &str) -> Result<Money, Complaint> {
     text.strip_prefix('$').and_then(Money::parse_usd).ok_or_else(|| {
@@ -209,6 +220,14 @@ mod tests {
         }
         for text in ["", "1.5M", "M", "-1", "+5", "1e3", "1 000"] {
             assert!(count(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_have_their_percent_sign() {
+        assert_eq!((percent("5%"), percent("0.5%"), percent("100%")), (Ok(0.05), Ok(0.005), Ok(1.0)));
+        for text in ["", "%", "5", "5 %", "-5%", "+5%", ".5%", "1e2%", "five%", "inf%", "5%%", "1.2.3%", "0x5%"] {
+            assert!(percent(text).is_err(), "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::providers::aliases::Aliases;
 use crate::providers::signing::{AwsCredential, SigningError};
 use crate::providers::{Catalogue, Dialect, ProviderSpec, service_account};
 use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Routes, Target};
-use crate::routing::terms::RoutingTerms;
+use crate::routing::semantic::Rule;
 use crate::snapshot::{
     AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RoutePolicy, RouteTable, Settings,
 };
@@ -189,8 +189,21 @@ pub(super) fn route_table(
         (!living.is_empty()).then(|| ListedModel { name: Arc::from(name), providers: living })
     });
     let listed = listed.collect();
-    let policies = models.iter().map(|model| RoutePolicy { policy: model.policy, percentile: None }).collect();
+    let policies =
+        models.iter().map(|model| RoutePolicy { policy: model.policy, percentile: model.percentile }).collect();
     Ok(RouteTable { models: table, policies, catalogue: catalogue.clone(), listed })
+}
+
+/// Rules for `auto` whose model nobody serves: a request that one of them fits would not be answered.
+pub(super) fn unserved_rules(rules: &[Rule], routes: &RouteTable) -> Vec<String> {
+    let unserved = rules.iter().filter(|rule| routes.models.resolve(&rule.model).is_err());
+    let said = |rule: &Rule| {
+        let model = &rule.model;
+        format!(
+            "a rule for `auto` asks for `{model}`, which no configured provider serves; add a provider or another model"
+        )
+    };
+    unserved.map(said).collect()
 }
 
 /// Who serves a name that may be shown: the owner's names and `auto` always are, others only where a provider still lists them.
@@ -247,7 +260,9 @@ pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
         client_stall: limits.client_stall_deadline,
         exchange_deadline: limits.exchange_deadline,
         stream_silence: limits.stream_silence_deadline,
-        routing: Arc::new(RoutingTerms::default()),
+        routing: config.routing.clone(),
+        memory_bytes_max: limits.memory_bytes,
+        exchanges_per_core_max: limits.exchanges_per_core,
         metadata: config.server.metadata == Metadata::Auto,
         control_socket: control_socket.to_owned(),
     }

@@ -15,7 +15,7 @@ pub struct Event {
     pub sequence: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// What sort: `start`, `config`, `credential`, `access_key`, `tenant`, `dns`, `ledger`, `price`.
+    /// What sort: `start`, `config`, `credential`, `access_key`, `tenant`, `dns`, `ledger`, `price`, `breaker`, `overload`.
     pub kind: &'static str,
     /// One sentence.
     pub text: String,

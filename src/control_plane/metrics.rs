@@ -2,7 +2,10 @@
 //!
 //! Labels are names of ours: providers, listed models, outcomes. No tenant, no key, nothing a client chose (rule R5).
 
+use super::overload::Room;
 use super::stats::{BUCKETS_SECONDS, OUTCOMES, Stats};
+use crate::domain::pressure::ShedReason;
+use crate::routing::policy::Policy;
 use std::fmt::Write;
 
 /// Figures that are read off at the moment of asking.
@@ -14,14 +17,16 @@ pub(super) struct Gauges {
     pub(super) streams: u64,
     pub(super) refused: u64,
     pub(super) upstream_connections: u64,
+    pub(super) hedging_pauses: u64,
     pub(super) reports_waiting: u64,
     pub(super) snapshot_generation: u64,
     pub(super) config_version: u64,
     pub(super) uptime_seconds: u64,
+    pub(super) decisions: [(Policy, u64); Policy::ALL.len()],
 }
 
 /// The whole page.
-pub(super) fn page(gauges: &Gauges, stats: &Stats) -> String {
+pub(super) fn page(gauges: &Gauges, room: &Room, stats: &Stats) -> String {
     let mut page = String::with_capacity(16 * 1024);
     let version = env!("CARGO_PKG_VERSION");
     family(&mut page, "igris_build_info", "gauge", "What runs.");
@@ -30,6 +35,12 @@ pub(super) fn page(gauges: &Gauges, stats: &Stats) -> String {
         family(&mut page, name, kind, help);
         line(&mut page, format_args!("{name} {value}"));
     }
+    let name = "igris_routing_decisions_total";
+    family(&mut page, name, "counter", "Plans carried out, by the policy that ordered the candidates.");
+    for (policy, count) in gauges.decisions {
+        line(&mut page, format_args!("{name}{{policy=\"{}\"}} {count}", policy.as_str()));
+    }
+    overload(&mut page, room);
     attempts(&mut page, stats);
     sums(&mut page, stats);
     latency(&mut page, stats);
@@ -37,7 +48,7 @@ pub(super) fn page(gauges: &Gauges, stats: &Stats) -> String {
 }
 
 impl Gauges {
-    fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 11] {
+    fn rows(&self) -> [(&'static str, &'static str, &'static str, u64); 12] {
         [
             ("igris_uptime_seconds", "gauge", "Since the process started.", self.uptime_seconds),
             ("igris_connections", "gauge", "Downstream connections open.", self.connections),
@@ -57,6 +68,12 @@ impl Gauges {
                 self.refused,
             ),
             (
+                "igris_hedging_pauses_total",
+                "counter",
+                "Times that a tenant's hedges and races paused for wasting too much.",
+                self.hedging_pauses,
+            ),
+            (
                 "igris_upstream_connections_total",
                 "counter",
                 "Connections opened to providers.",
@@ -66,6 +83,17 @@ impl Gauges {
             ("igris_snapshot_generation", "gauge", "Publications since start.", self.snapshot_generation),
             ("igris_config_version", "gauge", "Version of the live configuration.", self.config_version),
         ]
+    }
+}
+
+fn overload(page: &mut String, room: &Room) {
+    family(page, "igris_overload_stage", "gauge", "Room of each core: 0 calm, 1 tight, 2 shedding, 3 closed.");
+    for (core, pressure) in room.pressures.iter().enumerate() {
+        line(page, format_args!("igris_overload_stage{{core=\"{core}\"}} {}", pressure.stage as u8));
+    }
+    family(page, "igris_shed_total", "counter", "Requests turned away before anything was done for them.");
+    for (reason, count) in ShedReason::ALL.iter().zip(room.shed) {
+        line(page, format_args!("igris_shed_total{{reason=\"{}\"}} {count}", reason.name()));
     }
 }
 
@@ -118,19 +146,19 @@ fn latency(page: &mut String, stats: &Stats) {
     }
 }
 
-fn family(page: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn family(page: &mut String, name: &str, kind: &str, help: &str) {
     line(page, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
 }
 
-fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(page, "{text}");
 }
 
-fn labels(provider: &str, model: &str) -> String {
+pub(super) fn labels(provider: &str, model: &str) -> String {
     format!("provider=\"{}\",model=\"{}\"", escaped(provider), escaped(model))
 }
 
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -5,8 +5,10 @@
 //! across an await. The data plane reads what it publishes and goes on with it should the control plane die.
 
 pub mod access;
+mod breakers;
 mod build;
 pub mod credentials;
+mod decisions;
 mod error;
 mod events;
 mod ingest;
@@ -15,10 +17,13 @@ mod key_limits;
 mod known;
 mod metrics;
 mod operations;
+mod overload;
 mod post;
 mod providers;
 pub mod reload;
 pub mod resolve;
+mod score_pages;
+mod scores;
 mod start;
 mod stats;
 mod status;
@@ -31,7 +36,9 @@ mod usage;
 mod tests;
 
 pub use access::AccessKeyView;
+pub use breakers::{BreakerMove, BreakerView};
 pub use credentials::{CredentialView, KeyConfig};
+pub use decisions::DecisionFilter;
 pub use error::ControlError;
 pub use events::Event;
 pub use inputs::Environment;
@@ -39,6 +46,8 @@ pub use known::known;
 pub use operations::{NewAccess, TenantView};
 pub use reload::{Reloaded, parse_config, read_config, sidecar_config};
 pub use resolve::Resolver;
+pub use score_pages::ScoreSheet;
+pub use scores::score_due;
 pub use start::{Opened, Start};
 pub use ticks::{exchange_due, lock, resolve_due, run};
 pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
@@ -46,18 +55,21 @@ pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
 use crate::board::Board;
 use crate::config::Config;
 use crate::domain::clock::UnixMillis;
-use crate::domain::id::TenantId;
+use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::pressure::Stage;
 use crate::providers::aliases::Aliases;
 use crate::providers::{Catalogue, table};
 use crate::report::{AttemptReport, CoreReports};
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
 use crate::store::{Store, StoreError};
 use crate::vault::{Entropy, Keyring};
+use decisions::Decisions;
 use events::Events;
 use ingest::Ingest;
 use inputs::Listener;
 use providers::{Configured, Trusts};
 use resolve::Names;
+use scores::SharedScores;
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -104,8 +116,14 @@ pub struct Control {
     routes_day: u64,
     started: Instant,
     events: Events,
+    /// The breakers at the last look.
+    watched: breakers::Watched,
     stats: Stats,
+    decisions: Decisions,
+    scores: SharedScores,
     ingest: Ingest,
+    /// How much room each core had at the last look.
+    stages: Vec<Stage>,
     /// What keeps going wrong, until it goes right.
     trouble: Option<String>,
     /// Who is told of every attempt.
@@ -215,16 +233,11 @@ impl Control {
     /// # Errors
     /// The store refuses; nothing is lost, and the next call tries again.
     pub fn ingest(&mut self) -> Result<usize, ControlError> {
+        self.take_decisions();
         let Self { ingest, store, reports, stats, configured, catalogue, observer, .. } = self;
         let mut unpriced = Vec::new();
         let taken = ingest.take(store, reports, |report| {
-            let provider = configured.iter().find(|provider| provider.config.id == report.provider);
-            let is_listed = provider.is_some_and(|provider| {
-                let source = provider.spec.price_source;
-                source.is_some_and(|source| catalogue.lookup(source, &report.model).is_some())
-                    || provider.models.iter().any(|model| **model == *report.model)
-            });
-            stats.count(report, is_listed);
+            stats.count(report, is_listed(configured, catalogue, &report.provider, &report.model));
             if stats.count_unpriced(report) {
                 let (provider, model) = (&report.provider, &report.model);
                 unpriced.push(format!(
@@ -330,6 +343,15 @@ impl Control {
     fn note_all(&mut self, kind: &'static str, notes: Vec<String>) {
         notes.into_iter().for_each(|text| self.note(kind, text));
     }
+}
+
+/// Whether a model is in a list of ours: the provider's own, or the price list.
+fn is_listed(configured: &[Configured], catalogue: &Catalogue, provider: &ProviderId, model: &str) -> bool {
+    configured.iter().find(|configured| configured.config.id == *provider).is_some_and(|provider| {
+        let source = provider.spec.price_source;
+        source.is_some_and(|source| catalogue.lookup(source, model).is_some())
+            || provider.models.iter().any(|known| **known == *model)
+    })
 }
 
 /// What an operation on the store needs.

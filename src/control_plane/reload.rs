@@ -136,8 +136,9 @@ impl Control {
         let now = self.now();
         let catalogue = providers::catalogue(&config)?;
         let configured = configured(&config, &inputs, &mut self.trusts, &catalogue, now)?;
-        build::route_table(&config.models, &configured, &catalogue, &self.aliases, now)
+        let routes = build::route_table(&config.models, &configured, &catalogue, &self.aliases, now)
             .map_err(|error| ControlError::Config(vec![error]))?;
+        warnings.extend(build::unserved_rules(&config.routing.rules, &routes));
         let (old, new) = (self.stamp.version.to_string(), stamp.version.to_string());
         let (what, target) = ("config.put", stamp.digest.as_str());
         let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &old, after: &new };

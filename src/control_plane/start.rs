@@ -1,10 +1,13 @@
 //! The control plane's first minute: directory, store, key hierarchy, configuration, first snapshot.
 
+use super::breakers::Watched;
+use super::decisions::Decisions;
 use super::events::Events;
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
 use super::providers::{self, Configured, Trusts};
 use super::resolve::Names;
+use super::scores::SharedScores;
 use super::stats::Stats;
 use super::supply::{self, Means};
 use super::token::Tokens;
@@ -96,6 +99,7 @@ impl Control {
         let configured = configured(&config, &inputs, &mut trusts, &catalogue, now)?;
         let routes = build::route_table(&config.models, &configured, &catalogue, &aliases, now);
         let routes = routes.map_err(|error| ControlError::Config(vec![error]))?;
+        let unserved = build::unserved_rules(&config.routing.rules, &routes);
         let mut store = Store::open(&store_path)?;
         let keyring = store.unlock(&root_source(&config, &data_dir), &mut *entropy, now)?;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
@@ -136,12 +140,17 @@ impl Control {
             routes_day: day_of(now),
             started,
             events: Events::default(),
+            watched: Watched::default(),
             stats: Stats::default(),
+            decisions: Decisions::default(),
+            scores: SharedScores::default(),
             ingest,
+            stages: Vec::new(),
             trouble: None,
             observer: None,
         };
         control.note_all("config", notes);
+        control.note_all("config", unserved);
         control.publish()?;
         control.note("start", format!("igris {} serves from {}", env!("CARGO_PKG_VERSION"), data_dir.display()));
         Ok(Opened { control, minted })

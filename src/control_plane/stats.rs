@@ -3,10 +3,12 @@
 //! Latency goes into histograms of two significant digits; a model that is not in a list of ours is counted as `other`, so that no
 //! client can make series (rule R5).
 
+use super::score_pages::rounded;
 use crate::domain::clock::UnixMillis;
 use crate::domain::money::Money;
 use crate::limits::{STATS_SERIES_MAX, UNPRICED_NAMED_MAX};
 use crate::report::{AttemptReport, Outcome};
+use crate::routing::score::Beta;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ pub(super) const OUTCOMES: [Outcome; 7] = [
 ];
 
 /// The model of what is not counted apart.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// All figures.
 #[derive(Default)]
@@ -108,8 +110,8 @@ impl Stats {
         self.series.iter().map(|((provider, model), series)| (provider.as_str(), model.as_str(), series))
     }
 
-    /// A provider over all its models. A provider that was never asked has zeros.
-    pub(super) fn provider(&self, name: &str) -> Value {
+    /// A provider over all its models. A provider that was never asked has zeros. Its posterior and its breaker are what routing goes by.
+    pub(super) fn provider(&self, name: &str, posterior: &Beta, breaker: &str) -> Value {
         let mut sum = Series::new();
         for (_, _, series) in self.series().filter(|(provider, ..)| *provider == name) {
             sum.add(series);
@@ -130,10 +132,10 @@ impl Stats {
             "input_tokens": sum.input_tokens,
             "output_tokens": sum.output_tokens,
             "cost_usd": sum.cost.to_usd(),
-            // Of the beta distribution that Thompson sampling draws from: successes and failures, each from 1.
-            "alpha": sum.outcomes[0] + 1,
-            "beta": failures + 1,
-            "circuit_breaker_state": "closed",
+            // Of the beta distributions that Thompson sampling draws from: faded rewards and what was missing to them, each from 1.
+            "alpha": rounded(posterior.alpha, 2),
+            "beta": rounded(posterior.beta, 2),
+            "circuit_breaker_state": breaker,
             "last_error": last_error,
         })
     }

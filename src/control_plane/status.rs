@@ -2,7 +2,8 @@
 
 use super::events::Event;
 use super::metrics::{self, Gauges};
-use super::{ConfigSource, Control};
+use super::overload::Room;
+use super::{ConfigSource, Control, score_pages};
 use crate::report::CoreGauges;
 use crate::snapshot::{ProviderIx, Snapshot};
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ impl Control {
             "streams": gauges.streams,
             "requests_total": gauges.requests,
             "requests_refused_total": gauges.refused,
+            "overload": Room::read(&self.reports).to_json(),
             "halted": self.board.halts().len(),
             "reports_waiting": gauges.reports_waiting,
             "access_keys": snapshot.access.keys.len(),
@@ -63,12 +65,16 @@ impl Control {
     /// A configured provider's figures since start, by its name or an alias; `None` when it is not configured.
     pub fn provider_stats(&self, name: &str) -> Option<Value> {
         let provider = self.configured_named(name)?;
-        Some(self.stats.provider(provider.config.id.as_str()))
+        let id = &provider.config.id;
+        let (posterior, breaker) = self.provider_posterior(id);
+        Some(self.stats.provider(id.as_str(), &posterior, breaker))
     }
 
     /// All figures for Prometheus.
     pub fn metrics(&self) -> String {
-        metrics::page(&self.gauges(), &self.stats)
+        let mut page = metrics::page(&self.gauges(), &Room::read(&self.reports), &self.stats);
+        score_pages::metrics(&mut page, self);
+        page
     }
 
     /// The latest events, oldest first.
@@ -102,9 +108,11 @@ impl Control {
             streams: sum(|gauges| &gauges.streams),
             refused: sum(|gauges| &gauges.refused),
             upstream_connections: sum(|gauges| &gauges.upstream_connections),
+            hedging_pauses: sum(|gauges| &gauges.hedging_pauses),
             reports_waiting: self.reports.iter().map(|core| core.waiting() as u64).sum(),
             snapshot_generation: self.published.load().generation,
             config_version: self.stamp.version,
+            decisions: self.decisions_by_policy(),
             uptime_seconds: self.started.elapsed().as_secs(),
         }
     }

@@ -18,6 +18,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
+mod breakers;
 mod listener;
 mod pricing;
 mod reloading;
@@ -35,7 +36,7 @@ const APP_KEY: &str = "app-CANARYkey-0123456789";
 const OPENAI_KEY: &str = "sk-proj-CANARY0123456789-conf";
 const WHO: &str = "uid:1000";
 
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 version = 3
 [[providers]]
 name = "local-vllm"
@@ -68,14 +69,14 @@ limits = { models = ["gpt-4*"], providers = ["openai"], budget = "$50/month" }
 "#;
 
 /// A directory and an environment; controls are opened over it, one after the other.
-struct House {
+pub(super) struct House {
     directory: PathBuf,
     env: HashMap<String, String>,
-    reports: Arc<CoreReports>,
+    pub(super) reports: Arc<CoreReports>,
 }
 
 impl House {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("igris-control-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         let env = [("OPENAI_API_KEY", OPENAI_KEY), ("APP_KEY", APP_KEY)].map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -113,7 +114,7 @@ impl House {
         Ok(opened.control)
     }
 
-    fn open(&self, text: &str) -> Control {
+    pub(super) fn open(&self, text: &str) -> Control {
         self.try_open(text).expect("opened")
     }
 
@@ -399,6 +400,7 @@ fn attempt(tenant_name: &str, outcome: Outcome, cost: Option<&str>) -> AttemptRe
         cost: cost.map(|text| Money::parse_usd(text).expect("an amount")),
         started: clock(),
         connect_us: 0,
+        tls_us: 0,
         first_token_us: 0,
         first_byte_us: 1_000,
         total_us: 40_000,
@@ -451,7 +453,7 @@ fn figures_show_in_stats_metrics_and_status_and_hold_no_secret() {
     assert_eq!(control.status()["reports_waiting"], 5);
     control.tick();
     let stats = control.provider_stats("openai").expect("configured");
-    assert_eq!((&stats["requests"], &stats["alpha"], &stats["beta"]), (&5.into(), &4.into(), &2.into()));
+    assert_eq!((&stats["requests"], &stats["alpha"], &stats["beta"]), (&5.into(), &1.0.into(), &1.0.into()));
     assert_eq!((&stats["error_rate"], &stats["cost_usd"]), (&0.2.into(), &2.5.into()));
     assert_eq!(
         (&stats["last_error"]["outcome"], &stats["circuit_breaker_state"]),

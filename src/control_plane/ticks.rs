@@ -1,15 +1,17 @@
-//! What the control plane does by itself: takes in reports, looks names up, exchanges credentials for tokens, ends access keys.
+//! What the control plane does by itself: takes in reports, keeps scores, looks names up, exchanges credentials for tokens, ends access
+//! keys.
 //!
 //! The lock is never held across an await, so that an API call waits for one step at most.
 
 use super::credentials::Credentials;
 use super::post::Post;
 use super::resolve::{Found, Learned, Resolver};
+use super::scores::score_due;
 use super::supply::Means;
 use super::token::{self, Fresh, Wanted};
 use super::{Control, day_of, means};
 use crate::config::BaseUrl;
-use crate::limits::INGEST_TICK;
+use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -30,6 +32,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
         }
     };
     let tokens = tokio::spawn(exchange_always(control.clone(), resolver.clone()));
+    let scores = tokio::spawn(score_always(control.clone()));
     let names = resolver.map(|resolver| tokio::spawn(resolve_always(control.clone(), resolver)));
     let mut tick = tokio::time::interval(INGEST_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -44,10 +47,21 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
         }
     }
     tokens.abort();
+    scores.abort();
     if let Some(names) = names {
         names.abort();
     }
     lock(&control).tick();
+}
+
+/// Scores tick on their own, so that the books come first.
+async fn score_always(control: Arc<Mutex<Control>>) {
+    let mut tick = tokio::time::interval(SCORE_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        score_due(&control, Instant::now());
+    }
 }
 
 /// Slow name servers must not hold up the books, so lookups tick on their own.
@@ -127,8 +141,10 @@ impl Control {
             self.configured.iter_mut().for_each(|provider| provider.list_living(&self.catalogue, now));
             (self.dirty.providers, self.dirty.routes) = (true, true);
         }
+        self.watch_breakers();
         let ingested = self.ingest().map(drop);
         let published = self.publish().map(drop);
+        self.watch_room();
         let trouble = ingested.and(published).err().map(|error| error.to_string());
         if trouble != self.trouble
             && let Some(sentence) = &trouble

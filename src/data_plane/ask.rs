@@ -48,7 +48,7 @@ const FIRST_STRIPPED: usize = OPTIMIZATION;
 const NAMES_COUNT: usize = 15;
 
 /// What one request asks for. Spans point into its body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// The client's dialect.
     pub wire: Wire,
@@ -163,10 +163,6 @@ impl Ask {
             self.native.push(member);
         }
         self.wishes.read(body, &found[FIRST_STRIPPED..])?;
-        let optimization = found[OPTIMIZATION].filter(|member| member.kind == Kind::String);
-        if let (Some(member), None) = (optimization, self.policy) {
-            self.policy = optimized(&string_of(body, &member, "optimization")?)?;
-        }
         Ok(())
     }
 
@@ -178,8 +174,6 @@ impl Ask {
             self.wishes.read_header(field.name, value)?;
             if self.policy.is_none() && field.name.eq_ignore_ascii_case("x-igris-routing-policy") {
                 self.policy = Some(policy(value)?);
-            } else if self.policy.is_none() && field.name.eq_ignore_ascii_case("x-igris-optimization") {
-                self.policy = optimized(value)?;
             } else if self.provider.is_none() && field.name.eq_ignore_ascii_case("x-igris-provider") {
                 self.provider = Some(value.to_owned());
             }
@@ -248,20 +242,6 @@ fn policy(name: &str) -> Result<Policy, Fault> {
             Some("routing_policy"),
         )
     })
-}
-
-/// `optimization` names a goal; `balanced` leaves the route's own policy.
-fn optimized(goal: &str) -> Result<Option<Policy>, Fault> {
-    match goal {
-        "balanced" => Ok(None),
-        "latency" => Ok(Some(Policy::Latency)),
-        "cost" => Ok(Some(Policy::Cost)),
-        "quality" => Ok(Some(Policy::Quality)),
-        _ => {
-            let remedy = "Unknown `optimization`; use latency, cost, quality or balanced.";
-            Err(Fault::invalid(remedy, Some("optimization")))
-        }
-    }
 }
 
 #[cfg(test)]

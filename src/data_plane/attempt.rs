@@ -7,9 +7,11 @@ use super::downstream::Downstream;
 use super::per_core::Core;
 use super::upload::Upload;
 use super::upstream::{self, Upstream};
+use crate::domain::clock::UnixMillis;
 use crate::http::body::BodyReader;
 use crate::http::head::{Field, HeadLimits, KnownField, Method, Progress, ResponseFraming};
 use crate::limits;
+use crate::routing::quota::Allowances;
 use crate::rt::{self, Buf};
 use crate::snapshot::Origin;
 use std::future::{Future, poll_fn};
@@ -59,12 +61,23 @@ pub struct Answer {
     pub content_type: Vec<u8>,
     /// All fields, for the classification of an error answer and the proof of a switch; empty for any other success.
     pub fields: Vec<(String, String)>,
+    /// What it says of its lane's limits.
+    pub allowances: Allowances,
     /// How long connecting took; zero for a reused connection.
     pub connecting: Duration,
+    /// The part of it that TLS took.
+    pub tls: Duration,
     /// Payload that has been read ahead, to find out what the answer is; the rest of the body follows it.
     pub early: Buf,
     /// From the request's first byte to the answer's.
     pub waited: Duration,
+}
+
+impl Answer {
+    /// Bytes of the body that are still to be passed on, what was read ahead included; `None` where only its end will tell.
+    pub fn remaining(&self) -> Option<u64> {
+        Some(self.body.remaining()? + self.early.len() as u64)
+    }
 }
 
 /// What an answer's body is, by its `Content-Type` and `Content-Encoding`.
@@ -236,8 +249,12 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
     let status = head.status();
     let mut kept = Vec::new();
     let mut fields = Vec::new();
+    let mut allowances = Allowances::default();
     for field in head.fields(bytes) {
         keep(&field, &mut kept);
+        if field.known == KnownField::RateLimit {
+            allowances.read(field.name, field.value, UnixMillis::now());
+        }
         if status >= 300 || status == 101 {
             fields.push((field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned()));
         }
@@ -255,6 +272,7 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
     let until_close = framing == ResponseFraming::UntilClose;
     let body = BodyReader::from(framing);
     let early = Buf::new();
+    let tls = upstream.tls;
     Answer {
         upstream,
         status,
@@ -265,7 +283,9 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
         kept,
         content_type,
         fields,
+        allowances,
         connecting,
+        tls,
         waited,
         early,
     }

@@ -16,7 +16,7 @@ use crate::providers::Dialect;
 use std::io::Write as _;
 
 /// What a picture or document counts for where nobody can look into it: about a picture of a megapixel at Anthropic and OpenAI.
-const MEDIA_TOKENS: u64 = 1_500;
+pub(super) const MEDIA_TOKENS: u64 = 1_500;
 
 /// Leaves the candidates that count in the client's own dialect; whether there are any.
 pub fn keep_native(exchange: &Exchange<'_>, plan: &mut Plan, ask: &Ask) -> bool {

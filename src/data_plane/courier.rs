@@ -6,12 +6,15 @@
 use super::ask::Ask;
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next, Received};
+use super::explain;
 use super::failover;
+use super::fairness::Seat;
 use super::fault::Fault;
 use super::inquiry::Inquiry;
 use super::object_ids;
 use super::realtime;
 use super::surface::{Asked, RawCall, Task};
+use super::timing::Lap;
 use super::upload::{self, model_of_form};
 use crate::domain::scope::Scope;
 use crate::http::head::{KnownField, RequestHead};
@@ -34,31 +37,41 @@ pub async fn run(
     head_bytes: usize,
     mut asked: Asked,
 ) -> Next {
-    let Some(_place) = exchange.core.admit() else {
-        return exchange.refuse_unread(down, head, head_bytes, &Fault::Overloaded).await;
-    };
+    if let Err(reason) = exchange.core.admit() {
+        return exchange.shed(down, reason).await;
+    }
     let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    };
+    exchange.clock.mark(Lap::Auth);
+    let _seat = match Seat::take(exchange.core, &key.tenant) {
+        Ok(seat) => seat,
+        Err(reason) => return exchange.shed(down, reason).await,
     };
     let (received, upload) = match upload::begin(exchange, down, head, head_bytes).await {
         Ok(begun) => begun,
         Err(trouble) => return exchange.refuse_trouble(down, trouble).await,
     };
+    exchange.clock.mark(Lap::Read);
     let unread = upload.is_some();
     let ask = match understand(exchange, &mut asked, head, &received) {
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
+    exchange.clock.mark(Lap::Parse);
     let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
+    exchange.clock.mark(Lap::Plan);
     let inquiry = Inquiry::new(&key, &ask, head, &received).with_upload(upload);
-    match failover::run(exchange, down, &inquiry, &plan).await {
+    let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, inquiry.is_unread()).await,
-    }
+    };
+    explain::record(exchange, down, &inquiry, plan);
+    next
 }
 
 /// What the call asks for: the model of a form, the provider of an object or of the path.

@@ -4,6 +4,7 @@
 //! that the client has gone (rule L5), and whatever it brings instead is the start of a pipelined request, kept up to 16 KiB (rule H15).
 //! A client that closes its sending half is taken for gone, as nginx does: on the wire the two look alike.
 
+use super::idempotency::{Outcome, Recorder};
 use super::per_core::{Core, Phase, SessionPlace};
 use crate::http::body::{BodyReader, ChunkedReader, Step};
 use crate::limits;
@@ -20,8 +21,14 @@ pub struct Downstream {
     transport: Transport,
     place: SessionPlace,
     core: Rc<Core>,
+    /// Copies what leaves, while an exchange is on whose outcome may be given again.
+    recorder: Option<Recorder>,
     /// What a client may take to accept bytes.
     pub stall: Duration,
+    /// When the first bytes of the head that is read next were there.
+    pub arrived: Option<Instant>,
+    /// What sending has taken in this exchange, the client's time included.
+    pub flushed: Duration,
 }
 
 /// How a wait for a first byte ended.
@@ -46,6 +53,8 @@ pub enum BodyTrouble {
     Late,
     /// More than allowed.
     TooLarge,
+    /// More than there is memory for.
+    NoRoom,
     /// Broken framing.
     Malformed(String),
 }
@@ -53,7 +62,8 @@ pub enum BodyTrouble {
 impl Downstream {
     /// Takes a connection over.
     pub fn new(core: &Rc<Core>, transport: Transport) -> Self {
-        Self { transport, place: core.enter_session(), core: core.clone(), stall: limits::CLIENT_STALL_DEADLINE }
+        let (place, core, stall) = (core.enter_session(), core.clone(), limits::CLIENT_STALL_DEADLINE);
+        Self { transport, place, core, recorder: None, stall, arrived: None, flushed: Duration::ZERO }
     }
 
     /// Bytes received and not yet consumed.
@@ -130,8 +140,14 @@ impl Downstream {
         Ok(taken)
     }
 
-    /// Decodes the chunked body at the front of the input into `body`, at most `max` bytes.
-    pub async fn take_chunked(&mut self, body: &mut Buf, max: u64, clock: BodyClock) -> Result<(), BodyTrouble> {
+    /// Decodes the chunked body at the front of the input into `body`, at most `max` bytes, each piece as `room` has it.
+    pub async fn take_chunked(
+        &mut self,
+        body: &mut Buf,
+        max: u64,
+        clock: BodyClock,
+        room: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), BodyTrouble> {
         let mut clock = clock;
         let mut reader = ChunkedReader::new();
         loop {
@@ -141,6 +157,9 @@ impl Downstream {
                 if let Step::Data { data, .. } = &step {
                     if (body.len() + data.len()) as u64 > max {
                         return Err(BodyTrouble::TooLarge);
+                    }
+                    if !room(data.len()) {
+                        return Err(BodyTrouble::NoRoom);
                     }
                     body.extend(&input.bytes()[data.clone()]);
                 }
@@ -207,13 +226,32 @@ impl Downstream {
         }
     }
 
+    /// Begins to copy what leaves.
+    pub fn record(&mut self) {
+        self.recorder = Some(Recorder::default());
+    }
+
+    /// What leaves is no outcome to give again: it was cut, or says that something failed.
+    pub fn spoil_record(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.spoil();
+        }
+    }
+
+    /// Ends the copying; the outcome that left, if it is one to give again.
+    pub fn recorded(&mut self) -> Option<Outcome> {
+        self.recorder.take().and_then(|recorder| recorder.outcome())
+    }
+
     /// Sends all output, giving up on a client that does not read.
     pub async fn flush(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + self.stall;
-        match rt::with_deadline(deadline, self.transport.flush()).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(self.transport.output().bytes());
         }
+        let began = Instant::now();
+        let flushed = rt::with_deadline(began + self.stall, self.transport.flush()).await;
+        self.flushed += began.elapsed();
+        flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Closes the sending half, so that the last answer is read before a reset can overtake it, and waits briefly for the client to close.

@@ -4,6 +4,7 @@
 //! not, the body is read once into the inner language and written anew for each candidate. A request that a candidate's format or model cannot
 //! express is no failure of an attempt: the next candidate may be able to.
 
+use super::continuation;
 use super::inquiry::Inquiry;
 use super::object_ids;
 use super::plan::Target;
@@ -53,6 +54,8 @@ pub struct Draft {
     pub carriage: Carriage,
     /// Members that are left out on the way, by name.
     pub dropped: Vec<String>,
+    /// Bytes of an answer begun elsewhere that the body replays.
+    pub replayed: usize,
     body: Body,
 }
 
@@ -98,6 +101,26 @@ impl Draft {
             Task::Embeddings if !is_openai_shaped(&provider.spec) => vectors(inquiry, target, provider),
             _ => Ok(passed(inquiry, target, provider, ask.wire)),
         }
+    }
+
+    /// Drafts the request that makes a candidate go on from what another has said.
+    ///
+    /// # Errors
+    /// As for [`Draft::of`].
+    pub fn continued(inquiry: &Inquiry<'_>, target: &Target, provider: &Provider, said: &str) -> Result<Self, Refusal> {
+        let abilities = &target.abilities;
+        let wire = endpoint::wire(&provider.spec, inquiry.ask.wire, &target.model, &abilities.endpoints);
+        let draft = written(&continuation::replay(inquiry.request()?, said, wire, abilities), target, provider, wire)?;
+        Ok(Self { replayed: said.len(), ..draft })
+    }
+
+    /// Drafts a question for one candidate, written anew whatever its format; `asked` is the dialect that the answer will be told in.
+    ///
+    /// # Errors
+    /// When the provider's format or the model cannot say it.
+    pub fn anew(request: &Request, asked: Wire, target: &Target, provider: &Provider) -> Result<Self, Refusal> {
+        let wire = endpoint::wire(&provider.spec, asked, &target.model, &target.abilities.endpoints);
+        written(request, target, provider, wire)
     }
 
     /// Length of the body in bytes.
@@ -162,7 +185,7 @@ fn passed(inquiry: &Inquiry<'_>, target: &Target, provider: &Provider, wire: Wir
     if let (Some(object), Wire::Chat) = (ask.object, wire) {
         Passing { body: inquiry.body(), object, target, provider }.edit(inquiry, &mut edits);
     }
-    Draft { wire, carriage: Carriage::Pass, dropped: Vec::new(), body: Body::Spliced(edits) }
+    Draft { wire, carriage: Carriage::Pass, dropped: Vec::new(), replayed: 0, body: Body::Spliced(edits) }
 }
 
 fn quoted(text: &str) -> Vec<u8> {
@@ -255,7 +278,11 @@ fn unstated(body: &[u8], insert: &Insert) -> Option<Vec<u8>> {
 // ---- Another dialect ---------------------------------------------------------------------------------------------------------
 
 fn translated(inquiry: &Inquiry<'_>, target: &Target, provider: &Provider, wire: Wire) -> Result<Draft, Refusal> {
-    let request = inquiry.request()?;
+    written(inquiry.request()?, target, provider, wire)
+}
+
+/// The request in the provider's own words.
+fn written(request: &Request, target: &Target, provider: &Provider, wire: Wire) -> Result<Draft, Refusal> {
     let aim = Aim { model: &target.model, abilities: &target.abilities, provider: vendor(&provider.spec) };
     let write = match (wire, provider.spec.dialect) {
         // The same format under Google's roof wants the model in the path and its own version in the body.
@@ -277,7 +304,7 @@ fn translated(inquiry: &Inquiry<'_>, target: &Target, provider: &Provider, wire:
             dropped.push(name.clone());
         }
     }
-    Ok(Draft { wire, carriage: Carriage::Translated, dropped, body: Body::Written(body) })
+    Ok(Draft { wire, carriage: Carriage::Translated, dropped, replayed: 0, body: Body::Written(body) })
 }
 
 /// Reads the client's body into the inner language, without the fields that are ours alone.
@@ -316,7 +343,7 @@ fn vectors(inquiry: &Inquiry<'_>, target: &Target, provider: &Provider) -> Resul
         _ => (Wire::Gemini, gemini::embeddings::write_batch(body, model)?, gemini::embeddings::wants_base64(body)),
     };
     let Written { body, dropped } = written;
-    Ok(Draft { wire, carriage: Carriage::Vectors { base64 }, dropped, body: Body::Written(body) })
+    Ok(Draft { wire, carriage: Carriage::Vectors { base64 }, dropped, replayed: 0, body: Body::Written(body) })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! still be answered by another provider. A stream that is cut ends in the error form of the client's dialect, never cleanly (rule H17).
 
 use super::attempt::{self, Answer, Content, EVENT_STREAM, Failure};
+use super::continuation::{self, Continuation};
 use super::downstream::Downstream;
 use super::draft::Carriage;
 use super::exchange::{Exchange, Next};
@@ -15,7 +16,7 @@ use super::stream::{Progress, StreamFacts, StreamRelay, StreamWishes, WriteMetad
 use super::surface::{Delivery, Task};
 use super::translate_stream::TranslateRelay;
 use super::unary::setting;
-use crate::chat::fault::{self, FaultClass, UpstreamFault};
+use crate::chat::fault::{self, Elsewhere, FaultClass, UpstreamFault};
 use crate::chat::shown::Shown;
 use crate::dialects::{Wire, gemini};
 use crate::domain::clock::UnixMillis;
@@ -46,13 +47,15 @@ pub async fn events(
     mut answer: Answer,
 ) -> Relayed {
     let id = exchange.id_letters();
+    let resumed = exchange.continuation.is_some();
     let Some(mut relay) = EventRelay::of(exchange, passage, answer.content, &id) else {
         return Relayed::Failed(Failure::Broken);
     };
     let core = exchange.core.clone();
     let _open = Held::one(&core.reports.gauges.streams);
     let framer = Framer::of(exchange);
-    let mut begun = false;
+    // Another provider may have begun it.
+    let mut begun = resumed;
     let mut first_content = None;
     let mut piece = Vec::new();
     let ended = loop {
@@ -70,7 +73,12 @@ pub async fn events(
         if let Ok(More::Ended) = fed {
             relay.finish(&mut piece, &mut write);
         }
-        relay.tell_failure(exchange, passage, &mut piece);
+        let fed = if relay.progress() == Progress::Failed && relay.can_go_on(passage) {
+            Err(Failure::Broken)
+        } else {
+            relay.tell_failure(exchange, passage, &mut piece);
+            fed
+        };
         if relay.may_leave(&piece, matches!(fed, Ok(More::Ended))) {
             let out = down.output().vec_mut();
             if !std::mem::replace(&mut begun, true) {
@@ -104,14 +112,20 @@ pub async fn events(
         }
         Err(Failure::ClientGone) => served(Next::Abort, Outcome::ClientGone, relay.facts()),
         Err(failure) => {
-            let next = cut(exchange, down, passage, &mut relay, framer).await;
             let outcome = if failure == Failure::TimedOut { Outcome::TimedOut } else { Outcome::Broken };
-            served(next, outcome, relay.facts())
+            let in_time = exchange.began.elapsed() < exchange.snapshot.settings.exchange_deadline;
+            if in_time && relay.can_go_on(passage) {
+                interrupt(exchange, down, relay, outcome).await
+            } else {
+                let next = cut(exchange, down, passage, &mut relay, framer).await;
+                served(next, outcome, relay.facts())
+            }
         }
         Ok(()) => end_stream(exchange, down, passage, answer, &relay, framer, begun).await,
     };
     match relayed {
         Relayed::Served(passed) => Relayed::Served(Passed { first_content, ..passed }),
+        Relayed::Interrupted(passed) => Relayed::Interrupted(Passed { first_content, ..passed }),
         other => other,
     }
 }
@@ -162,14 +176,7 @@ async fn cut(
 ) -> Next {
     let mut piece = Vec::new();
     let request = exchange.id.to_string();
-    let shown = Shown {
-        status: 502,
-        code: CUT_CODE,
-        kind: "server_error",
-        message: CUT_MESSAGE,
-        param: None,
-        request_id: &request,
-    };
+    let shown = broken_off(&request);
     match relay {
         EventRelay::Chat(relay) => {
             relay.abandon(&mut piece);
@@ -185,10 +192,43 @@ async fn cut(
             }
         }
     }
-    framer.piece(down.output().vec_mut(), &piece);
+    last_words(exchange, down, framer, &piece).await
+}
+
+/// Hands a stream that broke off over to whoever may go on with it; the client gets what there is.
+async fn interrupt(exchange: &mut Exchange<'_>, down: &mut Downstream, relay: EventRelay, outcome: Outcome) -> Relayed {
+    let facts = *relay.facts();
+    if down.flush().await.is_err() {
+        return served(Next::Abort, Outcome::ClientGone, &facts);
+    }
+    exchange.continuation = match relay {
+        EventRelay::Translate(relay) => relay.interrupt().map(Box::new),
+        EventRelay::Chat(_) | EventRelay::Native(_) | EventRelay::Raw(_) => None,
+    };
+    match served(Next::Abort, outcome, &facts) {
+        Relayed::Served(passed) => Relayed::Interrupted(passed),
+        other => other,
+    }
+}
+
+/// Ends a stream that nobody could go on with: an error event, and no clean end (rule H17).
+pub async fn give_up(exchange: &mut Exchange<'_>, down: &mut Downstream, from: Continuation) -> Next {
+    let Continuation { mut writer, .. } = from;
+    let mut piece = Vec::new();
+    writer.fail(&broken_off(&exchange.id.to_string()), &mut piece);
+    let framer = Framer::of(exchange);
+    last_words(exchange, down, framer, &piece).await
+}
+
+async fn last_words(exchange: &mut Exchange<'_>, down: &mut Downstream, framer: Framer, piece: &[u8]) -> Next {
+    framer.piece(down.output().vec_mut(), piece);
     exchange.persist = false;
     let _ = down.flush().await;
     Next::Abort
+}
+
+fn broken_off(request_id: &str) -> Shown<'_> {
+    Shown { status: 502, code: CUT_CODE, kind: "server_error", message: CUT_MESSAGE, param: None, request_id }
 }
 
 fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
@@ -200,19 +240,25 @@ fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
 
 impl EventRelay {
     /// The relay for this passage; `None` if the provider's stream is not of the form that its format has.
-    fn of(exchange: &Exchange<'_>, passage: &Passage<'_>, content: Content, id: &str) -> Option<Self> {
+    fn of(exchange: &mut Exchange<'_>, passage: &Passage<'_>, content: Content, id: &str) -> Option<Self> {
         let (draft, ask) = (&passage.draft, passage.inquiry.ask);
         let metadata = passage.shows_metadata(exchange);
-        if draft.carriage == Carriage::Translated {
+        let keeps = continuation::keeps(exchange, passage);
+        if draft.carriage == Carriage::Translated || keeps {
             let framed = if draft.wire == Wire::Converse { Content::Frames } else { Content::Events };
             let side = ask.wire.client_side().filter(|_| content == framed)?;
             let reader = (draft.wire.provider_side().stream_reader)();
+            if let Some(from) = exchange.continuation.take() {
+                let past = exchange.legs.usage;
+                return Some(Self::Translate(TranslateRelay::resumed(reader, *from, metadata, past)));
+            }
             let setting = setting(passage, id);
             let writer = match ask.delivery {
                 Delivery::Array => gemini::array_stream_writer(&setting),
                 _ => (side.stream_writer)(&setting),
             };
-            return Some(Self::Translate(TranslateRelay::new(reader, writer, metadata)));
+            let relay = TranslateRelay::new(reader, writer, metadata);
+            return Some(Self::Translate(if keeps { relay.kept() } else { relay }));
         }
         let accounting = passage.provider.spec.quirks.accounting;
         if let Task::Raw(_) | Task::Object(_) | Task::Audio(_) | Task::Images(_) = ask.task {
@@ -322,6 +368,14 @@ impl EventRelay {
                 relay.fail(&shown, out);
             }
         }
+    }
+
+    /// Whether another provider may go on with it: words are all that there was, and what failed, if the provider said so, may not fail
+    /// elsewhere.
+    fn can_go_on(&self, passage: &Passage<'_>) -> bool {
+        let Self::Translate(relay) = self else { return false };
+        let elsewhere = |body| classified(passage, body).class.again().other_provider == Elsewhere::Any;
+        relay.can_go_on() && relay.error().is_none_or(elsewhere)
     }
 
     /// The failure with which a stream began, in words fit to show.

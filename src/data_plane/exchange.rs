@@ -4,20 +4,28 @@
 //! with a fault; only `attempt` repeats, and never after a byte of an answer has gone to the client.
 
 use super::ask::Ask;
+use super::budget::Hold;
+use super::continuation::{Continuation, Legs};
 use super::downstream::{BodyClock, BodyTrouble, Downstream};
+use super::explain::Notes;
 use super::failover;
+use super::fairness::Seat;
 use super::fault::{Fault, KeyTrouble};
+use super::idempotency::{self, Turn};
 use super::inquiry::Inquiry;
 use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
 use super::surface::{self, Asked, Surface, Task};
-use super::{count, courier, forward, local};
+use super::timing::{self, Clock, Lap};
+use super::{count, courier, explain, forward, local, preview};
 use crate::dialects::Wire;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
+use crate::domain::pressure::{ShedReason, Stage};
 use crate::domain::scope::Scope;
 use crate::http::body::BodyReader;
 use crate::http::head::{KnownField, Method, Presented, RequestFraming, RequestHead, Version};
+use crate::limits;
 use crate::report::Held;
 use crate::rt::Buf;
 use crate::snapshot::AccessKey;
@@ -58,6 +66,16 @@ pub struct Exchange<'a> {
     pub version: Version,
     /// The dialect in which this client understands errors.
     pub face: Wire,
+    /// Where our own time goes.
+    pub clock: Clock,
+    /// What is to be remembered of it.
+    pub notes: Notes,
+    /// The client's stream, while it is between two providers.
+    pub continuation: Option<Box<Continuation>>,
+    /// The answers that broke off before the one that goes on.
+    pub legs: Legs,
+    /// Memory held for its bodies, until it ends.
+    pub hold: Hold,
     head_only: bool,
     date: Rc<str>,
 }
@@ -66,16 +84,24 @@ pub struct Exchange<'a> {
 pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, head_bytes: usize, last: bool) -> Next {
     let _open = Held::one(&core.reports.gauges.exchanges);
     core.reports.gauges.exchanges_begun.fetch_add(1, Ordering::Relaxed);
+    let began = Instant::now();
+    let clock = Clock::start(down.arrived, began, timing::is_wished(head, down.input().bytes()));
+    down.flushed = Duration::ZERO;
     let mut exchange = Exchange {
         core,
         snapshot: core.snapshot(),
         id: core.request_id(),
-        began: Instant::now(),
+        began,
         waited: Duration::ZERO,
         attempts: 0,
         persist: head.persist() && !last,
         version: head.version(),
         face: face_of(head, down.input().bytes()),
+        clock,
+        notes: Notes::default(),
+        continuation: None,
+        legs: Legs::default(),
+        hold: core.bodies.open(),
         head_only: head.method() == Method::Head,
         date: core.date(),
     };
@@ -86,6 +112,7 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         }
         Ok(Surface::Inquiry(asked)) => inquire(&mut exchange, down, head, head_bytes, &asked).await,
         Ok(Surface::Local(page)) => exchange.local(down, head, head_bytes, page).await,
+        Ok(Surface::Preview) => preview::run(&mut exchange, down, head, head_bytes).await,
         Ok(Surface::Control) => control(&mut exchange, down, head, head_bytes).await,
         Ok(Surface::Courier(asked)) => courier::run(&mut exchange, down, head, head_bytes, asked).await,
         Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
@@ -112,33 +139,66 @@ async fn inquire(
     head_bytes: usize,
     asked: &Asked,
 ) -> Next {
-    let Some(_place) = exchange.core.admit() else {
-        return exchange.refuse_unread(down, head, head_bytes, &Fault::Overloaded).await;
-    };
+    if let Err(reason) = exchange.core.admit() {
+        return exchange.shed(down, reason).await;
+    }
     let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    };
+    exchange.clock.mark(Lap::Auth);
+    let _seat = match Seat::take(exchange.core, &key.tenant) {
+        Ok(seat) => seat,
+        Err(reason) => return exchange.shed(down, reason).await,
     };
     let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
         Err(next) => return next,
     };
+    exchange.clock.mark(Lap::Read);
+    let claim = match idempotency::begin(exchange, &key.tenant, head, &received) {
+        Turn::Work(claim) => claim,
+        Turn::Replay(outcome) => return idempotency::replay(exchange, down, &outcome).await,
+        Turn::Refuse(fault) => return exchange.refuse(down, &fault, false).await,
+        Turn::Shed(reason) => return exchange.shed(down, reason).await,
+    };
+    if claim.is_some() {
+        down.record();
+    }
+    let next = answer(exchange, down, &key, head, &received, asked).await;
+    idempotency::end(claim, down, next);
+    next
+}
+
+/// The rest of it, once the request is read and nobody else works on it.
+async fn answer(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    key: &AccessKey,
+    head: &RequestHead,
+    received: &Received,
+    asked: &Asked,
+) -> Next {
     let ask = match Ask::read(received.body(), head, received.head(), asked) {
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask, received.body()) {
+    exchange.clock.mark(Lap::Parse);
+    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    let inquiry = Inquiry::new(&key, &ask, head, &received);
+    exchange.clock.mark(Lap::Plan);
+    let inquiry = Inquiry::new(key, &ask, head, received).beginning_with(plan.need.prefix);
     if ask.task == Task::CountTokens && !count::keep_native(exchange, &mut plan, &ask) {
         return count::estimate(exchange, down, &inquiry).await;
     }
-    match failover::run(exchange, down, &inquiry, &plan).await {
+    let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, false).await,
-    }
+    };
+    explain::record(exchange, down, &inquiry, plan);
+    next
 }
 
 /// A request for the control plane: authenticated here, answered there.
@@ -147,10 +207,12 @@ async fn control(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
+    exchange.clock.mark(Lap::Auth);
     let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
         Err(next) => return next,
     };
+    exchange.clock.mark(Lap::Read);
     match forward::run(exchange, down, &key, head, &received).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, false).await,
@@ -188,6 +250,8 @@ impl Received {
 pub enum ReadTrouble {
     /// The client is gone.
     Gone,
+    /// There is no room for its body.
+    NoRoom,
     /// An answer is due; `unread` says that the connection is not at a message border.
     Fault { fault: Fault, unread: bool },
 }
@@ -201,12 +265,13 @@ impl Exchange<'_> {
             date: &self.date,
             persist: self.persists(),
             head_only: self.head_only,
+            receipt: self.clock.receipt(self),
         }
     }
 
-    /// Whether the connection stays open: not if the process has begun to go down in the meantime (rule S1).
+    /// Whether the connection stays open: not if the process has begun to go down in the meantime (rule S1), or is short of room (rule O2).
     fn persists(&self) -> bool {
-        self.persist && self.core.phase() == Phase::Serving
+        self.persist && self.core.phase() == Phase::Serving && self.core.stage() < Stage::Tight
     }
 
     /// The exchange's id as letters and digits, for ids in answers of our own.
@@ -230,7 +295,7 @@ impl Exchange<'_> {
     }
 
     /// Finds the access key; unknown, revoked and expired ones take the same path to the same answer (rule V11).
-    fn authenticate_any(&self, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
+    pub(super) fn authenticate_any(&self, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
         let refused = |why| Err(Fault::InvalidAccessKey { why });
         let shown = match head.credentials(bytes) {
             Presented::Bearer(key) | Presented::XApiKey(key) | Presented::XGoogApiKey(key) | Presented::ApiKey(key) => {
@@ -250,7 +315,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the whole request, or answers why not.
-    async fn receive(
+    pub(super) async fn receive(
         &mut self,
         down: &mut Downstream,
         head: &RequestHead,
@@ -266,6 +331,7 @@ impl Exchange<'_> {
     pub async fn refuse_trouble(&mut self, down: &mut Downstream, trouble: ReadTrouble) -> Next {
         match trouble {
             ReadTrouble::Gone => Next::Abort,
+            ReadTrouble::NoRoom => self.shed(down, ShedReason::Bodies).await,
             ReadTrouble::Fault { fault, unread } => self.refuse(down, &fault, unread).await,
         }
     }
@@ -287,6 +353,9 @@ impl Exchange<'_> {
             RequestFraming::Length(length) => usize::try_from(length).map_err(|_| too_large())?,
             RequestFraming::Chunked => return self.read_chunked(down, head, head_bytes, clock).await,
         };
+        if !self.reserve(body_bytes as u64) {
+            return Err(ReadTrouble::NoRoom);
+        }
         if body_bytes > 0 && head.expect_continue() && down.input().len() == head_bytes {
             invite(down).await?;
         }
@@ -307,8 +376,14 @@ impl Exchange<'_> {
             invite(down).await?;
         }
         let mut body = Buf::new();
-        down.take_chunked(&mut body, max, clock).await.map_err(|trouble| read_trouble(trouble, max))?;
+        let mut room = |bytes: usize| self.reserve(bytes as u64);
+        down.take_chunked(&mut body, max, clock, &mut room).await.map_err(|trouble| read_trouble(trouble, max))?;
         Ok(Received { head: at_head, body: Some(body), head_bytes })
+    }
+
+    /// Holds memory for so much of a request body, if there is room (rule O1).
+    pub fn reserve(&self, bytes: u64) -> bool {
+        bytes == 0 || self.hold.grow(bytes.saturating_mul(limits::BODY_COPIES), self.core.body_bytes_max())
     }
 
     async fn local(&mut self, down: &mut Downstream, head: &RequestHead, head_bytes: usize, page: local::Page) -> Next {
@@ -320,6 +395,7 @@ impl Exchange<'_> {
                 Err(fault) => return self.refuse_unread(down, head, head_bytes, &fault).await,
             },
         };
+        self.clock.mark(Lap::Auth);
         let mut answer = Vec::new();
         let written = local::write(self, &page, key.as_deref(), &mut answer);
         if let Err(fault) = written {
@@ -363,10 +439,18 @@ impl Exchange<'_> {
     pub async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
         self.core.reports.gauges.refused.fetch_add(1, Ordering::Relaxed);
         self.persist &= !unread && !fault.closes();
+        self.notes.told(fault.status());
         let mut out = Vec::new();
         reply::fault(&mut out, fault, self.stamp(), self.attempts);
         down.output().extend(&out);
         self.finish(down).await
+    }
+
+    /// Turns a request away before anything was done for it (rule O3): what is left of it is not read, and its connection ends.
+    pub async fn shed(&mut self, down: &mut Downstream, reason: ShedReason) -> Next {
+        self.core.reports.gauges.shed[reason.place()].fetch_add(1, Ordering::Relaxed);
+        let retry_after_s = 1 + self.core.roll(limits::SHED_WAIT_SECONDS_MAX);
+        self.refuse(down, &Fault::Shed { reason, retry_after_s }, true).await
     }
 
     /// Sends what is in the output and says what becomes of the connection.
@@ -398,6 +482,7 @@ pub async fn invite(down: &mut Downstream) -> Result<(), ReadTrouble> {
 pub fn read_trouble(trouble: BodyTrouble, max: u64) -> ReadTrouble {
     let fault = match trouble {
         BodyTrouble::Closed => return ReadTrouble::Gone,
+        BodyTrouble::NoRoom => return ReadTrouble::NoRoom,
         BodyTrouble::Late => Fault::RequestTimeout,
         BodyTrouble::TooLarge => Fault::RequestTooLarge { max },
         BodyTrouble::Malformed(what) => {

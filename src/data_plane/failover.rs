@@ -1,87 +1,214 @@
 //! Attempts until one answers: which failure allows another try, where, and what the client hears when none is left.
 //!
-//! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, that the provider refused, or whose
-//! connection broke before a byte of an answer may be repeated elsewhere; one that timed out is not: the time is gone, and the provider
-//! may bill it (rule Q1). A large body is sent once only (rule Q6). Every attempt leaves exactly one report.
+//! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, or that the provider refused, may be
+//! repeated elsewhere; one that failed or broke before a byte of an answer may unless the tenant says otherwise, and one that timed out
+//! only if it asks for that: the provider may bill it (rule Q1). Repeating has a budget, so that an outage does not multiply its load; a
+//! large body is sent once only (rule Q6). Every attempt leaves exactly one report.
 
+use super::attempt::{Failure, unless_gone};
 use super::downstream::Downstream;
 use super::draft::Draft;
+use super::events;
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
 use super::inquiry::Inquiry;
 use super::plan::{Candidate, Plan};
 use super::surface::Task;
+use super::together;
 use super::trail::Trail;
 use super::tryout::{Ended, Entrant};
+use super::turns::{Turn, Turns};
+use crate::board::Scope;
 use crate::chat::fault::{FaultClass, UpstreamFault};
 use crate::limits;
-use crate::report::{AttemptReport, Outcome};
-use crate::routing::standing::Why;
+use crate::report::AttemptReport;
+use crate::routing::retry_budget;
+use crate::routing::standing::{Standing, Why};
+use crate::rt;
+use crate::snapshot::Snapshot;
 use std::time::Instant;
 
-/// Tries the candidates in order.
+/// Has the candidates answer, at once or one after another.
 pub async fn run(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     inquiry: &Inquiry<'_>,
     plan: &Plan,
 ) -> Result<Next, Fault> {
-    let is_carried = matches!(inquiry.ask.task, Task::Raw(_) | Task::Object(_));
-    let mut trail = Trail::of(is_carried);
-    let mut reports = Reports::default();
+    if let Some(wait) = exchange.core.steer.limited(plan.candidates.iter().map(|it| &it.lane), Instant::now()) {
+        // Everybody said when to come back: asking again before that helps nobody.
+        return Err(Fault::RateLimited { retry_after_s: (wait.as_secs_f64().ceil() as u64).max(1) });
+    }
     let snapshot = exchange.snapshot.clone();
-    for candidate in &plan.candidates {
-        if trail.over || exchange.attempts >= budget(candidate) {
+    let mut course = Course::of(inquiry, plan, &snapshot);
+    if let Some(next) = together::run(exchange, down, &mut course).await? {
+        return Ok(next);
+    }
+    while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, Instant::now()) {
+        if exchange.attempts >= budget(&plan.candidates[place]) {
             break;
         }
-        if trail.rules_out(candidate) {
-            continue;
+        let Some(draft) = course.draft(exchange, place) else { continue };
+        if !course.may_retry(exchange) {
+            break;
         }
-        let Some(provider) = snapshot.provider(candidate.target.provider) else { continue };
-        let draft = match Draft::of(inquiry, &candidate.target, provider) {
-            Ok(draft) => draft,
-            // Nothing was sent: this is no attempt, and another candidate's format may have the words.
-            Err(refusal) => {
-                trail.unsuited.get_or_insert(refusal);
-                continue;
-            }
-        };
-        let entrant = Entrant::enter(exchange, inquiry, candidate, provider, plan.policy, draft);
+        if again && back_off(exchange, down).await.is_err() {
+            course.reports.close(exchange);
+            return Ok(Next::Abort);
+        }
+        let Some(entrant) = course.seat(exchange, place, inquiry, draft) else { continue };
         let (ended, report) = entrant.run(exchange, down).await;
-        let outcome = report.outcome;
-        reports.push(exchange, report);
-        match ended {
-            Ended::Served(next) => {
-                reports.close(exchange);
-                return Ok(next);
-            }
-            Ended::Gone => {
-                reports.close(exchange);
-                return Ok(Next::Abort);
-            }
-            Ended::Failed(refusal) => {
-                park(exchange, candidate, &refusal.fault);
-                trail.broken += usize::from(outcome == Outcome::Broken);
-                let large = inquiry.body().len() > limits::REPLAY_BYTES_MAX || inquiry.rest().is_some();
-                trail.over |= large && outcome != Outcome::Unreachable;
-                trail.note(candidate, provider, refusal);
-            }
+        if let Some(next) = course.absorb(exchange, place, ended, report) {
+            return Ok(next);
         }
     }
-    reports.close(exchange);
-    Err(trail.verdict())
+    exchange.core.steer.waive();
+    course.reports.close(exchange);
+    if let Some(continuation) = exchange.continuation.take() {
+        return Ok(events::give_up(exchange, down, *continuation).await);
+    }
+    Err(course.trail.verdict())
 }
 
-/// A credential that was told to wait, or has no money left, lets others go first for a while.
+/// One exchange on its way through the candidates.
+pub struct Course<'a> {
+    /// What was asked.
+    pub inquiry: &'a Inquiry<'a>,
+    /// Who may answer, best first.
+    pub plan: &'a Plan,
+    /// What everything is decided from.
+    pub snapshot: &'a Snapshot,
+    /// What the failures so far rule out.
+    pub trail: Trail,
+    /// What the attempts left.
+    pub reports: Reports,
+    turns: Turns<'a>,
+}
+
+impl<'a> Course<'a> {
+    fn of(inquiry: &'a Inquiry<'a>, plan: &'a Plan, snapshot: &'a Snapshot) -> Self {
+        let is_carried = matches!(inquiry.ask.task, Task::Raw(_) | Task::Object(_));
+        let trail = Trail::of(is_carried, snapshot.settings.routing.tenant(&inquiry.key.tenant).repeat);
+        let turns = Turns::of(&plan.candidates, !is_carried && inquiry.ask.task != Task::Realtime);
+        Self { inquiry, plan, snapshot, trail, reports: Reports::default(), turns }
+    }
+
+    /// Whether a candidate may run beside others: it is free, has not had its turn, and there is budget for it.
+    pub fn may_ask(&self, exchange: &Exchange<'_>, place: usize) -> bool {
+        let candidate = &self.plan.candidates[place];
+        let spent = self.trail.over || exchange.attempts >= budget(candidate);
+        let steer = &exchange.core.steer;
+        let is_free = || steer.standing(&steer.halts(), &candidate.lane, Instant::now()) == Standing::Free;
+        !spent && self.turns.is_waiting(place) && !self.trail.rules_out(candidate) && is_free()
+    }
+
+    /// A candidate's turn, if it may be asked and its format has the words.
+    pub fn enter(&mut self, exchange: &mut Exchange<'_>, place: usize) -> Option<Entrant<'a>> {
+        if !self.may_ask(exchange, place) {
+            return None;
+        }
+        let draft = self.draft(exchange, place)?;
+        self.seat(exchange, place, self.inquiry, draft)
+    }
+
+    /// What a candidate would be sent; `None` if its format has no words for it. Nothing has been sent then, so this is no attempt, and
+    /// another candidate's format may have them.
+    fn draft(&mut self, exchange: &Exchange<'_>, place: usize) -> Option<Draft> {
+        let target = &self.plan.candidates[place].target;
+        let provider = self.snapshot.provider(target.provider)?;
+        let drafted = match &exchange.continuation {
+            Some(it) => Draft::continued(self.inquiry, target, provider, it.kept.text()),
+            None => Draft::of(self.inquiry, target, provider),
+        };
+        drafted.inspect_err(|refusal| self.trail.note_unsuited(refusal)).ok()
+    }
+
+    /// A candidate's turn with a draft of the caller's own, perhaps for a question of its own.
+    pub fn seat<'s>(
+        &mut self,
+        exchange: &mut Exchange<'_>,
+        place: usize,
+        inquiry: &'s Inquiry<'s>,
+        draft: Draft,
+    ) -> Option<Entrant<'s>>
+    where
+        'a: 's,
+    {
+        let candidate = &self.plan.candidates[place];
+        let provider = self.snapshot.provider(candidate.target.provider)?;
+        if exchange.attempts == 0 {
+            // What retries are measured by (rule Q2).
+            exchange.core.steer.retries.count_first(&self.inquiry.key.tenant, &provider.id, Instant::now());
+        }
+        self.turns.take(place);
+        Some(Entrant::enter(exchange, inquiry, candidate, provider, self.plan, draft))
+    }
+
+    /// Whether the budget has room for another try after the last failure (rule Q2).
+    fn may_retry(&self, exchange: &Exchange<'_>) -> bool {
+        let (retries, tenant) = (&exchange.core.steer.retries, &self.inquiry.key.tenant);
+        self.trail.charged().is_none_or(|failed| retries.take(tenant, failed, Instant::now()))
+    }
+
+    /// Takes an attempt in that has ended; what becomes of the connection if that was the exchange's end.
+    pub fn absorb(
+        &mut self,
+        exchange: &Exchange<'_>,
+        place: usize,
+        ended: Ended,
+        report: AttemptReport,
+    ) -> Option<Next> {
+        let outcome = report.outcome;
+        self.reports.push(exchange, report);
+        let candidate = &self.plan.candidates[place];
+        let provider = self.snapshot.provider(candidate.target.provider);
+        match (ended, provider) {
+            (Ended::Served(next), _) => {
+                self.reports.close(exchange);
+                return Some(next);
+            }
+            (Ended::Gone, _) => {
+                self.reports.close(exchange);
+                return Some(Next::Abort);
+            }
+            // The client has a part: who goes on from there is asked for the rest, which repeats no work (rule Q1).
+            (Ended::Interrupted, Some(provider)) => self.trail.note_interrupted(candidate, provider),
+            (Ended::Failed(refusal), Some(provider)) => {
+                park(exchange, candidate, &refusal.fault);
+                let inquiry = self.inquiry;
+                let is_large = inquiry.body().len() > limits::REPLAY_BYTES_MAX || inquiry.rest().is_some();
+                self.trail.note(candidate, provider, refusal, outcome, is_large);
+            }
+            (_, None) => {}
+        }
+        None
+    }
+}
+
+/// A moment before the same provider is asked again, drawn so that those who failed together do not come back together.
+async fn back_off(exchange: &mut Exchange<'_>, down: &mut Downstream) -> Result<(), Failure> {
+    const PARTS: u64 = 1_000;
+    let draw = exchange.core.roll(PARTS) as f64 / PARTS as f64;
+    let wait = retry_budget::back_off(0, draw);
+    exchange.waited += wait;
+    unless_gone(down, rt::sleep(wait)).await
+}
+
+/// A lane that was told to wait lets others go first for a while, and so does a credential without money: rates are limited per model,
+/// bills are not.
 fn park(exchange: &Exchange<'_>, candidate: &Candidate, fault: &UpstreamFault) {
-    let (why, wait) = match fault.class {
-        FaultClass::RateLimit => (Why::RateLimit, fault.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN)),
-        FaultClass::NoCredit => (Why::NoCredit, limits::PARKED_WITHOUT_CREDIT),
-        _ => return,
-    };
-    if let Some(credential) = &candidate.credential {
-        let now = Instant::now();
-        exchange.core.steer.park(credential.id, why, now + wait, now);
+    let now = Instant::now();
+    let steer = &exchange.core.steer;
+    match (fault.class, candidate.lane.credential) {
+        (FaultClass::RateLimit, _) => {
+            let wait = fault.retry_after.unwrap_or(limits::RETRY_AFTER_UNKNOWN);
+            steer.park(&Scope::Lane(candidate.lane.clone()), Why::RateLimit, now + wait, now);
+        }
+        (FaultClass::NoCredit, Some(credential)) => {
+            let until = now + limits::PARKED_WITHOUT_CREDIT;
+            steer.park(&Scope::Credential(credential), Why::NoCredit, until, now);
+        }
+        _ => {}
     }
 }
 
@@ -95,18 +222,20 @@ fn budget(candidate: &Candidate) -> u32 {
 
 /// Holds the latest report back until it is known whether it is the exchange's last.
 #[derive(Default)]
-struct Reports {
+pub struct Reports {
     latest: Option<AttemptReport>,
 }
 
 impl Reports {
-    fn push(&mut self, exchange: &Exchange<'_>, report: AttemptReport) {
+    /// Takes the next one in; the one before was not the last.
+    pub fn push(&mut self, exchange: &Exchange<'_>, report: AttemptReport) {
         if let Some(earlier) = self.latest.replace(report) {
             deliver(exchange, earlier);
         }
     }
 
-    fn close(&mut self, exchange: &Exchange<'_>) {
+    /// The latest was the last.
+    pub fn close(&mut self, exchange: &Exchange<'_>) {
         if let Some(mut last) = self.latest.take() {
             last.last = true;
             deliver(exchange, last);
@@ -115,6 +244,7 @@ impl Reports {
 }
 
 fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
+    exchange.notes.closed(exchange, &report);
     let delivered = exchange.core.reports.push(report);
     debug_assert!(delivered, "a report found no room although admission had reserved it");
 }

@@ -4,6 +4,7 @@
 //! the type that holds one does not print (rules R3, X7).
 
 use crate::chat::fault::FaultClass;
+use crate::domain::pressure::ShedReason;
 use std::borrow::Cow;
 
 /// Why an exchange has no answer.
@@ -33,6 +34,12 @@ pub enum Fault {
     ModelNotAllowed { model: String },
     /// We are at a limit of our own.
     Overloaded,
+    /// Turned away before anything was done for it.
+    Shed { reason: ShedReason, retry_after_s: u64 },
+    /// The same request is at work under the same `Idempotency-Key` (rule Q5).
+    IdempotencyConflict,
+    /// The `Idempotency-Key` was given to another request (rule Q5).
+    IdempotencyKeyReused,
     /// A provider refused every credential we had.
     ProviderAuthentication { provider: String },
     /// Every provider we could use asks us to wait.
@@ -86,10 +93,12 @@ impl Fault {
             Fault::InvalidRequest { .. } => 400,
             Fault::RequestTooLarge { .. } => 413,
             Fault::RequestTimeout => 408,
+            Fault::IdempotencyConflict => 409,
+            Fault::IdempotencyKeyReused => 422,
             Fault::UnsupportedEncoding => 415,
             Fault::UnknownPath { .. } | Fault::ModelNotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
-            Fault::Overloaded | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
+            Fault::Overloaded | Fault::Shed { .. } | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
             Fault::ProviderAuthentication { .. } | Fault::UpstreamBroken { .. } => 502,
             Fault::RateLimited { .. } => 429,
             Fault::UpstreamTimeout => 504,
@@ -110,7 +119,9 @@ impl Fault {
             Fault::MethodNotAllowed { .. } => "method_not_allowed",
             Fault::ModelNotFound { .. } => "model_not_found",
             Fault::ModelNotAllowed { .. } => "model_not_allowed",
-            Fault::Overloaded => "overloaded",
+            Fault::Overloaded | Fault::Shed { .. } => "overloaded",
+            Fault::IdempotencyConflict => "idempotency_conflict",
+            Fault::IdempotencyKeyReused => "idempotency_key_reused",
             Fault::ProviderAuthentication { .. } => "provider_authentication_failed",
             Fault::RateLimited { .. } => "rate_limit_exceeded",
             Fault::AllUnavailable { .. } => "all_providers_unavailable",
@@ -145,11 +156,16 @@ impl Fault {
     /// Seconds to wait, where waiting helps.
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Fault::RateLimited { retry_after_s } => Some(*retry_after_s),
-            Fault::Overloaded | Fault::ControlUnavailable => Some(1),
+            Fault::RateLimited { retry_after_s } | Fault::Shed { retry_after_s, .. } => Some(*retry_after_s),
+            Fault::Overloaded | Fault::ControlUnavailable | Fault::IdempotencyConflict => Some(1),
             Fault::AllUnavailable { .. } => Some(5),
             _ => None,
         }
+    }
+
+    /// Whether a client may send the request again by itself: what nobody has tried yet, or what will have its answer soon.
+    pub fn may_repeat(&self) -> bool {
+        matches!(self, Fault::Shed { .. } | Fault::IdempotencyConflict)
     }
 
     /// Whether the connection must not be used again after it.
@@ -180,6 +196,13 @@ impl Fault {
                     .into()
             }
             Fault::Overloaded => "The gateway is at capacity; retry after a moment.".into(),
+            Fault::Shed { reason, retry_after_s } => shed(*reason, *retry_after_s).into(),
+            Fault::IdempotencyConflict => {
+                "A request with this Idempotency-Key is at work; send it again in a second for its answer.".into()
+            }
+            Fault::IdempotencyKeyReused => {
+                "This Idempotency-Key was used for another request; use a new key, or send what was sent before.".into()
+            }
             Fault::ProviderAuthentication { provider } => format!(
                 "Provider authentication failed: {provider} refused every key the gateway holds for it; add or rotate its provider key."
             )
@@ -212,6 +235,16 @@ impl KeyTrouble {
             KeyTrouble::Several => "The request carries more than one credential; send exactly one.",
             KeyTrouble::InUrl => "A credential in the URL ends up in logs; send it in the `Authorization` header.",
         }
+    }
+}
+
+fn shed(reason: ShedReason, retry_after_s: u64) -> String {
+    match reason {
+        ShedReason::Share => format!(
+            "The gateway is nearly at capacity and this tenant has its fair share of it in use; retry after {retry_after_s} s, or send \
+             fewer requests at a time."
+        ),
+        _ => format!("The gateway is at capacity; retry after {retry_after_s} s."),
     }
 }
 

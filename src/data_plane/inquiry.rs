@@ -20,6 +20,8 @@ pub struct Inquiry<'a> {
     pub head: &'a RequestHead,
     /// Its bytes.
     pub received: &'a Received,
+    /// Digest of the beginning that a provider's cache would keep; `None` where it is too short, or nobody looked.
+    pub prefix: Option<u64>,
     /// The request in the inner language, read when the first candidate of another dialect needs it.
     inner: OnceCell<Result<request::Request, request::Refusal>>,
     /// The rest of a body that is longer than what is kept; taken by the one attempt that can send it.
@@ -43,7 +45,13 @@ impl<'a> Inquiry<'a> {
     /// An inquiry whose body has not been read into the inner language.
     pub fn new(key: &'a AccessKey, ask: &'a Ask, head: &'a RequestHead, received: &'a Received) -> Self {
         let (upload, unread) = (RefCell::new(None), Cell::new(false));
-        Self { key, ask, head, received, inner: OnceCell::new(), upload, rest: None, unread }
+        Self { key, ask, head, received, prefix: None, inner: OnceCell::new(), upload, rest: None, unread }
+    }
+
+    /// The same with the digest of its beginning.
+    pub fn beginning_with(mut self, prefix: Option<u64>) -> Self {
+        self.prefix = prefix;
+        self
     }
 
     /// The same with a rest that streams.

@@ -16,6 +16,7 @@ use crate::http::write::{CHUNK_END, RequestWriter, WriteFault};
 use crate::providers::endpoint::{self, Operation};
 use crate::providers::{Dialect, signing};
 use crate::snapshot::{Credential, Provider};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Fields of the client's head that go on to the provider.
 const PASSED_ON: [(KnownField, &str); 2] =
@@ -27,7 +28,7 @@ const PASSED_ON_TO_ANTHROPIC: [(KnownField, &str); 2] =
 const ANTHROPIC_VERSION: &[u8] = b"2023-06-01";
 /// Where OpenAI's clients name the beta features that they use.
 const OPENAI_BETA: &str = "openai-beta";
-/// Bytes of a head beside what is counted one by one: its fixed fields take some 330.
+/// Bytes of a head beside what is counted one by one: its fixed fields take some 400.
 const HEAD_BYTES_ROOM: usize = 640;
 /// Who we say we are.
 const USER_AGENT: &str = concat!("igris/", env!("CARGO_PKG_VERSION"));
@@ -157,6 +158,15 @@ impl<'a> Outbound<'a> {
         }))
     }
 
+    /// What tells a provider that two attempts are one request (rule Q5): the same on every attempt of an exchange for one model there,
+    /// since another model makes another body.
+    fn idempotency(&self) -> Option<(&'static str, String)> {
+        let name = self.provider.spec.quirks.idempotency_field.filter(|_| self.inquiry.method() == Method::Post)?;
+        let mut hasher = DefaultHasher::new();
+        self.target.model.hash(&mut hasher);
+        Some((name, format!("{}-{:016x}", self.request, hasher.finish())))
+    }
+
     /// Whether a client of OpenAI's own API, beside the model calls, speaks to a provider of that shape: some of it answers to its beta name alone.
     fn speaks_own_openai(&self) -> bool {
         let carried = matches!(self.inquiry.ask.task, Task::Raw(_) | Task::Object(_) | Task::Realtime);
@@ -240,6 +250,9 @@ impl Addressed<'_> {
             .field("user-agent", USER_AGENT.as_bytes())?
             .field("via", b"1.1 igris")?
             .field("x-request-id", request.to_string().as_bytes())?;
+        if let Some((name, value)) = self.outbound.idempotency() {
+            head = head.field(name, value.as_bytes())?;
+        }
         for (name, value) in &provider.headers {
             head = head.field(name, value.as_bytes())?;
         }

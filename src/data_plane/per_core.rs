@@ -2,16 +2,23 @@
 //!
 //! Nothing here is shared with another core but the snapshot itself and the report queue, which only this core fills.
 
+use super::budget::Budget;
+use super::fairness::Fairness;
+use super::idempotency::Outcomes;
+use super::overload::{Lag, Loads, Overload, percent};
 use super::steer::Steering;
 use super::upstream::Pools;
+use super::vitals::Vitals;
 use crate::board::Board;
 use crate::domain::id::{AttemptId, RequestId};
+use crate::domain::pressure::{ShedReason, Stage};
+use crate::limits;
 use crate::report::CoreReports;
 use crate::snapshot::{Published, Snapshot};
 use crate::tls::{self, ClientConfig};
 use arc_swap::Cache;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -63,6 +70,15 @@ pub struct Core {
     pub pools: RefCell<Pools>,
     /// What this core knows of the lanes.
     pub steer: Steering,
+    /// Exchanges under way by tenant.
+    pub fairness: Fairness,
+    /// Bytes held for bodies.
+    pub bodies: Rc<Budget>,
+    /// What requests with a key of their client's came to, on all cores.
+    pub outcomes: Arc<Outcomes>,
+    overload: Cell<Overload>,
+    lag: Cell<Lag>,
+    vitals: Arc<Vitals>,
     phase: PhaseSwitch,
     cache: RefCell<Cache<Published, Arc<Snapshot>>>,
     current: RefCell<Loaded>,
@@ -87,14 +103,24 @@ impl Core {
         reports: Arc<CoreReports>,
         board: Arc<Board>,
         phase: PhaseSwitch,
+        vitals: Arc<Vitals>,
+        outcomes: Arc<Outcomes>,
     ) -> Rc<Self> {
         let mut cache = Cache::new(published);
         let current = Rc::new(cache.load().clone());
+        let steer = Steering::new(board);
+        steer.adopt(&current.settings.routing);
         Rc::new(Self {
             index,
             reports,
             pools: RefCell::new(Pools::default()),
-            steer: Steering::new(board),
+            steer,
+            fairness: Fairness::default(),
+            bodies: Rc::default(),
+            outcomes,
+            overload: Cell::default(),
+            lag: Cell::default(),
+            vitals,
             phase,
             cache: RefCell::new(cache),
             current: RefCell::new(current),
@@ -113,6 +139,7 @@ impl Core {
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(latest, &current) {
             *current = Rc::new(latest.clone());
+            self.steer.adopt(&current.settings.routing);
         }
         current.clone()
     }
@@ -137,6 +164,11 @@ impl Core {
         self.dice.borrow_mut().u64(..bound)
     }
 
+    /// The core's dice, for draws that are more than a number. Not to be held while something is waited for.
+    pub fn dice(&self) -> RefMut<'_, fastrand::Rng> {
+        self.dice.borrow_mut()
+    }
+
     /// The `Date` of this second (RFC 9110 §6.6.1), formatted once a second.
     pub fn date(&self) -> Rc<str> {
         let now = SystemTime::now();
@@ -148,13 +180,75 @@ impl Core {
         line.text.clone()
     }
 
-    /// Admits one exchange if its records have room in the report queue (rules L4, O1).
-    pub fn admit(self: &Rc<Self>) -> Option<Admission> {
-        let room = self.reports.has_room(self.in_flight.get() + 1, crate::limits::ATTEMPTS_MAX as usize);
-        room.then(|| {
-            self.in_flight.set(self.in_flight.get() + 1);
-            Admission(self.clone())
-        })
+    /// Whether one more exchange may begin: not if the core is shedding, nor if its records would have no room in the report queue (rules
+    /// O3, L4). Its place is taken by its [`Seat`](super::fairness::Seat), once it is known whose it is.
+    ///
+    /// # Errors
+    /// Why it is turned away.
+    pub fn admit(&self) -> Result<(), ShedReason> {
+        if self.is_shedding() {
+            return Err(ShedReason::Strain(self.overload.get().pressure().strain));
+        }
+        let room = self.reports.has_room(self.in_flight.get() + 1, limits::ATTEMPTS_MAX as usize);
+        if room { Ok(()) } else { Err(ShedReason::Reports) }
+    }
+
+    /// One exchange more is under way.
+    pub fn begin_exchange(&self) {
+        self.count_in_flight(self.in_flight.get() + 1);
+    }
+
+    /// One is over.
+    pub fn end_exchange(&self) {
+        self.count_in_flight(self.in_flight.get().saturating_sub(1));
+    }
+
+    /// How much room there is.
+    pub fn stage(&self) -> Stage {
+        self.overload.get().pressure().stage
+    }
+
+    /// Whether new requests are turned away; nothing is repeated or raced meanwhile (rule Q2).
+    pub fn is_shedding(&self) -> bool {
+        self.stage() >= Stage::Shedding
+    }
+
+    /// A tick that was due at one instant and came at another: judges anew how much room there is.
+    pub fn feel(&self, due: Instant, now: Instant) {
+        let mut lag = self.lag.get();
+        lag.note(due, now);
+        self.lag.set(lag);
+        self.vitals.refresh(now);
+        let (was, loads) = (self.stage(), self.overload.get().loads());
+        self.judge(Loads {
+            memory: self.vitals.memory_percent(self.snapshot().settings.memory_bytes_max),
+            descriptors: self.vitals.descriptors_percent(),
+            lag: lag.percent(),
+            ..loads
+        });
+        if was < Stage::Tight && self.stage() >= Stage::Tight {
+            self.sweep(now);
+        }
+    }
+
+    /// Bytes that bodies may take on this core.
+    pub fn body_bytes_max(&self) -> u64 {
+        let memory = self.snapshot().settings.memory_bytes_max.unwrap_or(self.vitals.memory_bytes_max());
+        memory / 100 * limits::BODY_SHARE_PERCENT / self.vitals.cores()
+    }
+
+    fn count_in_flight(&self, count: usize) {
+        self.in_flight.set(count);
+        let places = self.snapshot().settings.exchanges_per_core_max;
+        self.judge(Loads { in_flight: percent(count as u64, places as u64), ..self.overload.get().loads() });
+    }
+
+    fn judge(&self, loads: Loads) {
+        let mut overload = self.overload.get();
+        overload.judge(loads);
+        self.overload.set(overload);
+        self.steer.retries.allow(overload.pressure().stage < Stage::Shedding);
+        self.reports.gauges.overload.store(overload.pressure().pack(), Ordering::Relaxed);
     }
 
     /// Enters a session in the list of those to wake when the phase changes.
@@ -187,18 +281,10 @@ impl Core {
 
     /// Closes upstream connections that have been unused for too long, and forgets TLS settings that are gone.
     pub fn sweep(&self, now: Instant) {
-        self.pools.borrow_mut().sweep(now);
+        let idle_max = if self.stage() >= Stage::Tight { limits::UPSTREAM_IDLE_TIGHT } else { limits::UPSTREAM_IDLE };
+        self.pools.borrow_mut().sweep(now, idle_max);
         // Settings that only we still hold belong to snapshots that are gone.
         self.tls.borrow_mut().retain(|(source, _)| Arc::strong_count(source) > 1);
-    }
-}
-
-/// An exchange's place in the report queue, given back when dropped.
-pub struct Admission(Rc<Core>);
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
     }
 }
 

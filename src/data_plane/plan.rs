@@ -1,31 +1,27 @@
 //! The ordered choice of who serves an exchange: every usable pair of target and credential, best first.
 //!
-//! Cold facts (routes, prices, credentials) come from the snapshot; this file only filters and orders them. Credentials of one target
-//! stand together, so that a bad key falls back to another key of the same provider before another provider is asked.
+//! This file finds who could serve it at all: the model's targets by the snapshot, those that the access key allows and that have the
+//! task, each with its credentials. `facts` gathers what is known of them, and `routing::order` puts them in order.
 
 use super::ask::Ask;
 use super::draft::is_openai_shaped;
 use super::fault::Fault;
-use super::need;
 use super::per_core::Core;
 use super::surface::Task;
+use super::{facts, features, need};
 use crate::chat::ability::Abilities;
-use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
 use crate::limits;
-use crate::metering::price::{self, PriceList};
-use crate::metering::terms::Terms;
+use crate::metering::price::PriceList;
 use crate::providers::{Dialect, ProviderSpec, table};
-use crate::routing::decision::Considered;
+use crate::routing::decision::{Considered, Sorted};
 use crate::routing::lane::LaneKey;
 use crate::routing::need::Need;
 use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
-use crate::routing::standing::Standing;
 use crate::routing::terms::Goal;
-use crate::snapshot::{AccessKey, Credential, Provider, ProviderIx, Snapshot};
+use crate::snapshot::{AccessKey, Credential, Provider, ProviderIx, RoutePolicy, Snapshot};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// One provider and the name the model has there.
 #[derive(Clone, Debug)]
@@ -42,6 +38,16 @@ pub struct Target {
     pub abilities: Arc<Abilities>,
     /// What is sent along to keep a retired name's behaviour.
     pub insert: Option<Insert>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Tokens of prompt and answer that the model takes, if the catalogue knows. A prompt that is too long for one model may be asked of
+    /// another whose window is larger.
+    pub fn context_window(&self) -> Option<u64> {
+        self.abilities.context_window
+    }
 }
 
 /// One try that could be made.
@@ -69,40 +75,55 @@ pub struct Plan {
     pub candidates: Vec<Candidate>,
     /// What ordered them.
     pub policy: Policy,
+    /// The percentile that the owner's entry names, 0 to 1.
+    pub percentile: Option<f64>,
     /// What the choice was to be good at.
     pub goal: Goal,
     /// What the request needs.
     pub need: Need,
     /// The category that a rule for `auto` found.
-    pub category: Option<Arc<str>>,
+    pub category: Option<Sorted>,
     /// Whether the first candidate is not the one that looks best.
     pub exploration: bool,
+    /// Whether every candidate is halted, so that they are tried only because nobody else is left.
+    pub last_resort: bool,
     /// Every candidate as it was seen, in the order of `candidates`, rejected ones last.
     pub considered: Vec<Considered>,
 }
 
 /// Makes the plan. `body` is what the client sent.
 pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask, body: &[u8]) -> Result<Plan, Fault> {
-    let mut plan = ordered(core, snapshot, key, ask)?;
-    plan.need = need::read(ask, body);
-    Ok(plan)
+    let need = need::read(ask, body);
+    let chosen = features::chosen(snapshot, key, ask, body, &need);
+    let sought = chosen.as_ref().map_or(&*ask.model_name, |chosen| &*chosen.model);
+    let (candidates, by) = candidates(snapshot, key, ask, sought)?;
+    let plan = facts::rank(core, snapshot, key, ask, need, candidates, by)?;
+    let category = chosen.map(|chosen| Sorted { category: chosen.category, confidence: chosen.confidence });
+    Ok(Plan { category, ..plan })
 }
 
-fn ordered(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Plan, Fault> {
+/// Everybody who could serve the request, as listed, and how they are to be ordered. `sought` is the name to look up: the one asked for,
+/// or what a rule puts in its place.
+fn candidates(
+    snapshot: &Snapshot,
+    key: &AccessKey,
+    ask: &Ask,
+    sought: &str,
+) -> Result<(Vec<Candidate>, RoutePolicy), Fault> {
     let forced = forced_provider(snapshot, ask)?;
     if ask.model_name.is_empty() {
         if !key.models.is_empty() {
             // What a passthrough or a file asks of which model, nobody here reads.
             return Err(not_allowed("(one that the request does not name)"));
         }
-        return plan_unlisted(core, snapshot, key, ask, forced);
+        return unlisted(snapshot, key, ask, forced);
     }
     let model = ask.model_name.as_str();
     if !key.models.is_empty() && !key.models.iter().any(|pattern| pattern.matches(model)) {
         return Err(not_allowed(model));
     }
-    let resolution = match snapshot.routes.models.resolve(model) {
-        Err(_) if has_usual_maker(&ask.task) => return plan_unlisted(core, snapshot, key, ask, forced),
+    let resolution = match snapshot.routes.models.resolve(sought) {
+        Err(_) if has_usual_maker(&ask.task) => return unlisted(snapshot, key, ask, forced),
         resolved => resolved.map_err(not_found)?,
     };
     let mut targets: Vec<Target> = resolution
@@ -118,9 +139,9 @@ fn ordered(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Resu
     if targets.is_empty() {
         return Err(no_such_task());
     }
-    let policy = ask.policy.unwrap_or_else(|| policy_of(snapshot, &resolution));
-    order(core, policy, &mut targets);
-    candidates(core, snapshot, key, targets, policy)
+    let mut by = policy_of(snapshot, &resolution);
+    by.policy = ask.policy.unwrap_or(by.policy);
+    Ok((with_all_credentials(snapshot, key, targets), by))
 }
 
 /// Whether the models of a task are on no list: they neither talk nor make vectors, and their names are OpenAI's or a vendor's own.
@@ -130,13 +151,12 @@ fn has_usual_maker(task: &Task) -> bool {
 
 /// A task with a usual model may name none, and the models of some tasks are on no list: then any provider that has the task may choose or
 /// say that it does not know the name, OpenAI first, since its names are the usual ones.
-fn plan_unlisted(
-    core: &Core,
+fn unlisted(
     snapshot: &Snapshot,
     key: &AccessKey,
     ask: &Ask,
     forced: Option<ProviderIx>,
-) -> Result<Plan, Fault> {
+) -> Result<(Vec<Candidate>, RoutePolicy), Fault> {
     let ixs = (0..snapshot.providers.len()).filter_map(|place| u16::try_from(place).ok().map(ProviderIx));
     let mut ixs: Vec<ProviderIx> = ixs
         .filter(|ix| forced.is_none_or(|forced| forced == *ix) && allowed(snapshot, key, *ix))
@@ -159,45 +179,13 @@ fn plan_unlisted(
         abilities: Arc::default(),
         insert: None,
     };
-    candidates(core, snapshot, key, ixs.into_iter().map(target).collect(), Policy::Ordered)
+    let by = RoutePolicy { policy: Policy::Ordered, percentile: None };
+    Ok((with_all_credentials(snapshot, key, ixs.into_iter().map(target).collect()), by))
 }
 
-fn candidates(
-    core: &Core,
-    snapshot: &Snapshot,
-    key: &AccessKey,
-    targets: Vec<Target>,
-    policy: Policy,
-) -> Result<Plan, Fault> {
-    let mut candidates: Vec<Candidate> =
-        targets.into_iter().flat_map(|target| with_credentials(snapshot, key, target)).collect();
-    parked_last(core, &mut candidates);
-    if candidates.is_empty() {
-        return Err(Fault::AllUnavailable { tried: Vec::new() });
-    }
-    let considered = candidates.iter().map(considered).collect();
-    Ok(Plan {
-        candidates,
-        policy,
-        goal: Goal::default(),
-        need: Need::default(),
-        category: None,
-        exploration: false,
-        considered,
-    })
-}
-
-/// A candidate as it was seen.
-fn considered(candidate: &Candidate) -> Considered {
-    Considered {
-        lane: candidate.lane.clone(),
-        score: 0.0,
-        cost: None,
-        latency_us: None,
-        error_rate: None,
-        warm: false,
-        rejection: None,
-    }
+/// Each target with each of its credentials, those of one target together.
+fn with_all_credentials(snapshot: &Snapshot, key: &AccessKey, targets: Vec<Target>) -> Vec<Candidate> {
+    targets.into_iter().flat_map(|target| with_credentials(snapshot, key, target)).collect()
 }
 
 /// Whether a provider has an endpoint for the task, or one that it can be translated for.
@@ -228,11 +216,11 @@ fn target(snapshot: &Snapshot, candidate: &resolve::Candidate) -> Option<Target>
     Some(Target { provider, model, weight: candidate.weight, price, abilities, insert })
 }
 
-/// An owner's entry has its own policy; every other name is tried in the listed order.
-fn policy_of(snapshot: &Snapshot, resolution: &Resolution) -> Policy {
+/// An owner's entry has its own policy; every other name has the usual one.
+fn policy_of(snapshot: &Snapshot, resolution: &Resolution) -> RoutePolicy {
     match resolution.via {
-        Via::Route(index) => snapshot.routes.policies.get(index).copied().unwrap_or_default().policy,
-        Via::Prefix | Via::Alias | Via::Catalogue | Via::Custom => Policy::Thompson,
+        Via::Route(index) => snapshot.routes.policies.get(index).copied().unwrap_or_default(),
+        Via::Prefix | Via::Alias | Via::Catalogue | Via::Custom => RoutePolicy::default(),
     }
 }
 
@@ -278,48 +266,4 @@ fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec
         return vec![Candidate::new(provider, target, None)];
     }
     credentials.iter().map(|credential| Candidate::new(provider, target.clone(), Some(credential.clone()))).collect()
-}
-
-/// Candidates whose provider asked us to wait go to the end, in their order: steering before the next refusal.
-fn parked_last(core: &Core, candidates: &mut [Candidate]) {
-    let now = Instant::now();
-    let halts = core.steer.halts();
-    if !halts.is_empty() {
-        candidates.sort_by_key(|candidate| core.steer.standing(&halts, &candidate.lane, now) != Standing::Free);
-    }
-}
-
-/// Orders targets by what a single request can know. Policies that learn from outcomes start from the listed order.
-fn order(core: &Core, policy: Policy, targets: &mut Vec<Target>) {
-    match policy {
-        Policy::Cost => targets.sort_by_key(list_price),
-        Policy::Weighted => draw_by_weight(core, targets),
-        Policy::Ordered | Policy::Thompson | Policy::Latency | Policy::Quality | Policy::Hedged => {}
-    }
-}
-
-/// What a thousand tokens in and out cost at list price; unknown prices come last.
-fn list_price(target: &Target) -> i128 {
-    let sample = crate::domain::token::Usage { input: 750, output: 250, ..Default::default() };
-    let cost = target.price.as_ref().and_then(|list| price::cost(list, &sample, &Terms::usual(UnixMillis::now())));
-    cost.map_or(i128::MAX, |cost| cost.total.pico())
-}
-
-/// Puts one target in front, drawn by weight; the others keep their order as fallbacks.
-fn draw_by_weight(core: &Core, targets: &mut Vec<Target>) {
-    let total: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
-    if total == 0 {
-        return;
-    }
-    let mut left = core.roll(total);
-    let drawn = targets.iter().position(|target| {
-        let weight = u64::from(target.weight);
-        let here = left < weight;
-        left = left.saturating_sub(weight);
-        here
-    });
-    if let Some(place) = drawn {
-        let first = targets.remove(place);
-        targets.insert(0, first);
-    }
 }

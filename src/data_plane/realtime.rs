@@ -112,6 +112,7 @@ fn answer_upgrade(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Pass
     let key = field(inquiry.head, inquiry.received.head(), KEY).unwrap_or_default();
     let accept = accept_of(key);
     let out = down.output().vec_mut();
+    exchange.notes.told(101);
     reply::begin_head(out, 101, Stamp { persist: true, ..exchange.stamp() });
     reply::field(out, "upgrade", b"websocket");
     reply::field(out, "connection", b"Upgrade");

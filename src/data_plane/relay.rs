@@ -8,11 +8,12 @@ use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
 use super::inquiry::Inquiry;
-use super::meter::{self, Metadata};
-use super::plan::Candidate;
+use super::meter::{self, Choice, Metadata};
+use super::plan::{Candidate, Plan};
 use super::reply;
 use super::stream::StreamFacts;
 use super::surface::Task;
+use super::together::Together;
 use crate::chat::fault::UpstreamFault;
 use crate::dialects::Wire;
 use crate::domain::token::Usage;
@@ -23,7 +24,6 @@ use crate::limits;
 use crate::metering::price::Cost;
 use crate::metering::terms::{Terms, Tier};
 use crate::report::Outcome;
-use crate::routing::policy::Policy;
 use crate::rt::{self, Buf};
 use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
@@ -42,9 +42,11 @@ pub struct Passage<'a> {
     /// The provider behind it.
     pub provider: &'a Provider,
     /// Why this one.
-    pub policy: Policy,
+    pub plan: &'a Plan,
     /// On what terms the answer is paid: as asked for, until the answer says otherwise.
     pub terms: Cell<Terms>,
+    /// Who else was asked at the same time, for the answer to tell.
+    pub together: Option<Box<Together>>,
 }
 
 impl Passage<'_> {
@@ -105,6 +107,8 @@ pub struct Passed {
 pub enum Relayed {
     /// The client has had something.
     Served(Passed),
+    /// The client has had a part, and another provider may go on from there: see `exchange.continuation`.
+    Interrupted(Passed),
     /// The client has had nothing, and the answer is an error in disguise.
     Fault(UpstreamFault),
     /// The client has had nothing, and there is no answer.
@@ -118,8 +122,11 @@ pub async fn collect(
     answer: &mut Answer,
     max: usize,
 ) -> Result<Buf, Failure> {
-    let mut body = Buf::lease(answer.body.remaining().map_or(0, |length| length.min(max as u64) as usize));
+    let mut body = Buf::lease(answer.remaining().map_or(0, |length| length.min(max as u64) as usize));
+    let mut counted = 0;
     while take_available(answer, |piece| body.extend(piece))? == More::Wanted {
+        exchange.hold.count((body.len() - counted) as u64);
+        counted = body.len();
         if body.len() > max {
             return Err(Failure::Broken);
         }
@@ -165,10 +172,14 @@ pub async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &m
     let settings = &exchange.snapshot.settings;
     let began = Instant::now();
     let deadline = (began + settings.stream_silence).min(exchange.began + settings.exchange_deadline);
-    let fill = rt::with_deadline(deadline, answer.upstream.transport.fill());
-    let filled = unless_gone(down, fill).await;
+    let filled = unless_gone(down, fill(answer, deadline)).await;
     exchange.waited += began.elapsed();
-    match filled? {
+    filled?
+}
+
+/// The same without a client beside it.
+pub async fn fill(answer: &mut Answer, deadline: Instant) -> Result<(), Failure> {
+    match rt::with_deadline(deadline, answer.upstream.transport.fill()).await {
         Err(_elapsed) => Err(Failure::TimedOut),
         Ok(Err(_)) => Err(Failure::Broken),
         Ok(Ok(0)) if answer.upstream.transport.clean_eof() => answer.body.close().map_err(|_| Failure::Broken),
@@ -186,7 +197,7 @@ pub async fn opaque(
     passage: &Passage<'_>,
     mut answer: Answer,
 ) -> Relayed {
-    let framer = match answer.body.remaining() {
+    let framer = match answer.remaining() {
         _ if answer.status == 204 || passage.inquiry.method() == Method::Head => Framer::Nothing,
         Some(length) => Framer::Length(length),
         None => Framer::of(exchange),
@@ -237,6 +248,7 @@ fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
 
 /// Begins the head of an answer, with what is kept of the provider's.
 pub fn begin(exchange: &Exchange<'_>, out: &mut Vec<u8>, status: u16, kept: &[u8], content_type: &[u8]) {
+    exchange.notes.told(status);
     reply::begin_head(out, status, exchange.stamp());
     out.extend_from_slice(kept);
     if !content_type.is_empty() {
@@ -275,18 +287,26 @@ fn dropped_line(names: &[String]) -> Vec<u8> {
 }
 
 /// The facts of the `metadata` member.
-pub fn metadata<'a>(exchange: &Exchange<'a>, passage: &Passage<'a>, usage: Option<Usage>) -> Metadata<'a> {
+pub fn metadata<'m>(exchange: &'m Exchange<'_>, passage: &'m Passage<'_>, usage: Option<Usage>) -> Metadata<'m> {
+    let legs = &exchange.legs;
     Metadata {
         provider: passage.provider.id.as_str(),
         model_used: &passage.candidate.target.model,
         model_requested: &passage.inquiry.ask.model_name,
-        usage,
-        cost: passage.cost(usage.as_ref()),
+        usage: usage.map(|last| legs.usage.plus(&last)),
+        cost: legs.with_cost(passage.cost(usage.as_ref())),
         latency_ms: u64::try_from(exchange.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         trace_id: exchange.id,
         tenant: &passage.inquiry.key.tenant,
-        policy: passage.policy,
+        choice: Choice {
+            policy: passage.plan.policy,
+            exploration: passage.plan.exploration,
+            lane: &passage.candidate.lane,
+            considered: &passage.plan.considered,
+        },
         attempts: exchange.attempts,
+        continued_from: &legs.from,
+        together: passage.together.as_deref(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The one file that turns a fault into bytes a client SDK understands, and writes the heads of every answer.
 //!
 //! Answers are written from values, never copied from a provider's head (rule H1). Every answer carries `x-request-id`; every fault after
-//! our own failover says `x-should-retry: false`, so that an SDK does not repeat what we have already repeated.
+//! our own failover says `x-should-retry: false`, so that an SDK does not repeat what we have already repeated; what was turned away before
+//! anything was tried says `true`.
 
 use super::fault::Fault;
+use super::timing::Receipt;
 use crate::chat::shown::Shown;
 use crate::dialects::{Wire, openai};
 use crate::domain::id::RequestId;
@@ -24,6 +26,8 @@ pub struct Stamp<'a> {
     pub persist: bool,
     /// Whether the request was a HEAD, which has no body in its answer.
     pub head_only: bool,
+    /// Where the time went, if the client asked.
+    pub receipt: Option<Receipt<'a>>,
 }
 
 /// Writes status line and the fields of every answer; the caller goes on with its own and ends with [`end_head`].
@@ -37,6 +41,9 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
     }
     if !stamp.persist {
         field(out, "connection", b"close");
+    }
+    if let Some(receipt) = stamp.receipt {
+        number_field(out, "server-timing", receipt);
     }
 }
 
@@ -78,7 +85,7 @@ pub fn fault(out: &mut Vec<u8>, fault: &Fault, stamp: Stamp<'_>, attempts: u32) 
     field(out, "content-type", b"application/json");
     number_field(out, "content-length", body.len());
     number_field(out, "x-igris-attempts", attempts);
-    field(out, "x-should-retry", b"false");
+    field(out, "x-should-retry", if fault.may_repeat() { b"true" } else { b"false" });
     if let Some(seconds) = fault.retry_after_s() {
         number_field(out, "retry-after", seconds);
     }

@@ -55,12 +55,15 @@ async fn read_head(core: &Core, down: &mut Downstream, head: &mut RequestHead, f
     let mut deadline = began + if first { settings.head_deadline } else { settings.keep_alive_idle };
     let mut begun = false;
     down.stall = settings.client_stall;
+    down.arrived = None;
     head.reset();
     loop {
         if !down.input().is_empty() {
             if !begun {
                 begun = true;
-                deadline = if first { deadline } else { Instant::now() + settings.head_deadline };
+                let now = Instant::now();
+                down.arrived = Some(now);
+                deadline = if first { deadline } else { now + settings.head_deadline };
             }
             match head.parse(down.input().bytes(), &limits) {
                 Ok(Progress::Complete { consumed }) => return HeadRead::Whole(consumed),
@@ -88,7 +91,8 @@ fn late_head() -> Fault {
 async fn refuse(core: &Core, down: &mut Downstream, fault: &Fault) {
     core.reports.gauges.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let date = core.date();
-    let stamp = Stamp { request: core.request_id(), face: Wire::Chat, date: &date, persist: false, head_only: false };
+    let request = core.request_id();
+    let stamp = Stamp { request, face: Wire::Chat, date: &date, persist: false, head_only: false, receipt: None };
     down.input().clear();
     reply::fault(down.output().vec_mut(), fault, stamp, 0);
     if core.phase() == Phase::Cutting || down.flush().await.is_err() {

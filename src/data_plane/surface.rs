@@ -18,6 +18,8 @@ pub enum Surface {
     Courier(Asked),
     /// Answered from the snapshot, with or without an access key.
     Local(local::Page),
+    /// What a request would be routed to, answered here without asking anybody.
+    Preview,
     /// Answered by the control plane.
     Control,
 }
@@ -110,6 +112,9 @@ pub fn face(path: &str) -> Wire {
     }
 }
 
+/// Where a request is only planned.
+const PREVIEW: &str = "/v1/routing/preview";
+
 /// The surface at a path, for this method.
 pub fn route(method: Method, path: &str, query: Option<&str>) -> Result<Surface, Fault> {
     // A provider's own path is its own to the last slash.
@@ -133,6 +138,8 @@ pub fn route(method: Method, path: &str, query: Option<&str>) -> Result<Surface,
         };
     }
     match path {
+        PREVIEW if method == Method::Post => Ok(Surface::Preview),
+        PREVIEW => Err(Fault::MethodNotAllowed { allow: "POST" }),
         "/v1/realtime" if method == Method::Get => {
             let model = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("model=")));
             Ok(Surface::Courier(Asked { model: model.map(percent_decoded), ..Asked::openai(Task::Realtime) }))

@@ -2,11 +2,14 @@
 
 use super::fault::{Fault, Tried};
 use super::plan::Candidate;
-use crate::chat::fault::{Elsewhere, FaultClass, UpstreamFault};
+use crate::chat::fault::{Elsewhere, FaultClass, SameKey, UpstreamFault};
 use crate::chat::request;
-use crate::domain::id::CredentialId;
+use crate::domain::id::{CredentialId, ProviderId};
 use crate::limits;
+use crate::report::Outcome;
+use crate::routing::terms::Repeat;
 use crate::snapshot::{Provider, ProviderIx};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A failure, and what the client needs if it turns out to be the last.
@@ -19,6 +22,19 @@ pub struct Refusal {
     pub param: Option<String>,
 }
 
+/// How far a try got, which decides whether the same may be tried again (rule Q1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Nothing of it left.
+    Unsent,
+    /// The provider sent it away without working on it.
+    Refused,
+    /// The provider failed at it, or broke off.
+    Failed,
+    /// It may still be worked on, and billed.
+    Late,
+}
+
 /// What the failures so far rule out.
 #[derive(Default)]
 pub struct Trail {
@@ -28,10 +44,19 @@ pub struct Trail {
     retry_after: Option<Duration>,
     dead_providers: Vec<ProviderIx>,
     dead_credentials: Vec<CredentialId>,
+    dead_models: Vec<(ProviderIx, Arc<str>)>,
+    /// The prompt is too long for a window of so many tokens.
+    window_exceeded: Option<u64>,
+    /// Which failures the tenant wants repeated.
+    repeat: Repeat,
+    /// The provider that failed last, if trying again because of it needs a budget (rule Q2).
+    charged: Option<ProviderId>,
+    /// Whether the last failure may be gone after a moment.
+    may_pass: bool,
     /// Why candidates could not be asked at all, the first of them.
     pub unsuited: Option<request::Refusal>,
     /// How many of them broke off.
-    pub broken: usize,
+    broken: usize,
     /// Whether nothing more is to be tried.
     pub over: bool,
     /// Whether the call is the provider's own: then its refusals are its own, too.
@@ -48,36 +73,114 @@ impl From<UpstreamFault> for Refusal {
 
 impl Trail {
     /// Nothing has failed; `is_carried` says that the call is the provider's own.
-    pub fn of(is_carried: bool) -> Self {
-        Self { is_carried, ..Self::default() }
+    pub fn of(is_carried: bool, repeat: Repeat) -> Self {
+        Self { is_carried, repeat, ..Self::default() }
     }
 
     /// Whether a candidate would fail as one before it did.
     pub fn rules_out(&self, candidate: &Candidate) -> bool {
+        let target = &candidate.target;
         let dead_credential =
             candidate.credential.as_ref().is_some_and(|credential| self.dead_credentials.contains(&credential.id));
-        dead_credential || self.dead_providers.contains(&candidate.target.provider)
+        let too_small = |exceeded| target.abilities.context_window.is_none_or(|window| window <= exceeded);
+        dead_credential
+            || self.dead_providers.contains(&target.provider)
+            || self.dead_models.iter().any(|(provider, model)| *provider == target.provider && *model == target.model)
+            || self.window_exceeded.is_some_and(too_small)
     }
 
-    /// Takes a failure in.
-    pub fn note(&mut self, candidate: &Candidate, provider: &Provider, refusal: Refusal) {
-        let fault = &refusal.fault;
-        let again = fault.class.again();
-        if let Some(credential) = &candidate.credential {
-            self.dead_credentials.push(credential.id);
-        }
-        if !again.other_key {
-            self.dead_providers.push(candidate.target.provider);
-        }
-        // Without window sizes to compare, a prompt that is too long for one model is answered as such.
-        self.over |= again.other_provider != Elsewhere::Any || is_uncertain(fault.class);
-        self.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: fault.class.as_str() });
-        self.classes.push(fault.class);
-        self.retry_after = match (self.retry_after, fault.retry_after) {
+    /// Whether anything has failed.
+    pub fn has_failures(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// The provider that failed last, if trying again because of it needs a budget. What was not sent, and what was refused for the
+    /// sake of a key, cost the provider no work.
+    pub fn charged(&self) -> Option<&ProviderId> {
+        self.charged.as_ref()
+    }
+
+    /// Whether the last failure may be gone after a moment, so that the same provider may be asked again if there is no other.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass && !self.over
+    }
+
+    /// Takes a failure in. `is_large` says that the request cannot be sent twice.
+    pub fn note(
+        &mut self,
+        candidate: &Candidate,
+        provider: &Provider,
+        refusal: Refusal,
+        outcome: Outcome,
+        is_large: bool,
+    ) {
+        let class = refusal.fault.class;
+        let reach = reach(outcome, class);
+        self.exclude(candidate, class);
+        self.broken += usize::from(outcome == Outcome::Broken);
+        self.over |= is_large && reach != Reach::Unsent;
+        self.over |= class.again().other_provider == Elsewhere::Never;
+        self.over |= match self.repeat {
+            Repeat::Refused => matches!(reach, Reach::Failed | Reach::Late),
+            Repeat::Errors => reach == Reach::Late,
+            Repeat::All => false,
+        };
+        let is_free = reach == Reach::Unsent
+            || matches!(class, FaultClass::BadKey | FaultClass::NoPermission | FaultClass::NoCredit);
+        self.charged = (!is_free).then(|| provider.id.clone());
+        self.may_pass =
+            reach != Reach::Unsent && (outcome == Outcome::Broken || class.again().same_key == SameKey::AfterBackoff);
+        self.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: class.as_str() });
+        self.classes.push(class);
+        self.retry_after = match (self.retry_after, refusal.fault.retry_after) {
             (Some(known), Some(new)) => Some(known.min(new)),
             (known, new) => known.or(new),
         };
         self.last = Some(refusal);
+    }
+
+    /// A stream broke off after the client had a part of it: whoever goes on repeats no work, so this alone ends nothing.
+    pub fn note_interrupted(&mut self, candidate: &Candidate, provider: &Provider) {
+        let fault = UpstreamFault::without_answer(FaultClass::ServerError, "the provider's stream broke off");
+        let was_over = self.over;
+        self.note(candidate, provider, fault.into(), Outcome::Broken, false);
+        (self.over, self.may_pass) = (was_over, false);
+    }
+
+    /// A candidate whose format has no words for the request; the first of them is told if nobody is left.
+    pub fn note_unsuited(&mut self, refusal: &request::Refusal) {
+        self.unsuited.get_or_insert_with(|| refusal.clone());
+    }
+
+    /// A candidate that its owner halted: not asked, but told of.
+    pub fn note_forbidden(&mut self, candidate: &Candidate) {
+        let provider = candidate.lane.provider.as_str();
+        if !self.tried.iter().any(|tried| tried.provider == provider) {
+            self.tried.push(Tried { provider: provider.to_owned(), why: "halted by the operator" });
+        }
+    }
+
+    /// Rules out what would fail in the same way.
+    fn exclude(&mut self, candidate: &Candidate, class: FaultClass) {
+        let target = &candidate.target;
+        if let Some(credential) = &candidate.credential
+            && !matches!(class, FaultClass::ContextTooLong | FaultClass::ModelNotFound)
+        {
+            self.dead_credentials.push(credential.id);
+        }
+        match class {
+            // Another model of the same provider may have the room, with the same key.
+            FaultClass::ContextTooLong => match target.abilities.context_window {
+                Some(window) => {
+                    self.window_exceeded = Some(self.window_exceeded.map_or(window, |known| known.max(window)));
+                }
+                // Nothing to compare with.
+                None => self.over = true,
+            },
+            FaultClass::ModelNotFound => self.dead_models.push((target.provider, target.model.clone())),
+            _ if !class.again().other_key => self.dead_providers.push(target.provider),
+            _ => {}
+        }
     }
 
     /// What the client hears.
@@ -113,9 +216,13 @@ impl Trail {
     }
 }
 
-/// Whether the provider may have done the work, and bill it, although no answer came (rule Q1).
-fn is_uncertain(class: FaultClass) -> bool {
-    matches!(class, FaultClass::Timeout)
+fn reach(outcome: Outcome, class: FaultClass) -> Reach {
+    match (outcome, class) {
+        (Outcome::Unreachable, _) => Reach::Unsent,
+        (Outcome::TimedOut, _) | (_, FaultClass::Timeout) => Reach::Late,
+        (Outcome::Broken, _) | (_, FaultClass::ServerError | FaultClass::Unknown) => Reach::Failed,
+        _ => Reach::Refused,
+    }
 }
 
 /// Whether a refusal with this status is about what was asked, and not about our key, our money or our rate.

@@ -1,9 +1,11 @@
 //! A stream said again in the client's dialect: provider's bytes in, deltas between, client's events out.
 
+use super::continuation::{Continuation, Kept};
 use super::stream::{Progress, StreamFacts, WriteMetadata};
 use crate::chat::delta::Delta;
 use crate::chat::shown::Shown;
 use crate::dialects::{StreamReader, StreamWriter};
+use crate::domain::token::Usage;
 
 /// What stands around the inside of the `metadata` member.
 const OPEN: &[u8] = b"\"metadata\":{";
@@ -18,12 +20,39 @@ pub struct TranslateRelay {
     /// The provider's words, if it failed inside the stream.
     error: Option<Vec<u8>>,
     finished: bool,
+    /// What is kept of it in case that it breaks off.
+    kept: Option<Kept>,
+    /// What earlier providers of the same stream used.
+    past: Usage,
 }
 
 impl TranslateRelay {
     /// A translation at the start of a stream.
     pub fn new(reader: Box<dyn StreamReader>, writer: Box<dyn StreamWriter>, metadata: bool) -> Self {
-        Self { reader, writer, metadata, facts: StreamFacts::default(), error: None, finished: false }
+        let (facts, past) = (StreamFacts::default(), Usage::default());
+        Self { reader, writer, metadata, facts, error: None, finished: false, kept: None, past }
+    }
+
+    /// The same, and what it says is kept.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { kept: Some(Kept::nothing()), ..self }
+    }
+
+    /// A translation that goes on in a client's stream; `past` is what was used for it so far.
+    pub fn resumed(reader: Box<dyn StreamReader>, from: Continuation, metadata: bool, past: Usage) -> Self {
+        let Continuation { writer, kept } = from;
+        Self { kept: Some(kept.resumed()), past, ..Self::new(reader, writer, metadata) }
+    }
+
+    /// Whether another provider could go on from here.
+    pub fn can_go_on(&self) -> bool {
+        !self.finished && self.kept.as_ref().is_some_and(Kept::can_go_on)
+    }
+
+    /// What another provider goes on from.
+    pub fn interrupt(self) -> Option<Continuation> {
+        Some(Continuation { writer: self.writer, kept: self.kept? })
     }
 
     /// What is known so far.
@@ -47,11 +76,16 @@ impl TranslateRelay {
 
     /// Takes what one upstream read brought and appends what it says in the client's dialect.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Self { reader, writer, facts, error, .. } = self;
+        let Self { reader, writer, facts, error, kept, .. } = self;
         if error.is_some() {
             return;
         }
         reader.push(bytes, &mut |delta| {
+            let delta = match kept {
+                Some(kept) => kept.admit(delta),
+                None => Some(delta),
+            };
+            let Some(delta) = delta else { return };
             match &delta {
                 Delta::Usage(usage) => facts.usage = Some(*usage),
                 Delta::Error { body } if error.is_none() => *error = Some(body.to_vec()),
@@ -76,7 +110,8 @@ impl TranslateRelay {
             metadata(&self.facts, &mut member);
         }
         let inside = member.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(b"}"));
-        self.writer.finish(self.facts.usage.as_ref(), inside, out);
+        let usage = self.facts.usage.map(|last| self.past.plus(&last));
+        self.writer.finish(usage.as_ref(), inside, out);
     }
 
     /// Ends a stream that broke off, in the form that the client's SDK raises on.

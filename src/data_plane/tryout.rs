@@ -5,31 +5,37 @@ use super::downstream::Downstream;
 use super::draft::{Carriage, Draft};
 use super::exchange::{Exchange, Next};
 use super::inquiry::Inquiry;
-use super::outbound::Outbound;
-use super::plan::Candidate;
+use super::outbound::{Addressed, Outbound};
+use super::per_core::Core;
+use super::plan::{Candidate, Plan};
+use super::prime::{Patience, Primed};
 use super::relay::{self, Passage, Passed, Relayed};
 use super::steer::Permit;
 use super::surface::Task;
 use super::trail::Refusal;
 use super::{events, realtime, unary};
 use crate::chat::fault::{self, BreakerWeight, FaultClass, UpstreamFault};
+use crate::chat::response::Response;
 use crate::domain::clock::UnixMillis;
+use crate::domain::id::RequestId;
 use crate::domain::text::bounded;
 use crate::domain::token::{Usage, UsageSource};
 use crate::limits;
 use crate::metering::tap;
-use crate::metering::terms::Terms;
+use crate::metering::terms::{Terms, Tier};
 use crate::report::{AttemptReport, Outcome};
 use crate::routing::observed::{Sample, Verdict};
-use crate::routing::policy::Policy;
-use crate::snapshot::Provider;
+use crate::snapshot::{Provider, Settings};
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How one try came out.
 pub enum Ended {
     /// The client has its answer, or as much of it as there will be.
     Served(Next),
+    /// The client has a part of its answer, and another provider may go on from there.
+    Interrupted,
     /// Nothing has gone to the client.
     Failed(Refusal),
     /// The client has gone.
@@ -47,6 +53,10 @@ pub struct Entrant<'a> {
     first_content: Option<Instant>,
     /// How its failure, if it failed, speaks of the provider.
     weight: BreakerWeight,
+    /// Whether the head of its answer is there.
+    pub headed: Cell<bool>,
+    /// Whether it was given up for being late.
+    late: bool,
 }
 
 impl<'a> Entrant<'a> {
@@ -56,15 +66,17 @@ impl<'a> Entrant<'a> {
         inquiry: &'a Inquiry<'a>,
         candidate: &'a Candidate,
         provider: &'a Provider,
-        policy: Policy,
+        plan: &'a Plan,
         draft: Draft,
     ) -> Self {
         exchange.attempts += 1;
         let report = open_report(exchange, inquiry, candidate, provider);
         let terms = Cell::new(Terms { service_tier: inquiry.ask.service_tier, at: report.started });
-        let permit = exchange.core.steer.begin(&candidate.lane);
-        let passage = Passage { inquiry, draft, candidate, provider, policy, terms };
-        Self { passage, report, began: Instant::now(), permit, first_content: None, weight: BreakerWeight::None }
+        let tokens = plan.need.input_tokens + tap::estimate_tokens(draft.replayed);
+        let permit = exchange.core.steer.begin(&candidate.lane, tokens, Instant::now());
+        let passage = Passage { inquiry, draft, candidate, provider, plan, terms, together: None };
+        let (began, weight, headed) = (Instant::now(), BreakerWeight::None, Cell::new(false));
+        Self { passage, report, began, permit, first_content: None, weight, headed, late: false }
     }
 
     /// Asks, and passes the answer on.
@@ -80,27 +92,102 @@ impl<'a> Entrant<'a> {
         (ended, self.close(exchange))
     }
 
+    /// Takes a whole answer in the inner language out of what was read ahead, instead of passing it on.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn listen(&mut self, exchange: &Exchange<'_>, primed: Primed) -> Result<Response, Failure> {
+        let Primed { answer, .. } = primed;
+        self.see(exchange, &answer);
+        if answer.content != Content::Json || !answer.body.is_end() {
+            return Err(Failure::Broken);
+        }
+        let read = (self.passage.draft.wire.provider_side().read_response)(answer.early.bytes());
+        let response = read.map_err(|_| Failure::Broken)?;
+        attempt::give_back(exchange.core, &self.passage.provider.origin, answer);
+        if let Some(tier) = &response.service_tier {
+            self.passage.served_by(Tier::named(tier));
+        }
+        self.report.outcome = Outcome::Completed;
+        self.report.stream = false;
+        meter(&self.passage, response.usage, 0, &mut self.report);
+        Ok(response)
+    }
+
     /// The attempt is over: what is known of the lane learns from it.
     pub fn close(self, exchange: &Exchange<'_>) -> AttemptReport {
-        let Self { passage, mut report, began, permit, first_content, weight } = self;
+        self.part(exchange).1
+    }
+
+    /// The same, for one whose answer is still to be told.
+    pub fn part(self, exchange: &Exchange<'_>) -> (Passage<'a>, AttemptReport) {
+        let Self { passage, mut report, began, mut permit, first_content, weight, late, .. } = self;
         let now = Instant::now();
         report.total_us = micros(now - began);
         report.first_token_us = first_content.map_or(0, |at| micros(at - began).max(1));
-        let sample = sample(&report, weight, first_content.map(|at| now - at));
+        let mut sample = sample(&report, weight, first_content.map(|at| now - at));
+        if late {
+            sample.verdict = Verdict::Outrun;
+        }
+        if report.outcome == Outcome::Unreachable {
+            // A name that has not been looked up yet says nothing of the provider.
+            permit.mark_unreachable(!passage.provider.origin.addresses.is_empty());
+        }
         exchange.core.steer.close(permit, &passage.candidate.lane, &sample, now);
-        report
+        if let Some(prefix) = passage.inquiry.prefix.filter(|_| report.outcome == Outcome::Completed) {
+            let cache = passage.provider.spec.prompt_cache(&passage.candidate.target.model);
+            exchange.core.steer.warmed(prefix, &passage.candidate.lane, cache, &report.usage, now);
+        }
+        (passage, report)
+    }
+
+    /// The same of an answer that was read ahead: its first content was there then, and not when it is passed on.
+    pub async fn settle_primed(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, primed: Primed) -> Ended {
+        let ended = self.settle(exchange, down, primed.answer).await;
+        self.first_content = self.first_content.map(|at| at.min(primed.at));
+        ended
+    }
+
+    /// Notes that another attempt was first; `late` says that this one had its chance before. The provider may bill what it was sent, and
+    /// what it had said by then.
+    pub fn superseded(&mut self, exchange: &Exchange<'_>, primed: Option<&Primed>, late: bool) {
+        self.report.outcome = Outcome::Superseded;
+        self.late = late;
+        let mut said = 0;
+        if let Some(primed) = primed {
+            self.see(exchange, &primed.answer);
+            said = primed.answer.early.len();
+        }
+        meter(&self.passage, None, said, &mut self.report);
+        self.first_content = primed.map_or_else(Instant::now, |primed| primed.at).into();
+    }
+
+    /// Notes an error that came under a success's status.
+    pub fn faulted(&mut self, exchange: &Exchange<'_>, answer: &Answer, fault: UpstreamFault) -> Ended {
+        self.see(exchange, answer);
+        self.report.outcome = Outcome::Refused;
+        self.weight = fault.class.counts_against_breaker();
+        Ended::Failed(fault.into())
+    }
+
+    fn see(&mut self, exchange: &Exchange<'_>, answer: &Answer) {
+        let lane = &self.passage.candidate.lane;
+        exchange.core.steer.learn_quota(&self.permit, lane, &answer.allowances, Instant::now());
+        self.report.status = answer.status;
+        self.report.connect_us = micros(answer.connecting);
+        self.report.tls_us = micros(answer.tls);
+        self.report.first_byte_us = micros(answer.connecting + answer.waited);
     }
 
     /// Makes something of an answer whose head is there.
     pub async fn settle(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, mut answer: Answer) -> Ended {
+        self.see(exchange, &answer);
         let Self { passage, report, .. } = self;
         passage.scrub_lines(&mut answer.kept);
         // An answer that came before the body's end: what follows on this line is no request (rule H14).
         exchange.persist &= !passage.inquiry.is_unread();
         exchange.waited += answer.waited + answer.connecting;
-        report.status = answer.status;
-        report.connect_us = micros(answer.connecting);
-        report.first_byte_us = micros(answer.connecting + answer.waited);
+        exchange.clock.answered(&answer);
         if answer.status == 101 {
             let (next, outcome, usage) = realtime::session(exchange, down, passage, answer).await;
             report.outcome = outcome;
@@ -143,7 +230,11 @@ impl<'a> Entrant<'a> {
         report.stream = matches!(answer.content, Content::Events | Content::Frames);
         let passes = passage.draft.carriage == Carriage::Pass;
         let relayed = match answer.content {
-            Content::Json if passes && answer.body.is_end() => relay::opaque(exchange, down, passage, answer).await,
+            // Nothing but a stream can go on in a stream.
+            Content::Json | Content::Opaque if exchange.continuation.is_some() => Relayed::Failed(Failure::Broken),
+            Content::Json if passes && answer.remaining() == Some(0) => {
+                relay::opaque(exchange, down, passage, answer).await
+            }
             Content::Json => unary::unary(exchange, down, passage, answer).await,
             Content::Events => events::events(exchange, down, passage, answer).await,
             Content::Frames if !passes => events::events(exchange, down, passage, answer).await,
@@ -154,12 +245,23 @@ impl<'a> Entrant<'a> {
         match relayed {
             Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content }) => {
                 report.outcome = outcome;
+                if outcome != Outcome::Completed {
+                    down.spoil_record();
+                }
                 meter(passage, usage, content_bytes, report);
                 self.first_content = first_content;
                 if matches!(outcome, Outcome::Broken | Outcome::TimedOut) {
                     self.weight = BreakerWeight::Full;
                 }
                 Ended::Served(next)
+            }
+            Relayed::Interrupted(Passed { outcome, usage, content_bytes, first_content, .. }) => {
+                report.outcome = outcome;
+                meter(passage, usage, content_bytes, report);
+                exchange.legs.add(&report.usage, passage.cost(Some(&report.usage)), passage.provider.id.clone());
+                self.first_content = first_content;
+                self.weight = BreakerWeight::Full;
+                Ended::Interrupted
             }
             Relayed::Fault(fault) => {
                 report.outcome = Outcome::Refused;
@@ -193,27 +295,39 @@ impl<'a> Entrant<'a> {
     }
 }
 
+/// What attempts of one exchange are sent with.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    /// This core.
+    pub core: &'a Rc<Core>,
+    /// The exchange.
+    pub request: RequestId,
+    /// How long anything may take.
+    pub settings: &'a Settings,
+    /// When the exchange must be over.
+    pub end: Instant,
+}
+
+impl Sender<'_> {
+    /// How long reading ahead may take.
+    pub fn patience(&self) -> Patience {
+        Patience { silence: self.settings.stream_silence, end: self.end }
+    }
+}
+
 async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>) -> Result<Answer, Failure> {
-    let Passage { inquiry, draft, candidate, provider, .. } = passage;
-    let credential = candidate.credential.as_deref();
-    let target = &candidate.target;
-    let outbound = Outbound { provider, credential, target, inquiry, draft, request: exchange.id };
-    let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
+    let inquiry = passage.inquiry;
     let settings = &exchange.snapshot.settings;
-    let usual = if inquiry.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
-    let call = Call {
-        origin: &provider.origin,
-        connect_timeout: provider.connect_timeout,
-        first_byte: credential.and_then(|credential| credential.timeout).or(provider.timeout).unwrap_or(usual),
-        method: inquiry.method(),
-        switch: inquiry.ask.task == Task::Realtime,
-        write: &|out| addressed.write(out),
-        size_hint: addressed.size_hint(),
-    };
+    let end = exchange.began + settings.exchange_deadline;
+    let sender = Sender { core: exchange.core, request: exchange.id, settings, end };
     match inquiry.upload.take() {
         None if inquiry.rest().is_some() => Err(Failure::Broken),
-        None => unless_gone(down, attempt::send(exchange.core, &call)).await?,
+        None => unless_gone(down, open(sender, passage)).await?,
         Some(mut upload) => {
+            let outbound = outbound(sender, passage);
+            let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
+            let write = |out: &mut Vec<u8>| addressed.write(out);
+            let call = call(sender, passage, &addressed, &write);
             let sent = attempt::send_streamed(exchange.core, down, &call, &mut upload).await;
             inquiry.unread.set(!upload.is_end());
             if matches!(sent, Err(Failure::Unreachable)) {
@@ -225,13 +339,51 @@ async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'
     }
 }
 
+/// Asks, and waits for the head of the answer; the client is not looked at. Dropped before it ends, it closes its connection.
+///
+/// # Errors
+/// There is no answer.
+pub async fn open(sender: Sender<'_>, passage: &Passage<'_>) -> Result<Answer, Failure> {
+    let outbound = outbound(sender, passage);
+    let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
+    let write = |out: &mut Vec<u8>| addressed.write(out);
+    attempt::send(sender.core, &call(sender, passage, &addressed, &write)).await
+}
+
+fn outbound<'p>(sender: Sender<'_>, passage: &'p Passage<'_>) -> Outbound<'p> {
+    let Passage { inquiry, draft, candidate, provider, .. } = passage;
+    let credential = candidate.credential.as_deref();
+    Outbound { provider, credential, target: &candidate.target, inquiry, draft, request: sender.request }
+}
+
+fn call<'c>(
+    sender: Sender<'_>,
+    passage: &Passage<'c>,
+    addressed: &Addressed<'_>,
+    write: &'c dyn Fn(&mut Vec<u8>),
+) -> Call<'c> {
+    let Passage { inquiry, candidate, provider, .. } = passage;
+    let settings = sender.settings;
+    let usual = if inquiry.ask.stream { settings.first_byte_streaming } else { settings.first_byte_unary };
+    let own = candidate.credential.as_deref().and_then(|credential| credential.timeout);
+    Call {
+        origin: &provider.origin,
+        connect_timeout: provider.connect_timeout,
+        first_byte: own.or(provider.timeout).unwrap_or(usual),
+        method: inquiry.method(),
+        switch: inquiry.ask.task == Task::Realtime,
+        write,
+        size_hint: addressed.size_hint(),
+    }
+}
+
 /// The provider's figure, or an estimate from what went by.
 fn meter(passage: &Passage<'_>, usage: Option<Usage>, content_bytes: usize, report: &mut AttemptReport) {
     (report.usage, report.usage_source) = match usage {
         Some(usage) => (usage, UsageSource::Provider),
         None if report.outcome == Outcome::Completed && content_bytes == 0 => (Usage::default(), UsageSource::Unknown),
         None => {
-            let input = tap::estimate_tokens(passage.inquiry.body().len());
+            let input = tap::estimate_tokens(passage.inquiry.body().len() + passage.draft.replayed);
             let output = tap::estimate_tokens(content_bytes);
             (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
         }
@@ -270,6 +422,7 @@ fn open_report(
         cost: None,
         started: UnixMillis::now(),
         connect_us: 0,
+        tls_us: 0,
         first_token_us: 0,
         first_byte_us: 0,
         total_us: 0,

@@ -40,7 +40,7 @@ pub async fn unary(
 ) -> Relayed {
     let passes = passage.draft.carriage == Carriage::Pass;
     let max = if passes { limits::UNARY_BUFFER_BYTES_MAX } else { limits::TRANSLATED_BUFFER_BYTES_MAX };
-    if answer.body.remaining().is_some_and(|length| length > max as u64) {
+    if answer.remaining().is_some_and(|length| length > max as u64) {
         return match passes {
             true => relay::opaque(exchange, down, passage, answer).await,
             false => Relayed::Failed(Failure::Broken),
@@ -144,7 +144,8 @@ pub fn setting<'a>(passage: &Passage<'a>, id: &'a str) -> Setting<'a> {
     }
 }
 
-fn write(
+/// Writes a whole answer with its head.
+pub fn write(
     exchange: &Exchange<'_>,
     down: &mut Downstream,
     passage: &Passage<'_>,

@@ -116,8 +116,11 @@ pub async fn begin(
     }
     let mut body = Buf::new();
     while !reader.is_end() && body.len() < limits::REPLAY_BYTES_MAX {
-        let room = limits::REPLAY_BYTES_MAX - body.len();
+        let (before, room) = (body.len(), limits::REPLAY_BYTES_MAX - body.len());
         down.take_piece(&mut reader, &mut body, room, &mut clock).await.map_err(trouble)?;
+        if !exchange.reserve((body.len() - before) as u64) {
+            return Err(ReadTrouble::NoRoom);
+        }
     }
     let left = max.saturating_sub(body.len() as u64);
     let upload = (!reader.is_end()).then_some(Upload { reader, clock, left });

@@ -29,6 +29,8 @@ pub struct Upstream {
     pub head_bytes: usize,
     /// When the latest request on it began to leave.
     pub asked_at: Instant,
+    /// What the TLS handshake took of connecting; zero without TLS and for a connection that stood already.
+    pub tls: Duration,
     /// Whether it has served an exchange before: then, and only then, may a request that died on it be sent once more.
     pub reused: bool,
 }
@@ -51,6 +53,7 @@ impl Pools {
         while let Some(Idle { mut upstream, since }) = idle.pop() {
             if now.duration_since(since) < limits::UPSTREAM_IDLE && is_quiet(&mut upstream.transport) {
                 upstream.reused = true;
+                upstream.tls = Duration::ZERO;
                 return Some(upstream);
             }
         }
@@ -71,11 +74,11 @@ impl Pools {
         }
     }
 
-    /// Closes what has been unused for too long.
-    pub fn sweep(&mut self, now: Instant) {
+    /// Closes what has been unused for so long.
+    pub fn sweep(&mut self, now: Instant, idle_max: Duration) {
         self.by_origin.retain(|_, idle| {
             idle.retain_mut(|entry| {
-                now.duration_since(entry.since) < limits::UPSTREAM_IDLE && is_quiet(&mut entry.upstream.transport)
+                now.duration_since(entry.since) < idle_max && is_quiet(&mut entry.upstream.transport)
             });
             !idle.is_empty()
         });
@@ -108,18 +111,22 @@ pub async fn connect(core: &Core, origin: &Origin, timeout: Duration) -> io::Res
     let connected = rt::with_deadline(deadline, first_to_connect(&origin.addresses)).await;
     let conn = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     core.reports.gauges.upstream_connections.fetch_add(1, Ordering::Relaxed);
+    let mut tls = Duration::ZERO;
     let transport = match &origin.tls {
         None => Transport::from(conn),
         Some(profile) => {
-            let deadline = Instant::now() + limits::TLS_HANDSHAKE_DEADLINE;
+            let began = Instant::now();
+            let deadline = began + limits::TLS_HANDSHAKE_DEADLINE;
             let mut stream = Stream::client(conn, core.tls_config(&profile.config), profile.server_name.clone())
                 .map_err(io::Error::other)?;
             let shaken = rt::with_deadline(deadline, stream.handshake()).await;
             shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map_err(io::Error::other)?;
+            tls = began.elapsed();
             Transport::from(stream)
         }
     };
-    Ok(Upstream { transport, head: ResponseHead::default(), head_bytes: 0, asked_at: Instant::now(), reused: false })
+    let head = ResponseHead::default();
+    Ok(Upstream { transport, head, head_bytes: 0, asked_at: Instant::now(), tls, reused: false })
 }
 
 /// The first connection to stand. The next address joins the race when the one before has failed or had its head start.

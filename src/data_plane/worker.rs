@@ -3,9 +3,12 @@
 //! Draining (rule S1): listeners stop, idle connections close, exchanges in flight finish; then, at the application's word, what is left
 //! is cut. The phase is polled by a slow tick, so that telling it needs no wake across threads.
 
+use super::idempotency::Outcomes;
 use super::per_core::{Core, Phase, PhaseSwitch};
-use super::session;
+use super::vitals::Vitals;
+use super::{probes, session};
 use crate::board::Board;
+use crate::domain::pressure::Stage;
 use crate::limits;
 use crate::report::CoreReports;
 use crate::rt::{self, Conn, Listener, Stop};
@@ -33,13 +36,17 @@ pub struct Post {
     pub board: Arc<Board>,
     /// Where the process is on its way down.
     pub phase: PhaseSwitch,
+    /// What the process uses of the machine.
+    pub vitals: Arc<Vitals>,
+    /// What requests with a key of their client's came to, on all cores.
+    pub outcomes: Arc<Outcomes>,
     /// Connections this core takes at a time.
     pub connections_max: usize,
 }
 
 /// Works until drained.
 pub async fn run(post: Post) {
-    let core = Core::new(post.index, post.published, post.reports, post.board, post.phase);
+    let core = Core::new(post.index, post.published, post.reports, post.board, post.phase, post.vitals, post.outcomes);
     let stop = Stop::new();
     let door = Rc::new(Door { connections_max: post.connections_max, by_address: RefCell::default() });
     for listener in post.listeners {
@@ -48,18 +55,26 @@ pub async fn run(post: Post) {
             Err(error) => eprintln!("igris: core {}: cannot accept connections: {error}", post.index),
         }
     }
+    // One core asks for all.
+    if core.index == 0 {
+        rt::spawn(probes::run(core.clone()));
+    }
     tick(&core, &stop).await;
+    core.steer.hand_over(&core.reports);
     core.pools.borrow_mut().clear();
     core.reports.gauges.drained.store(true, Ordering::Release);
 }
 
-/// Watches the phase and sweeps, until nothing is left to do.
+/// Watches the phase and the room there is, and sweeps, until nothing is left to do.
 async fn tick(core: &Rc<Core>, stop: &Stop) {
     let mut swept = Instant::now();
     let mut cut_at = None;
     loop {
+        let due = Instant::now() + limits::WORKER_TICK;
         rt::sleep(limits::WORKER_TICK).await;
         let now = Instant::now();
+        core.steer.hand_over_due(&core.reports, now);
+        core.feel(due, now);
         if now.duration_since(swept) >= Duration::from_secs(1) {
             swept = now;
             core.sweep(now);
@@ -83,7 +98,12 @@ async fn tick(core: &Rc<Core>, stop: &Stop) {
 }
 
 async fn accept(core: Rc<Core>, door: Rc<Door>, listener: Listener, stop: Stop) {
-    while let Some(accepted) = listener.accept(&stop).await {
+    loop {
+        // Whoever comes meanwhile waits in the kernel's queue (rule O2); at most one is already on its way in.
+        while core.stage() == Stage::Closed && !stop.is_stopped() {
+            rt::sleep(limits::WORKER_TICK).await;
+        }
+        let Some(accepted) = listener.accept(&stop).await else { return };
         match accepted {
             Ok((conn, peer)) => {
                 core.reports.gauges.connections_accepted.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod id;
 pub mod money;
+pub mod pressure;
 pub mod scope;
 pub mod secret;
 pub mod text;

@@ -9,6 +9,7 @@ mod grammar;
 pub mod scan;
 pub mod splice;
 pub mod text;
+pub mod walk;
 
 /// A half-open range of byte offsets into the scanned text. The span of a string includes its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub mod aliases;
 pub mod catalogue;
 pub mod endpoint;
 pub mod platform;
+pub mod prompt_cache;
 pub mod quirks;
 pub mod service_account;
 pub mod signing;

@@ -97,6 +97,8 @@ pub struct Quirks {
     pub splits: &'static [Split],
     /// Whether it also speaks OpenAI's Responses, at `/responses`.
     pub responses: bool,
+    /// The field that names a request, so that the same sent twice is done once; `None` where there is none (rule Q5).
+    pub idempotency_field: Option<&'static str>,
 }
 
 impl Quirks {
@@ -110,6 +112,7 @@ impl Quirks {
         leading_blank_lines: false,
         splits: &[],
         responses: false,
+        idempotency_field: None,
     };
 
     /// The rewrites that hold for a model, in the order to apply them. No two name the same member.

@@ -107,6 +107,8 @@ pub static ROWS: &[Row] = &[
             )],
             unknown_members: UnknownMembers::Refused,
             responses: true,
+            // The field its SDKs are built to send with every repeat of a POST.
+            idempotency_field: Some("idempotency-key"),
             ..Quirks::PLAIN
         },
         price_source: Some("openai"),

@@ -20,14 +20,14 @@ pub struct Decision {
     pub tenant: TenantId,
     /// With which access key.
     pub access_key: AccessKeyId,
-    /// When.
+    /// When it began.
     pub at: UnixMillis,
     /// On which core.
     pub core: usize,
     /// The model's name as asked for.
     pub model: Arc<str>,
     /// The category that a rule for `auto` found.
-    pub category: Option<Arc<str>>,
+    pub category: Option<Sorted>,
     /// What ordered the candidates.
     pub policy: Policy,
     /// What the choice was to be good at.
@@ -44,6 +44,15 @@ pub struct Decision {
     pub phases: Phases,
     /// The status that the client got.
     pub status: u16,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sorted {
+    /// The category.
+    pub category: Arc<str>,
+    /// How sure that is, 0 to 1.
+    pub confidence: f64,
 }
 
 /// One candidate as it was seen.
@@ -88,10 +97,34 @@ pub struct Attempted {
     pub cost: Option<Money>,
 }
 
+// === impl Decision ===
+
+impl Decision {
+    /// The candidate that was asked first; the one that was to be, if none was.
+    pub fn chosen(&self) -> Option<&Considered> {
+        let asked = self.attempts.first().map(|attempt| &attempt.lane);
+        let asked = asked.and_then(|lane| self.candidates.iter().find(|candidate| candidate.lane == *lane));
+        asked.or_else(|| self.candidates.first().filter(|candidate| candidate.rejection.is_none()))
+    }
+
+    /// What all attempts cost; `None` where no price is known of any.
+    pub fn cost(&self) -> Option<Money> {
+        let mut costs = self.attempts.iter().filter_map(|attempt| attempt.cost).peekable();
+        costs.peek()?;
+        Some(costs.sum())
+    }
+
+    /// To the first byte of the answer that the client got, from when its attempt began; `None` if there was none. Microseconds.
+    pub fn first_byte_us(&self) -> Option<u32> {
+        let answered = self.attempts.iter().rev().find(|attempt| attempt.outcome != "superseded");
+        answered.map(|attempt| attempt.first_byte_us).filter(|us| *us > 0)
+    }
+}
+
 /// Where the time of an exchange went that was our own, microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// From the accepted bytes to the parsed head: waiting in our own queue.
+    /// From the first bytes of the head, as we saw them, to the parsed head.
     pub queue_us: u32,
     /// Finding the access key.
     pub auth_us: u32,
@@ -101,7 +134,7 @@ pub struct Phases {
     pub parse_us: u32,
     /// Ordering the candidates.
     pub plan_us: u32,
-    /// Writing requests and answers in other dialects.
+    /// All the rest of our own time: requests and answers written, passed on and translated.
     pub translate_us: u32,
     /// Sending the answer, the client's time included.
     pub flush_us: u32,

@@ -39,6 +39,10 @@ pub const POLICIES: &[(&str, Policy)] = &[
 ];
 
 impl Policy {
+    /// Every policy, in the order of their numbers.
+    pub const ALL: [Self; 7] =
+        [Self::Thompson, Self::Latency, Self::Cost, Self::Quality, Self::Weighted, Self::Ordered, Self::Hedged];
+
     /// Reads a policy by its name or the product's alias for it.
     pub fn parse(text: &str) -> Option<Self> {
         POLICIES.iter().find(|(word, _)| *word == text).map(|(_, policy)| *policy)
@@ -61,5 +65,6 @@ mod tests {
             assert_eq!(Policy::parse(policy.as_str()), Some(*policy));
         }
         assert_eq!(Policy::parse("best"), None);
+        assert!(Policy::ALL.iter().enumerate().all(|(place, policy)| place == *policy as usize));
     }
 }

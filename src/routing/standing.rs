@@ -13,6 +13,8 @@ pub enum Why {
     RateLimit,
     /// Its own headers say that nothing is left until they reset.
     Quota,
+    /// Its own headers say that so little is left that the cores together could overrun it: others go first.
+    QuotaLow,
     /// The account has no money left.
     NoCredit,
 }
@@ -25,6 +27,7 @@ impl Why {
             Self::Forced => "forced",
             Self::RateLimit => "rate_limit",
             Self::Quota => "quota",
+            Self::QuotaLow => "quota_low",
             Self::NoCredit => "no_credit",
         }
     }

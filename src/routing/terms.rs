@@ -53,7 +53,7 @@ pub const REPEATS: &[(&str, Repeat)] =
     &[("refused", Repeat::Refused), ("errors", Repeat::Errors), ("all", Repeat::All)];
 
 /// How the owner wants all requests routed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RoutingTerms {
     /// When a lane is halted, and for how long.
     pub breaker: BreakerTerms,
@@ -69,8 +69,24 @@ pub struct RoutingTerms {
     pub tenants: HashMap<TenantId, TenantTerms>,
     /// Everybody else's.
     pub usual: TenantTerms,
-    /// Decisions kept per core for explanations.
+    /// Decisions kept per core for explanations; 0 keeps none.
     pub decisions_kept: usize,
+}
+
+impl Default for RoutingTerms {
+    /// What holds while the owner says nothing.
+    fn default() -> Self {
+        Self {
+            breaker: BreakerTerms::default(),
+            probe_interval: None,
+            no_affinity: false,
+            quality: Vec::new(),
+            rules: Vec::new(),
+            tenants: HashMap::new(),
+            usual: TenantTerms::default(),
+            decisions_kept: limits::DECISIONS_KEPT,
+        }
+    }
 }
 
 impl RoutingTerms {

@@ -3,13 +3,28 @@
 //! Asked by `plan` before candidates are ordered, told by `failover` how every attempt went. What other cores must know at once goes to the
 //! board; what scores are made of goes to the control plane twice a second.
 
+mod affinity;
+mod health;
+mod hedges;
 mod observe;
+mod quota;
+mod retries;
 
 use crate::board::{Board, Halt, Halts, Scope};
-use crate::domain::id::CredentialId;
+use crate::domain::id::ProviderId;
+use crate::domain::token::Usage;
+use crate::limits;
+use crate::providers::prompt_cache::PromptCache;
+use crate::report::CoreReports;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Sample;
-use crate::routing::standing::{Headroom, Standing, Why};
+use crate::routing::quota::{Quota, Sent};
+use crate::routing::standing::{Standing, Why};
+use crate::routing::terms::RoutingTerms;
+use affinity::Warmth;
+use health::{Ended, Health, Probes};
+use hedges::HedgeBooks;
+pub use hedges::Waste;
 use observe::Observations;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,22 +32,58 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use health::Leave;
+pub use retries::Retries;
+
 /// One core's knowledge.
 pub struct Steering {
     board: Arc<Board>,
     lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
     observations: Observations,
+    /// What each tenant may still put on a second attempt.
+    pub hedges: HedgeBooks,
+    warmth: Warmth,
+    health: Health,
+    /// What may be tried again.
+    pub retries: Retries,
 }
 
 /// What a core knows of one lane.
 #[derive(Default)]
 struct Lane {
     in_flight: Cell<u32>,
+    quota: RefCell<Quota>,
 }
 
 /// An attempt under way; counted out when dropped.
 pub struct Permit {
     lane: Rc<Lane>,
+    began: Instant,
+    probes: Option<Probes>,
+    /// What had been sent on the lane with this attempt.
+    sent: Sent,
+    /// Whether it was sent although the lane was known to be short of quota: then its answer says how that stands now.
+    under_quota_halt: bool,
+    reach: Reach,
+}
+
+/// Whether a connection stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    /// One did, as far as anybody said.
+    #[default]
+    Reached,
+    /// Nobody took it: the whole provider's affair.
+    Refused,
+    /// There was no address to try.
+    Unknown,
+}
+
+impl Permit {
+    /// No connection stood; `is_resolved` says that there were addresses to try.
+    pub fn mark_unreachable(&mut self, is_resolved: bool) {
+        self.reach = if is_resolved { Reach::Refused } else { Reach::Unknown };
+    }
 }
 
 impl Drop for Permit {
@@ -44,7 +95,21 @@ impl Drop for Permit {
 impl Steering {
     /// Nothing known.
     pub fn new(board: Arc<Board>) -> Self {
-        Self { board, lanes: RefCell::default(), observations: Observations::default() }
+        board.enrol();
+        Self {
+            lanes: RefCell::default(),
+            observations: Observations::default(),
+            hedges: HedgeBooks::default(),
+            warmth: Warmth::default(),
+            health: Health::new(board.clone()),
+            retries: Retries::new(board.clone()),
+            board,
+        }
+    }
+
+    /// From now on these terms hold.
+    pub fn adopt(&self, terms: &RoutingTerms) {
+        self.health.adopt(terms.breaker);
     }
 
     /// All halts at this moment; load them once per exchange.
@@ -52,58 +117,111 @@ impl Steering {
         self.board.halts()
     }
 
-    /// How a lane stands.
+    /// How a lane stands. A probe is nobody's yet: who asks for [`Steering::leave`] first has it.
     pub fn standing(&self, halts: &Halts, lane: &LaneKey, now: Instant) -> Standing {
-        let credential = lane.credential.map(Scope::Credential);
-        let scopes = [Some(Scope::Provider(lane.provider.clone())), credential, Some(Scope::Lane(lane.clone()))];
-        let halted = scopes.iter().flatten().filter_map(|scope| halts.get(scope)).filter(|halt| now < halt.until);
-        match halted.max_by_key(|halt| halt.until) {
-            Some(Halt { why, until }) => Standing::Halted { why: *why, until: *until },
-            None => Standing::Free,
+        halts.standing(lane, now)
+    }
+
+    /// Whether a lane may be asked now. Where it is half open this claims its probe, on every core, for the attempt that begins next.
+    pub fn leave(&self, lane: &LaneKey, now: Instant) -> Leave {
+        self.waive();
+        let halts = self.board.look();
+        match halts.standing(lane, now) {
+            Standing::Free => Leave::Granted,
+            Standing::Probe => match self.health.claim(&halts, lane, now) {
+                Some(probes) => {
+                    self.health.keep(lane, probes);
+                    Leave::Granted
+                }
+                None => Leave::Probing,
+            },
+            Standing::Halted { why: Why::Forced, .. } => Leave::Forbidden,
+            Standing::Halted { why: Why::Breaker, .. } if halts.is_probed(lane, now) => Leave::Probing,
+            Standing::Halted { .. } => Leave::Halted,
         }
     }
 
-    /// What is left of a lane's quota, as its provider's headers said.
-    pub fn headroom(&self, _lane: &LaneKey, _tokens: u64, _now: Instant) -> Headroom {
-        Headroom::default()
+    /// Gives back what [`Steering::leave`] claimed for an attempt that does not come.
+    pub fn waive(&self) {
+        self.health.waive();
     }
 
-    /// Reads the rate-limit fields of an answer.
-    pub fn learn_quota(&self, _lane: &LaneKey, _fields: &[(String, String)], _now: Instant) {}
+    /// A provider takes connections again: one request may find out the rest.
+    pub fn reachable(&self, provider: &ProviderId, now: Instant) {
+        self.board.reachable(&Scope::Provider(provider.clone()), now);
+    }
 
     /// Whether the cache of a lane is thought to hold a prefix: an answer from there used it within the cache's life.
-    pub fn is_warm(&self, _prefix: u64, _lane: &LaneKey, _now: Instant) -> bool {
-        false
+    pub fn is_warm(&self, prefix: u64, lane: &LaneKey, now: Instant) -> bool {
+        self.warmth.is_warm(prefix, lane, now)
     }
 
-    /// A lane has answered a prompt with this prefix.
-    pub fn warmed(&self, _prefix: u64, _lane: &LaneKey, _now: Instant) {}
+    /// A lane has answered a prompt with this prefix; `cache` says how its provider keeps prompts.
+    pub fn warmed(&self, prefix: u64, lane: &LaneKey, cache: PromptCache, usage: &Usage, now: Instant) {
+        self.warmth.warmed(prefix, lane, cache, usage, now);
+    }
 
     /// Attempts under way on a lane, on this core.
     pub fn in_flight(&self, lane: &LaneKey) -> u32 {
         self.lanes.borrow().get(lane).map_or(0, |lane| lane.in_flight.get())
     }
 
-    /// An attempt begins.
-    pub fn begin(&self, lane: &LaneKey) -> Permit {
-        let lane = self.lanes.borrow_mut().entry(lane.clone()).or_default().clone();
+    /// An attempt with a prompt of so many tokens begins. It is the probe of a lane that is half open, unless another attempt is.
+    pub fn begin(&self, key: &LaneKey, tokens: u64, now: Instant) -> Permit {
+        let probes = self.health.take_kept(key).or_else(|| {
+            let halts = self.board.look();
+            (!halts.is_empty()).then(|| self.health.claim(&halts, key, now)).flatten()
+        });
+        let lane = self.lane(key, now);
         lane.in_flight.set(lane.in_flight.get() + 1);
-        Permit { lane }
+        let under_quota_halt = !lane.quota.borrow().is_unknown(now) && self.is_short(key, now);
+        let sent = lane.quota.borrow_mut().dispatch(tokens, now);
+        Permit { lane, began: now, probes, sent, under_quota_halt, reach: Reach::default() }
+    }
+
+    /// What is known of a lane. Of lanes beyond [`limits::LANES_MAX`] in use nothing is remembered.
+    fn lane(&self, key: &LaneKey, now: Instant) -> Rc<Lane> {
+        let mut lanes = self.lanes.borrow_mut();
+        if let Some(lane) = lanes.get(key) {
+            return lane.clone();
+        }
+        if lanes.len() >= limits::LANES_MAX {
+            lanes.retain(|_, lane| Rc::strong_count(lane) > 1 || !lane.quota.borrow().is_unknown(now));
+        }
+        if lanes.len() >= limits::LANES_MAX {
+            return Rc::default();
+        }
+        lanes.entry(key.clone()).or_default().clone()
     }
 
     /// An attempt has ended.
-    pub fn close(&self, permit: Permit, lane: &LaneKey, sample: &Sample, _now: Instant) {
+    pub fn close(&self, mut permit: Permit, lane: &LaneKey, sample: &Sample, now: Instant) {
+        let probes = permit.probes.take().filter(|probes| !probes.is_empty());
+        let ended = Ended { verdict: sample.verdict, tenant: &sample.tenant, began: permit.began, reach: permit.reach };
         drop(permit);
+        self.health.close(lane, probes, &ended, now);
         self.observations.record(lane, sample);
     }
 
-    /// A credential was told to wait: others go first until then, on every core.
-    pub fn park(&self, credential: CredentialId, why: Why, until: Instant, now: Instant) {
-        self.board.halt(&Scope::Credential(credential), &Halt { why, until }, now);
+    /// A lane or a credential was told to wait: others go first until then, on every core. A longer wait that is known stands.
+    pub fn park(&self, scope: &Scope, why: Why, until: Instant, now: Instant) {
+        let longer = |halt: &Halt| now < halt.until && halt.until > until && halt.why == why;
+        if !self.halts().get(scope).is_some_and(longer) {
+            self.board.halt(scope, &Halt { why, until }, now);
+        }
     }
 
-    /// What was observed since the last call, for the control plane.
-    pub fn hand_over(&self) -> Vec<(LaneKey, crate::routing::observed::Observed)> {
-        self.observations.take()
+    /// Hands what was observed to the control plane, if it is time.
+    pub fn hand_over_due(&self, reports: &CoreReports, now: Instant) {
+        self.observations.hand_over_due(reports, now);
+    }
+
+    /// Hands over what is left, at the end of this core.
+    pub fn hand_over(&self, reports: &CoreReports) {
+        self.observations.hand_over(reports);
     }
 }
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

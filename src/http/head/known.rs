@@ -14,7 +14,7 @@ macro_rules! known_fields {
             Igris,
             /// Any `proxy-…`: hop-by-hop (rule H10).
             Proxy,
-            /// Any `x-ratelimit-…` or `anthropic-ratelimit-…`: kept on the way to the client.
+            /// Any `x-ratelimit…`, `x-tokenlimit-…`, `anthropic-ratelimit-…` or `ratelimit…`: kept on the way to the client.
             RateLimit,
             /// Any `x-forwarded-…`: not believed from clients (rule H11).
             XForwarded,
@@ -127,7 +127,10 @@ fn of_family(name: &[u8]) -> KnownField {
     let [first, _, third, ..] = name else { return KnownField::Other };
     let (prefix, known) = match (first | 0x20, third | 0x20) {
         (b'x', b'i') => ("x-igris-", KnownField::Igris),
-        (b'x', b'r') => ("x-ratelimit-", KnownField::RateLimit),
+        // With and without a resource behind it: Mistral has `x-ratelimitbysize-…`, the draft has `ratelimit` itself.
+        (b'x', b'r') => ("x-ratelimit", KnownField::RateLimit),
+        (b'x', b't') => ("x-tokenlimit-", KnownField::RateLimit),
+        (b'r', b't') => ("ratelimit", KnownField::RateLimit),
         (b'x', b'f') => ("x-forwarded-", KnownField::XForwarded),
         (b'p', b'o') => ("proxy-", KnownField::Proxy),
         (b'a', b't') => ("anthropic-ratelimit-", KnownField::RateLimit),
@@ -180,6 +183,11 @@ mod tests {
             ("Proxy-Authorization", KnownField::Proxy),
             ("x-ratelimit-remaining-tokens", KnownField::RateLimit),
             ("anthropic-ratelimit-requests-limit", KnownField::RateLimit),
+            ("x-ratelimitbysize-remaining-minute", KnownField::RateLimit),
+            ("x-tokenlimit-remaining", KnownField::RateLimit),
+            ("RateLimit", KnownField::RateLimit),
+            ("ratelimit-policy", KnownField::RateLimit),
+            ("retry-aft", KnownField::Other),
             ("X-Forwarded-For", KnownField::XForwarded),
             ("Forwarded", KnownField::Forwarded),
             ("forwarded-for", KnownField::Other),
