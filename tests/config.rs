@@ -324,7 +324,9 @@ fn the_example_means_what_its_comments_say() {
     assert_eq!(vertex.platform.project.as_deref(), Some("my-project"));
     assert_eq!(vertex.base_url.as_ref().map(|url| url.host()), Some("us-east5-aiplatform.googleapis.com"));
     assert!(config.providers[5].allow_private_address && !config.providers[5].built_in);
-    assert_eq!((config.models[0].policy, config.models[0].targets[1].weight), (Policy::Thompson, 2));
+    assert_eq!((config.models[0].policy, config.models[0].targets[1].weight), (Policy::Latency, 2));
+    assert_eq!((config.routing.rules.len(), config.routing.tenants.len()), (3, 1));
+    assert_eq!(config.routing.usual, igris::routing::terms::TenantTerms::default(), "the example shows the defaults");
     assert_eq!(config.models[1].targets[0].model, None);
     let own = &config.prices[0];
     assert_eq!(
@@ -353,6 +355,11 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("Log", "log"),
     ("Trust", "trust"),
     ("Provider", "providers"),
+    ("Routing", "routing"),
+    ("Breaker", "routing.breaker"),
+    ("Quality", "routing.quality"),
+    ("Rule", "routing.rules"),
+    ("TenantRouting", "tenants.routing"),
     ("Model", "models"),
     ("Target", "models.targets"),
     ("Tenant", "tenants"),

@@ -65,7 +65,8 @@ fn metadata_says_who_answered_and_what_it_cost() {
     ];
     let beyond: BTreeSet<&str> = members.difference(&BTreeSet::from(promised)).copied().collect();
     assert!(promised.iter().all(|name| members.contains(name)), "{metadata}");
-    assert_eq!(beyond, BTreeSet::from(["model_requested", "tenant_id"]), "a new member is a promise, too");
+    let more = ["alternatives", "exploration", "model_requested", "tenant_id", "thompson_sampling_score"];
+    assert_eq!(beyond, BTreeSet::from(more), "a new member is a promise, too");
     assert_eq!(metadata["provider"], "openai");
     assert_eq!(metadata["model_used"], "gpt-4o");
     assert_eq!(metadata["attempts"], 1);
@@ -677,6 +678,7 @@ fn two_workers_serve_as_one_does() {
         "via",
         "x-request-id",
         "content-length",
+        "idempotency-key",
     ]);
     let sent: BTreeSet<&str> = record.header_names().into_iter().collect();
     assert_eq!(sent, allowed, "rule H11: an allow-list");

@@ -176,6 +176,17 @@ impl Client {
         }
     }
 
+    /// Whether an answer, or the end, begins to arrive within `patience`.
+    pub fn is_readable(&mut self, patience: Duration) -> bool {
+        if !self.input.is_empty() {
+            return true;
+        }
+        self.set_patience(patience);
+        let filled = self.fill();
+        self.set_patience(PATIENCE);
+        !matches!(filled, Err(error) if is_patience(&error))
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
         if let Some(tcp) = &self.tcp {

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod client;
+mod gate;
 mod gateway;
 mod scripted;
 mod speaker;
@@ -14,6 +15,8 @@ pub mod websocket;
 
 #[allow(unused_imports)]
 pub use client::{Answer, Client, Event, Stream, events_of};
+#[allow(unused_imports)]
+pub use gate::{Gate, SHORT_ANSWER};
 #[allow(unused_imports)]
 pub use gateway::{
     ACCESS_KEY, BOOKS_KEY, Builder, Gateway, INFERENCE_KEY, STRANGER_KEY, closed_address, provider_key, wait_until,

@@ -14,7 +14,11 @@ pub struct Scripted {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Makes an answer of a request, head and body.
+type Says = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 struct Shared {
+    says: Option<Says>,
     answer: Mutex<Vec<u8>>,
     heard: Mutex<Vec<u8>>,
     connections: AtomicU64,
@@ -25,9 +29,19 @@ struct Shared {
 impl Scripted {
     /// A server that answers with these bytes.
     pub fn start(answer: &[u8]) -> Self {
+        Self::of(answer, None)
+    }
+
+    /// A server that makes its answer of each request, head and body.
+    pub fn answering(says: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::of(b"", Some(Box::new(says)))
+    }
+
+    fn of(answer: &[u8], says: Option<Says>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
+            says,
             answer: Mutex::new(answer.to_vec()),
             heard: Mutex::new(Vec::new()),
             connections: AtomicU64::new(0),
@@ -99,9 +113,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(15)));
     let mut input = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut input) {
+        let said = shared.says.as_ref().map(|says| says(&String::from_utf8_lossy(&request)));
         *shared.heard.lock().expect("no thread panics with the lock") = request;
         shared.requests.fetch_add(1, Ordering::SeqCst);
-        let answer = shared.answer.lock().expect("no thread panics with the lock").clone();
+        let answer = said.unwrap_or_else(|| shared.answer.lock().expect("no thread panics with the lock").clone());
         if stream.write_all(&answer).is_err() || answer.windows(17).any(|part| part == b"connection: close") {
             return;
         }
