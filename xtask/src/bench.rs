@@ -1,4 +1,5 @@
-//! `bench proxy`: processor time per request of igris, on each I/O driver, and of nginx as a bare proxy.
+//! `bench proxy`: processor time per request of igris, on each I/O driver, and of nginx as a bare proxy. `bench hedging`: what a second
+//! attempt makes of a provider with a slow tail; its rounds are a test of the gateway that prints figures.
 //!
 //! All of them stand between the same loader and the same simulated provider. Rounds are interleaved, so that whatever else
 //! the machine does falls on each alike, and the median is what counts. What is measured is utime and stime of the proxy
@@ -15,15 +16,15 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::{Place, on_path};
 use crate::process::{self, Background, ask};
-use crate::{nginx, rust};
+use crate::{bench_overload, nginx, rust};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
-const ROUND_LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(300);
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-const ACCESS_KEY: &str = "sk-bench-access-key-0123456789";
+pub(crate) const ACCESS_KEY: &str = "sk-bench-access-key-0123456789";
 const CREDENTIAL: &str = "sk-bench-credential-0123456789";
-const MODEL: &str = "gpt-4o-mini";
+pub(crate) const MODEL: &str = "gpt-4o-mini";
 /// Words of an answer, asked for by the loader so that it can check every byte.
 const ANSWER_WORDS: &str = "64";
 
@@ -52,23 +53,25 @@ struct Cost {
     system: f64,
 }
 
-/// Runs `bench proxy`.
+/// Runs a bench.
 ///
 /// # Errors
 /// The options are wrong, a program does not start, or a round fails.
 pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
-    let Some(("proxy", rest)) = words.split_first().map(|(word, rest)| (*word, rest)) else {
-        bail!("there is one bench: `cargo xtask bench proxy`");
+    let rest = match words.split_first() {
+        Some((&"proxy", rest)) => rest,
+        Some((&"overload", rest)) => return bench_overload::run(place, rest),
+        Some((&"hedging", [])) => return hedging(place),
+        _ => bail!("there are three benches: `cargo xtask bench proxy`, `… hedging` and `… overload`"),
     };
     let options = parse(rest)?;
-    let mut build = rust::cargo(place, &["build", "--release", "--locked", "--workspace", "--bins"]);
-    ensure!(process::run(&mut build, BUILD_LIMIT)?.ok, "the release programs do not build");
+    build(place, "release")?;
 
     let folder = place.scratch("bench");
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder)?;
     let provider_port = free_port()?;
-    let _provider = start_provider(place, &folder, provider_port)?;
+    let _provider = start_provider(place, "release", &folder, provider_port, "0ms")?;
     let mut proxies = start_proxies(place, &folder, provider_port)?;
 
     let warm_up = (options.requests / 10).max(options.connections);
@@ -85,6 +88,22 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
         }
     }
     print_table(&options, &proxies);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the programs that are measured.
+pub(crate) fn build(place: &Place, profile: &str) -> Result<()> {
+    let mut build = rust::cargo(place, &["build", "--profile", profile, "--locked", "--workspace", "--bins"]);
+    ensure!(process::run(&mut build, BUILD_LIMIT)?.ok, "the programs do not build");
+    Ok(())
+}
+
+/// Runs `bench hedging`.
+fn hedging(place: &Place) -> Result<ExitCode> {
+    let words =
+        ["test", "--locked", "--profile", "fast", "--test", "hedging", "--", "--ignored", "--nocapture", "figures"];
+    let ran = process::run(&mut rust::cargo(place, &words), BUILD_LIMIT)?;
+    ensure!(ran.ok, "the figures were not taken");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,10 +126,17 @@ fn parse(words: &[&str]) -> Result<Options> {
 
 // ---- The three parties ------------------------------------------------------------------------------------------------------
 
-fn start_provider(place: &Place, folder: &Path, port: u16) -> Result<Background> {
-    let mut command = Command::new(place.built("release", "igris-load"));
+/// A simulated provider that takes so long for an answer.
+pub(crate) fn start_provider(
+    place: &Place,
+    profile: &str,
+    folder: &Path,
+    port: u16,
+    latency: &str,
+) -> Result<Background> {
+    let mut command = Command::new(place.built(profile, "igris-load"));
     command.args(["mock", "--listen", &format!("127.0.0.1:{port}"), "--name", "openai", "--key", CREDENTIAL]);
-    command.args(["--model", MODEL, "--latency", "0ms", "--threads", "1"]);
+    command.args(["--model", MODEL, "--latency", latency, "--threads", "1"]);
     let mut provider = Background::start(&mut pinned(command, Side::Load), &folder.join("provider.log"))?;
     wait_for(&mut provider, port, "the simulated provider")?;
     Ok(provider)
@@ -140,26 +166,38 @@ fn start_proxies(place: &Place, folder: &Path, provider_port: u16) -> Result<Vec
 }
 
 fn start_igris(place: &Place, folder: &Path, provider_port: u16, driver: &str) -> Result<Proxy> {
-    let port = free_port()?;
-    let home = folder.join(driver);
-    fs::create_dir_all(&home)?;
-    let config = home.join("igris.toml");
-    fs::write(&config, configuration(&home, provider_port))?;
-    let mut command = Command::new(place.built("release", "igris"));
-    command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(&home);
-    command.args(["--listen", &format!("127.0.0.1:{port}"), "--io", driver, "--workers", "1"]);
-    command.env("BENCH_ACCESS_KEY", ACCESS_KEY).env("BENCH_CREDENTIAL", CREDENTIAL);
-    let name = format!("igris {driver}");
-    let mut process = Background::start(&mut pinned(command, Side::Proxy), &home.join("output.log"))?;
-    wait_for(&mut process, port, &name)?;
+    let (port, name) = (free_port()?, format!("igris {driver}"));
+    let process = start_gateway(place, "release", &folder.join(driver), (port, provider_port), driver, "", &name)?;
     Ok(Proxy { name, port, key: ACCESS_KEY, process, rounds: Vec::new() })
 }
 
-fn configuration(home: &Path, provider_port: u16) -> String {
+/// A gateway on one core before a provider, with further lines of configuration.
+pub(crate) fn start_gateway(
+    place: &Place,
+    profile: &str,
+    home: &Path,
+    (port, provider_port): (u16, u16),
+    driver: &str,
+    lines: &str,
+    name: &str,
+) -> Result<Background> {
+    fs::create_dir_all(home)?;
+    let config = home.join("igris.toml");
+    fs::write(&config, configuration(home, provider_port, lines))?;
+    let mut command = Command::new(place.built(profile, "igris"));
+    command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(home);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--io", driver, "--workers", "1"]);
+    command.env("BENCH_ACCESS_KEY", ACCESS_KEY).env("BENCH_CREDENTIAL", CREDENTIAL);
+    let mut process = Background::start(&mut pinned(command, Side::Proxy), &home.join("output.log"))?;
+    wait_for(&mut process, port, name)?;
+    Ok(process)
+}
+
+fn configuration(home: &Path, provider_port: u16, lines: &str) -> String {
     let home = home.display();
     format!(
         "version = 1
-[admin]
+{lines}[admin]
 socket = \"{home}/admin.sock\"
 [store]
 url = \"sqlite:{home}/igris.db\"
@@ -203,7 +241,7 @@ fn load(place: &Place, proxy: &mut Proxy, connections: u64, requests: u64) -> Re
 // ---- Measuring --------------------------------------------------------------------------------------------------------------
 
 /// User and system time of a process so far, clock ticks: fields 14 and 15 of `/proc/PID/stat` (proc(5)).
-fn cpu_time(id: u32) -> Result<(u64, u64)> {
+pub(crate) fn cpu_time(id: u32) -> Result<(u64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("the proxy's times cannot be read")?;
     times_of(&stat).context("/proc/PID/stat has another form than proc(5) says")
 }
@@ -227,7 +265,7 @@ impl Cost {
 }
 
 /// Microseconds of a clock tick: 10 000 wherever USER_HZ is Linux' usual 100.
-fn tick_us() -> f64 {
+pub(crate) fn tick_us() -> f64 {
     let answer = ask(Command::new("getconf").arg("CLK_TCK")).ok();
     let per_second = answer.and_then(|ran| ran.output.trim().parse::<f64>().ok()).filter(|ticks| *ticks >= 1.0);
     1_000_000.0 / per_second.unwrap_or(100.0)
@@ -269,7 +307,7 @@ fn print_table(options: &Options, proxies: &[Proxy]) {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -279,13 +317,13 @@ fn machine() -> String {
 
 // ---- Places and ports -------------------------------------------------------------------------------------------------------
 
-enum Side {
+pub(crate) enum Side {
     Load,
     Proxy,
 }
 
 /// Loader and provider on processor 0, the proxies on processor 1, where there are two and `taskset` is there.
-fn pinned(command: Command, side: Side) -> Command {
+pub(crate) fn pinned(command: Command, side: Side) -> Command {
     let enough = thread::available_parallelism().is_ok_and(|count| count.get() >= 2);
     if !enough || on_path("taskset").is_none() {
         return command;
@@ -306,7 +344,7 @@ fn pinned(command: Command, side: Side) -> Command {
     pinned
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").context("no loopback port is free")?.local_addr()?.port())
 }
 

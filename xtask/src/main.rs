@@ -5,6 +5,7 @@
 //! Nothing is written outside `target/`.
 
 mod bench;
+mod bench_overload;
 mod browser;
 mod counts;
 mod debian;
@@ -28,10 +29,14 @@ cargo xtask <command>
   check                      the short loop: format, lints, unit tests, tidy
   sdk                        real clients and coding agents against the gateway and the simulator
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
+  bench hedging              Latency and spend with and without second attempts, on a provider with two modes
   bench proxy [OPTIONS]      CPU per request of igris and of nginx as a bare proxy, in interleaved rounds
       --requests N           requests of one round (20000)
       --connections C        keep-alive connections (64)
       --rounds R             rounds (5)
+  bench overload [OPTIONS]   what is delivered at twice the capacity, and what turning a request away costs
+      --seconds N            of one round (10)
+      --profile NAME         programs of this build profile (release)
   help                       this text";
 
 fn main() -> ExitCode {

@@ -30,7 +30,9 @@ impl Place {
 
     /// A program of this workspace, as `cargo build` leaves it.
     pub fn built(&self, profile: &str, program: &str) -> PathBuf {
-        self.target.join(profile).join(program)
+        // Cargo's folder of the profile `dev` has a name of its own.
+        let folder = if profile == "dev" { "debug" } else { profile };
+        self.target.join(folder).join(program)
     }
 }
 
