@@ -45,7 +45,6 @@ fn plan(lanes: &[LaneKey]) -> Plan {
         need: Need::default(),
         category: None,
         exploration: false,
-        last_resort: false,
         considered: lanes.iter().map(considered).collect(),
     }
 }

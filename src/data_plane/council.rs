@@ -161,7 +161,7 @@ async fn hear<'a: 's, 's>(
         let draft = match Draft::anew(request, inquiry.ask.wire, target, provider) {
             Ok(draft) => draft,
             Err(refusal) => {
-                course.trail.unsuited.get_or_insert(refusal);
+                course.trail.note_unsuited(&refusal);
                 continue;
             }
         };

@@ -20,7 +20,6 @@ use crate::routing::decision::Considered;
 use crate::routing::need::{Need, Rejection};
 use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal};
 use crate::routing::score::Score;
-use crate::routing::terms::RoutingTerms;
 use crate::snapshot::{AccessKey, RoutePolicy, Snapshot};
 use std::time::Instant;
 
@@ -55,7 +54,7 @@ pub fn rank(
     let ranking = order::order(&question, &facts, &mut core.dice());
     let ranking = ranking.map_err(|refusal| refused(refusal, &candidates))?;
     let considered = considered(&ranking, &facts, &candidates);
-    let Ranking { lanes, exploration, last_resort, .. } = ranking;
+    let Ranking { lanes, exploration, .. } = ranking;
     Ok(Plan {
         candidates: in_order(candidates, &lanes),
         policy: by.policy,
@@ -64,7 +63,6 @@ pub fn rank(
         need,
         category: None,
         exploration,
-        last_resort,
         considered,
     })
 }
@@ -93,7 +91,7 @@ fn gather<'a>(
             target,
             standby: candidate.credential.as_ref().is_some_and(|credential| credential.standby),
             weight: candidate.target.weight,
-            quality: quality(terms, lane.provider.as_str(), &lane.model),
+            quality: terms.rank(lane),
             lacks: if is_conversation(ask) { need.lacking(&candidate.target.abilities) } else { None },
             context_window: candidate.target.context_window(),
             score,
@@ -118,16 +116,6 @@ fn gather<'a>(
 /// Whether a request's size is that of a prompt. A list of texts to embed, or a file, is not, and no window bounds it.
 fn is_conversation(ask: &Ask) -> bool {
     matches!(ask.task, Task::Generate | Task::CountTokens)
-}
-
-/// The owner's rank of a model, by its name or by `provider/model`.
-fn quality(terms: &RoutingTerms, provider: &str, model: &str) -> Option<f64> {
-    if terms.quality.is_empty() {
-        return None;
-    }
-    let long = format!("{provider}/{model}");
-    let found = terms.quality.iter().find(|(pattern, _)| pattern.matches(model) || pattern.matches(&long));
-    found.map(|(_, rank)| *rank)
 }
 
 /// Prompt tokens that are expected to come from the provider's cache.

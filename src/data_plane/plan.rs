@@ -85,8 +85,6 @@ pub struct Plan {
     pub category: Option<Sorted>,
     /// Whether the first candidate is not the one that looks best.
     pub exploration: bool,
-    /// Whether every candidate is halted, so that they are tried only because nobody else is left.
-    pub last_resort: bool,
     /// Every candidate as it was seen, in the order of `candidates`, rejected ones last.
     pub considered: Vec<Considered>,
 }

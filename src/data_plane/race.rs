@@ -87,9 +87,7 @@ fn list_price(course: &Course<'_>, candidate: &Candidate) -> Option<crate::domai
 /// The owner's ranking of a model; halfway where there is none.
 pub fn quality(exchange: &Exchange<'_>, candidate: &Candidate) -> f64 {
     const UNRANKED: f64 = 0.5;
-    let ranks = &exchange.snapshot.settings.routing.quality;
-    let own = ranks.iter().find(|(pattern, _)| pattern.matches(&candidate.target.model));
-    own.map_or(UNRANKED, |(_, rank)| *rank)
+    exchange.snapshot.settings.routing.rank(&candidate.lane).unwrap_or(UNRANKED)
 }
 
 /// Runs the race.

@@ -1,6 +1,7 @@
 //! How an owner wants requests routed: the `[routing]` table and what a tenant has of its own, as meant.
 
 use super::glob::NamePattern;
+use super::lane::LaneKey;
 use crate::domain::id::TenantId;
 use crate::limits;
 use std::collections::HashMap;
@@ -90,6 +91,16 @@ impl Default for RoutingTerms {
 }
 
 impl RoutingTerms {
+    /// The owner's rank of a lane's model, by its name or by `provider/model`; `None` where it has none.
+    pub fn rank(&self, lane: &LaneKey) -> Option<f64> {
+        if self.quality.is_empty() {
+            return None;
+        }
+        let long = format!("{}/{}", lane.provider, lane.model);
+        let found = self.quality.iter().find(|(pattern, _)| pattern.matches(&lane.model) || pattern.matches(&long));
+        found.map(|(_, rank)| *rank)
+    }
+
     /// The terms of one tenant.
     pub fn tenant(&self, tenant: &TenantId) -> &TenantTerms {
         self.tenants.get(tenant).unwrap_or(&self.usual)
@@ -138,5 +149,26 @@ impl Default for TenantTerms {
             waste_share_max: limits::WASTE_SHARE_MAX,
             continue_streams: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ProviderId;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_rank_is_by_model_or_by_provider_and_model_and_the_first_holds() {
+        let lane = |provider, model| LaneKey {
+            provider: ProviderId::new(provider),
+            model: Arc::from(model),
+            credential: None,
+        };
+        let quality = vec![(NamePattern::parse("azure/gpt*"), 0.4), (NamePattern::parse("gpt*"), 0.9)];
+        let terms = RoutingTerms { quality, ..RoutingTerms::default() };
+        let ranks =
+            [lane("azure", "gpt-4o"), lane("openai", "gpt-4o"), lane("openai", "o3")].map(|lane| terms.rank(&lane));
+        assert_eq!(ranks, [Some(0.4), Some(0.9), None]);
     }
 }

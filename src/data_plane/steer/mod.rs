@@ -22,6 +22,7 @@ use crate::routing::quota::{Quota, Sent};
 use crate::routing::standing::{Standing, Why};
 use crate::routing::terms::RoutingTerms;
 use affinity::Warmth;
+use arc_swap::Guard;
 use health::{Ended, Health, Probes};
 use hedges::HedgeBooks;
 pub use hedges::Waste;
@@ -113,8 +114,8 @@ impl Steering {
     }
 
     /// All halts at this moment; load them once per exchange.
-    pub fn halts(&self) -> Arc<Halts> {
-        self.board.halts()
+    pub fn halts(&self) -> Guard<Arc<Halts>> {
+        self.board.look()
     }
 
     /// How a lane stands. A probe is nobody's yet: who asks for [`Steering::leave`] first has it.
