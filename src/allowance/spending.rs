@@ -1,0 +1,163 @@
+//! Money by period: what was spent, what is held for requests under way, and where each period began.
+//!
+//! ```text
+//!   used in a period = spent - spent when it began + held            refused when that would be more than the budget
+//!   a request:  hold(estimate) --> ... --> settle(cost, estimate)    spent += cost, then held -= estimate
+//!   a period:   current --its end, first who looks--> turning --> current      (the mark becomes what is spent by then)
+//! ```
+//!
+//! One sum serves all periods: each only remembers where in it it began. Whoever looks first after its end moves the mark; who looks in
+//! that instant takes the new period for unspent. `spent` never falls, so that nobody gains by a race. What a request holds over the end
+//! of a period belongs to the new one.
+
+use super::clock::Moment;
+use super::terms::Ceiling;
+use crate::domain::budget::Period;
+use crate::domain::clock::UnixMillis;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// What was spent by one holder, nanodollars.
+#[derive(Debug)]
+pub struct Spending {
+    /// Since these counters were made; never falls.
+    spent: AtomicI64,
+    /// For requests under way, and leases of the cores.
+    held: AtomicI64,
+    /// By [`Period`], in its order.
+    marks: [Mark; Period::ALL.len()],
+}
+
+/// Where a period began.
+#[derive(Debug)]
+struct Mark {
+    /// When it is over, milliseconds since the Unix epoch; [`TURNING`] while somebody moves the mark, [`NEVER`] for one that does not end.
+    ends: AtomicU64,
+    /// `spent` when it began.
+    base: AtomicI64,
+}
+
+const TURNING: u64 = 0;
+const NEVER: u64 = u64::MAX;
+
+/// Why money is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Which of the ceilings is reached.
+    pub place: usize,
+    /// Nanodollars that are left below it.
+    pub left: u64,
+}
+
+// === impl Spending ===
+
+impl Spending {
+    /// Nothing was spent yet.
+    pub fn new(now: Moment) -> Self {
+        let mark = |period| Mark { ends: AtomicU64::new(end_of(period, now)), base: AtomicI64::new(0) };
+        Self { spent: AtomicI64::new(0), held: AtomicI64::new(0), marks: Period::ALL.map(mark) }
+    }
+
+    /// Holds an amount within all hard ceilings, or not at all. Where one is spent already, nothing is held, not even nothing.
+    ///
+    /// # Errors
+    /// The first ceiling that is reached.
+    pub fn hold(&self, ceilings: &[Ceiling], nano: u64, now: Moment) -> Result<(), Short> {
+        let amount = signed(nano);
+        loop {
+            let held = self.held.load(Ordering::Acquire);
+            let wanted = held.saturating_add(amount);
+            self.check(ceilings, held, amount, now)?;
+            if self.held.compare_exchange_weak(held, wanted, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                continue;
+            }
+            // What was settled meanwhile may have left `held` as it was; `spent` has grown then, and is looked at again.
+            match self.check(ceilings, held, amount, now) {
+                Ok(()) => return Ok(()),
+                Err(_) => self.held.fetch_sub(amount, Ordering::AcqRel),
+            };
+        }
+    }
+
+    /// Whether any hard ceiling is spent, whatever is held.
+    ///
+    /// # Errors
+    /// The first one that is.
+    pub fn check_spent(&self, ceilings: &[Ceiling], now: Moment) -> Result<(), Short> {
+        for (place, ceiling) in ceilings.iter().enumerate().filter(|(_, ceiling)| ceiling.is_hard()) {
+            if self.spent_in(ceiling.budget.period, now) >= ceiling.nano {
+                return Err(Short { place, left: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what was spent, also beyond what was held, and releases what was held for it.
+    pub fn settle(&self, spent: u64, released: u64) {
+        if spent > 0 {
+            self.spent.fetch_add(signed(spent), Ordering::AcqRel);
+        }
+        if released > 0 {
+            self.held.fetch_sub(signed(released), Ordering::AcqRel);
+        }
+    }
+
+    /// What was spent in the period that is under way, nanodollars.
+    pub fn spent_in(&self, period: Period, now: Moment) -> u64 {
+        let spent = self.spent.load(Ordering::Acquire);
+        unsigned(spent.saturating_sub(self.base(period, now)))
+    }
+
+    /// What is held, nanodollars.
+    pub fn held(&self) -> u64 {
+        unsigned(self.held.load(Ordering::Acquire))
+    }
+
+    /// Says what was spent in the period under way before these counters were made.
+    pub fn restore(&self, period: Period, spent: u64, now: Moment) {
+        let mark = &self.marks[period as usize];
+        mark.base.store(self.spent.load(Ordering::Acquire).saturating_sub(signed(spent)), Ordering::Release);
+        mark.ends.store(end_of(period, now), Ordering::Release);
+    }
+
+    fn check(&self, ceilings: &[Ceiling], held: i64, amount: i64, now: Moment) -> Result<(), Short> {
+        for (place, ceiling) in ceilings.iter().enumerate().filter(|(_, ceiling)| ceiling.is_hard()) {
+            let spent = signed(self.spent_in(ceiling.budget.period, now));
+            let most = signed(ceiling.nano);
+            if spent >= most || spent.saturating_add(held).saturating_add(amount) > most {
+                let left = most.saturating_sub(spent).saturating_sub(held.max(0));
+                return Err(Short { place, left: unsigned(left) });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was spent when the period under way began.
+    fn base(&self, period: Period, now: Moment) -> i64 {
+        let mark = &self.marks[period as usize];
+        let ends = mark.ends.load(Ordering::Acquire);
+        if ends != TURNING && now.millis().0 < ends {
+            return mark.base.load(Ordering::Acquire);
+        }
+        let spent = self.spent.load(Ordering::Acquire);
+        let is_mine =
+            ends != TURNING && mark.ends.compare_exchange(ends, TURNING, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if is_mine {
+            mark.base.store(spent, Ordering::Release);
+            mark.ends.store(end_of(period, now), Ordering::Release);
+        }
+        spent
+    }
+}
+
+fn end_of(period: Period, now: Moment) -> u64 {
+    period.end(now.millis()).map_or(NEVER, |UnixMillis(end)| end)
+}
+
+/// Amounts are far below what a signed number holds: ceilings are cut, and costs come from token counts.
+fn signed(nano: u64) -> i64 {
+    i64::try_from(nano).unwrap_or(i64::MAX)
+}
+
+fn unsigned(nano: i64) -> u64 {
+    u64::try_from(nano).unwrap_or(0)
+}

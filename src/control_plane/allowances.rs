@@ -1,0 +1,417 @@
+//! The allowances of access keys and tenants: made from their limits, kept across snapshots, written down, and read back at a start.
+//!
+//! A holder's counters live as long as the process and the holder; whatever its limits become, what was used stays. Money comes back from
+//! the books, which every attempt is in: the hours of each period under way, and the total beside them. Rates come back from where they
+//! were written down. After a kill at most what had not been ingested yet is missing, one [`INGEST_TICK`](crate::limits::INGEST_TICK).
+
+use super::{Control, key_limits};
+use crate::allowance::{Allowance, Counters, Holder, Moment, SteadyClock, Step, Terms, Whose, money_of, nano_of};
+use crate::config;
+use crate::domain::budget::Period;
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::{AccessKeyId, TenantId};
+use crate::domain::money::Money;
+use crate::limits::{CLOCK_STEP_NOTED, HOLDERS_GONE_MAX, RATES_KEPT_PER_TICK};
+use crate::report::AttemptReport;
+use crate::store::{HolderName, RateState, Store, StoreError, UsageFilter, UsageRow};
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Every holder's allowance.
+pub(super) struct Allowances {
+    clock: Arc<SteadyClock>,
+    unlimited: Arc<Allowance>,
+    entries: HashMap<HolderName, Entry>,
+    /// Keys that a rotation made, each with the first of its line: what they use is counted as that one's.
+    lines: HashMap<AccessKeyId, AccessKeyId>,
+    /// Rates as they were written down, of holders that have not been met since the start.
+    stored: HashMap<HolderName, RateState>,
+    /// Whose money is still in the books alone.
+    fresh: Vec<HolderName>,
+    /// Whose counters have changed since they were written down.
+    touched: BTreeSet<HolderName>,
+    /// Counts builds of the access table: who is not met in one is gone.
+    round: u64,
+    /// Holders that were left when some were last forgotten.
+    kept: usize,
+    is_clock_behind: bool,
+    trouble: Option<String>,
+}
+
+/// One holder.
+struct Entry {
+    holder: Arc<Holder>,
+    /// As snapshots carry it; of a tenant: for access keys without limits of their own.
+    allowance: Arc<Allowance>,
+    tenant: TenantId,
+    round: u64,
+    /// Whether its money was read from the books.
+    has_money: bool,
+    /// For which budget, by its text, and which period's end it was said that the money is spent.
+    noted: Vec<(String, Option<UnixMillis>)>,
+}
+
+/// What is left of an access key's or a tenant's limits, as shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AllowanceView {
+    /// Requests left in this minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_remaining: Option<u64>,
+    /// Tokens left in this minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_remaining: Option<u64>,
+    /// Requests under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent: Option<u32>,
+    /// Money.
+    pub budgets: Vec<BudgetView>,
+}
+
+/// What is left of a budget, as shown. Amounts are dollars.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BudgetView {
+    /// `hour`, `day`, `week`, `month` or `total`.
+    pub period: &'static str,
+    /// `hard` or `soft`.
+    pub cap: &'static str,
+    /// What may be spent.
+    pub limit: f64,
+    /// What was.
+    pub spent: f64,
+    /// What is held for requests under way, and by the cores in advance.
+    pub reserved: f64,
+    /// When it begins anew, RFC 3339, UTC; `null`: never.
+    pub resets_at: Option<String>,
+}
+
+// === impl Allowances ===
+
+impl Allowances {
+    /// None yet; what was written down is read back as holders are met.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) fn open(store: &mut Store, now: UnixMillis) -> Result<Self, StoreError> {
+        let clock = Arc::new(SteadyClock::new(now, Instant::now()));
+        let stored = store.admin().rates(Moment::from(now).0)?.into_iter().collect();
+        let lines = store.admin().access_key_holders()?.into_iter().collect();
+        Ok(Self {
+            clock,
+            unlimited: Arc::default(),
+            entries: HashMap::new(),
+            lines,
+            stored,
+            fresh: Vec::new(),
+            touched: BTreeSet::new(),
+            round: 0,
+            kept: 0,
+            is_clock_behind: false,
+            trouble: None,
+        })
+    }
+
+    /// Before the access table is built: the limits of tenants.
+    pub(super) fn begin(&mut self, tenants: &[config::Tenant]) {
+        self.round += 1;
+        for tenant in tenants {
+            let terms = key_limits::tenant_terms(&tenant.limits);
+            let name = HolderName::Tenant(tenant.id.clone());
+            self.meet(&name, Whose::Tenant, &tenant.id, terms, None);
+        }
+    }
+
+    /// What a snapshot carries for an access key with these limits; `first` is the first key of its line.
+    pub(super) fn of_key(
+        &mut self,
+        id: AccessKeyId,
+        first: AccessKeyId,
+        tenant: &TenantId,
+        terms: Terms,
+    ) -> Arc<Allowance> {
+        if id != first {
+            self.lines.insert(id, first);
+        }
+        let above = self.entries.get(&HolderName::Tenant(tenant.clone()));
+        let above = above.filter(|entry| entry.round == self.round && !entry.holder.terms.is_empty());
+        let above = above.map(|entry| (entry.holder.clone(), entry.allowance.clone()));
+        let (above, shared) = above.unzip();
+        let own = self.meet(&HolderName::AccessKey(first), Whose::AccessKey, tenant, terms, above.as_ref());
+        own.or(shared).unwrap_or_else(|| self.unlimited.clone())
+    }
+
+    /// After the whole is built: forgets who is gone.
+    pub(super) fn end(&mut self) {
+        let round = self.round;
+        self.entries.retain(|_, entry| entry.round == round);
+        self.kept = self.entries.len();
+    }
+
+    /// After keys of the access table were looked at: reads from the books what those that are new have spent. Holders that nobody
+    /// serves for any more are forgotten when there are many.
+    ///
+    /// # Errors
+    /// As the store; the next publication tries again.
+    pub(super) fn settle(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        if self.entries.len() > 2 * self.kept + HOLDERS_GONE_MAX {
+            // All keys of a line share the allowance of its first, so that the one that ended says nothing of the others.
+            let is_met = |entry: &Entry| Arc::strong_count(&entry.allowance) > 1;
+            self.entries.retain(|name, entry| matches!(name, HolderName::Tenant(_)) || is_met(entry));
+            self.kept = self.entries.len();
+        }
+        self.read_books(store)
+    }
+
+    /// As whose an access key is counted.
+    fn holder_of(&self, id: AccessKeyId) -> HolderName {
+        HolderName::AccessKey(self.lines.get(&id).copied().unwrap_or(id))
+    }
+
+    /// The allowance of a holder with these limits; `None` where there are none. Its counters stay what they were.
+    fn meet(
+        &mut self,
+        name: &HolderName,
+        whose: Whose,
+        tenant: &TenantId,
+        terms: Terms,
+        above: Option<&Arc<Holder>>,
+    ) -> Option<Arc<Allowance>> {
+        let now = self.clock.at(Instant::now());
+        let is_limited = !terms.is_empty();
+        if !self.entries.contains_key(name) {
+            if !is_limited {
+                return None;
+            }
+            let counters = Arc::new(Counters::new(now));
+            if let Some(state) = self.stored.remove(name) {
+                let rates = [
+                    (terms.requests, &counters.requests, state.requests_full_at),
+                    (terms.tokens, &counters.tokens, state.tokens_full_at),
+                ];
+                for (pace, rate, full_at) in rates {
+                    pace.into_iter().for_each(|pace| rate.restore(pace, Moment(full_at), now));
+                }
+            }
+            let holder = Arc::new(Holder { whose, terms: Terms::default(), counters, clock: self.clock.clone() });
+            let (tenant, allowance) = (tenant.clone(), self.unlimited.clone());
+            let entry = Entry { holder, allowance, tenant, round: 0, has_money: false, noted: Vec::new() };
+            self.entries.insert(name.clone(), entry);
+        }
+        let entry = self.entries.get_mut(name)?;
+        entry.round = self.round;
+        if entry.holder.terms != terms {
+            let Holder { counters, clock, .. } = &*entry.holder;
+            entry.holder = Arc::new(Holder { whose, terms, counters: counters.clone(), clock: clock.clone() });
+        }
+        // While there is no budget nobody looks after the money: it is read anew when there is one.
+        entry.has_money &= !entry.holder.terms.ceilings.is_empty();
+        if !entry.has_money && !entry.holder.terms.ceilings.is_empty() {
+            entry.has_money = true;
+            self.fresh.push(name.clone());
+        }
+        if !is_limited {
+            return None;
+        }
+        let pair = match whose {
+            Whose::AccessKey => [Some(&entry.holder), above],
+            Whose::Tenant => [None, Some(&entry.holder)],
+        };
+        let is_same = |(one, other): (Option<&Arc<Holder>>, Option<&Arc<Holder>>)| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if !entry.allowance.holders().into_iter().zip(pair).all(is_same) {
+            entry.allowance = Arc::new(Allowance::new(pair[0].cloned(), pair[1].cloned()));
+        }
+        Some(entry.allowance.clone())
+    }
+
+    /// Reads what the holders that are new have spent: the hours of every period under way, and their totals.
+    fn read_books(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        /// So many tenants are read one by one; of more, everybody's lines are.
+        const APART_MAX: usize = 16;
+        let entries = &self.entries;
+        self.fresh.retain(|name| entries.contains_key(name));
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.at(Instant::now());
+        let hours = Period::ALL.map(|period| {
+            let end = period.end(now.millis()).map_or(u64::MAX, UsageRow::hour_of);
+            UsageRow::hour_of(period.start(now.millis()))..end
+        });
+        let long = [Period::Week, Period::Month].map(|period| hours[period as usize].clone());
+        let filter = UsageFilter { hours: long[0].start.min(long[1].start)..long[0].end.max(long[1].end) };
+        let mut sums: HashMap<HolderName, [Money; Period::ALL.len()]> =
+            self.fresh.iter().map(|name| (name.clone(), Default::default())).collect();
+        let mut count = |row: UsageRow| {
+            let first = self.lines.get(&row.access_key).copied().unwrap_or(row.access_key);
+            for name in [HolderName::AccessKey(first), HolderName::Tenant(row.tenant)] {
+                let Some(sums) = sums.get_mut(&name) else { continue };
+                for (sum, hours) in sums.iter_mut().zip(&hours) {
+                    if hours.contains(&row.hour) {
+                        *sum += row.cost;
+                    }
+                }
+            }
+        };
+        let tenants: HashSet<TenantId> =
+            self.fresh.iter().filter_map(|name| Some(self.entries.get(name)?.tenant.clone())).collect();
+        match tenants.len() <= APART_MAX {
+            true => tenants.iter().try_for_each(|tenant| store.for_each_usage(tenant, &filter, &mut count))?,
+            false => store.admin().for_each_usage(&filter, &mut count)?,
+        }
+        let mut totals: HashMap<HolderName, Money> = HashMap::new();
+        for (later, first) in &self.lines {
+            let first = HolderName::AccessKey(*first);
+            if sums.contains_key(&first) {
+                *totals.entry(first).or_default() += store.admin().spent_total(&HolderName::AccessKey(*later))?;
+            }
+        }
+        for (name, mut sums) in sums {
+            let later = totals.get(&name).copied().unwrap_or_default();
+            sums[Period::Total as usize] = store.admin().spent_total(&name)? + later;
+            let Some(entry) = self.entries.get(&name) else { continue };
+            for (period, sum) in Period::ALL.into_iter().zip(sums) {
+                entry.holder.counters.spending.restore(period, nano_of(sum), now);
+            }
+        }
+        self.fresh.clear();
+        Ok(())
+    }
+
+    /// Takes in that an attempt of an access key was made.
+    pub(super) fn touch(&mut self, report: &AttemptReport) {
+        for name in [self.holder_of(report.access_key), HolderName::Tenant(report.tenant.clone())] {
+            if self.entries.contains_key(&name) {
+                self.touched.insert(name);
+            }
+        }
+    }
+
+    /// Writes down the rates that changed, some at a time. Answers what an owner should know: which budgets are spent.
+    fn keep(&mut self, store: &mut Store) -> Result<Vec<String>, StoreError> {
+        let now = self.clock.at(Instant::now());
+        let mut later = self.touched.iter().nth(RATES_KEPT_PER_TICK).cloned().map(|name| self.touched.split_off(&name));
+        let names = std::mem::replace(&mut self.touched, later.take().unwrap_or_default());
+        let has_rate = |terms: &Terms| terms.requests.is_some() || terms.tokens.is_some();
+        let state = |name: &HolderName| {
+            let Holder { terms, counters, .. } = &*self.entries.get(name)?.holder;
+            let (requests, tokens) = (counters.requests.full_at().0, counters.tokens.full_at().0);
+            has_rate(terms).then(|| (name.clone(), RateState { requests_full_at: requests, tokens_full_at: tokens }))
+        };
+        let states: Vec<(HolderName, RateState)> = names.iter().filter_map(state).collect();
+        if !states.is_empty()
+            && let Err(error) = store.admin().keep_rates(&states)
+        {
+            self.touched.extend(names);
+            return Err(error);
+        }
+        let mut notes = Vec::new();
+        for name in &names {
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.note_spent(name, now, &mut notes);
+            }
+        }
+        Ok(notes)
+    }
+
+    fn view(&self, name: &HolderName) -> Option<AllowanceView> {
+        let entry = self.entries.get(name).filter(|entry| !entry.holder.terms.is_empty())?;
+        let Holder { terms, counters, .. } = &*entry.holder;
+        let now = self.clock.at(Instant::now());
+        let budget = |ceiling: &crate::allowance::Ceiling| BudgetView {
+            period: ceiling.budget.period.name(),
+            cap: ceiling.budget.cap.name(),
+            limit: ceiling.budget.amount.to_usd(),
+            spent: money_of(counters.spending.spent_in(ceiling.budget.period, now)).to_usd(),
+            reserved: money_of(counters.spending.held()).to_usd(),
+            resets_at: ceiling.resets_at(now).map(UnixMillis::to_rfc3339),
+        };
+        Some(AllowanceView {
+            requests_remaining: terms.requests.map(|pace| counters.requests.remaining(pace, now)),
+            tokens_remaining: terms.tokens.map(|pace| counters.tokens.remaining(pace, now)),
+            concurrent: terms.concurrent.map(|_| counters.places.taken()),
+            budgets: terms.ceilings.iter().map(budget).collect(),
+        })
+    }
+
+    /// Follows the wall clock forward. Answers what an owner should know of it (rule L9).
+    fn follow(&mut self, wall: UnixMillis) -> Option<String> {
+        let step = self.clock.correct(wall, Instant::now());
+        let was_behind =
+            std::mem::replace(&mut self.is_clock_behind, matches!(step, Step::Behind(by) if by > CLOCK_STEP_NOTED));
+        match step {
+            Step::Forward(by) if by > CLOCK_STEP_NOTED => {
+                Some(format!("the clock was set forward by {} s; rates and budgets follow it", by.as_secs()))
+            }
+            Step::Behind(by) if by > CLOCK_STEP_NOTED && !was_behind => Some(format!(
+                "the clock was set back by {} s; rates and budgets go on from where they were until it has caught up",
+                by.as_secs()
+            )),
+            _ => None,
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Says once a period that a budget is spent.
+    fn note_spent(&mut self, name: &HolderName, now: Moment, notes: &mut Vec<String>) {
+        let Holder { terms, counters, .. } = &*self.holder;
+        for ceiling in &terms.ceilings {
+            if counters.spending.spent_in(ceiling.budget.period, now) < ceiling.nano {
+                continue;
+            }
+            let (budget, end) = (ceiling.budget.to_string(), ceiling.resets_at(now));
+            if self.noted.iter().any(|(known, at)| *known == budget && *at == end) {
+                continue;
+            }
+            let whose = match name {
+                HolderName::AccessKey(id) => format!("access key {id} of tenant {}", self.tenant),
+                HolderName::Tenant(id) => format!("tenant {id}"),
+            };
+            let then = if ceiling.is_hard() { "requests are refused" } else { "requests go on, its cap is soft" };
+            let until = end.map_or(String::new(), |end| format!(" until {}", end.to_rfc3339()));
+            notes.push(format!("the budget {budget} of {whose} is spent{until}; {then}"));
+            self.noted.retain(|(known, _)| *known != budget);
+            self.noted.push((budget, end));
+        }
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Writes down what was used, and follows the clock.
+    pub(super) fn keep_allowances(&mut self, now: UnixMillis) {
+        if let Some(sentence) = self.allowances.follow(now) {
+            self.note("clock", sentence);
+        }
+        let trouble = match self.allowances.keep(&mut self.store) {
+            Ok(notes) => {
+                self.note_all("budget", notes);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if trouble != self.allowances.trouble
+            && let Some(sentence) = &trouble
+        {
+            self.note("ledger", format!("rates cannot be written down: {sentence}"));
+        }
+        self.allowances.trouble = trouble;
+    }
+
+    /// What is left of an access key's limits; `None` where it has none of its own.
+    pub(super) fn allowance_of_key(&self, id: AccessKeyId) -> Option<AllowanceView> {
+        self.allowances.view(&self.allowances.holder_of(id))
+    }
+
+    /// What is left of a tenant's limits; `None` where it has none.
+    pub(super) fn allowance_of_tenant(&self, id: &TenantId) -> Option<AllowanceView> {
+        self.allowances.view(&HolderName::Tenant(id.clone()))
+    }
+}
