@@ -1,0 +1,193 @@
+//! Which configuration a start serves: the file, unless the store knows that it was taken back or that a newer one was accepted.
+//!
+//! Decided before the store is taken, because the command line's other half (addresses, cores, certificates) follows from it. What is
+//! decided here is written down, and judged once more by its version, when the control plane opens.
+//!
+//! | the file | what is served |
+//! |---|---|
+//! | was taken back after a failed trial | the newest good configuration of the store, loudly |
+//! | is signed, and older than one that was accepted (by push) | that one, from the store |
+//! | was on trial when the process ended | the file, and its trial begins again |
+//! | anything else that is admitted | the file |
+
+use super::ControlError;
+use super::signed::{Admitted, Entry, Guard, Offer, Standing};
+use super::trial::Terms;
+use crate::config::{Config, Store as StorePlace};
+use crate::domain::clock::UnixMillis;
+use crate::snapshot::ConfigStamp;
+use crate::store::{ConfigHistory, Store, StoredText, TextState};
+use crate::vault::signature::{SignatureError, TrustSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a start serves.
+pub struct Chosen {
+    /// The configuration.
+    pub config: Config,
+    /// Its version and digest.
+    pub stamp: ConfigStamp,
+    /// What it probably does not mean.
+    pub warnings: Vec<String>,
+    /// What the control plane has to know and to write down.
+    pub footing: Footing,
+}
+
+/// What the control plane stands on from its first moment; the default asks for no signatures and keeps no text.
+#[derive(Default)]
+pub struct Footing {
+    pub(super) standing: Standing,
+    pub(super) entry: Entry,
+    pub(super) resumed: Option<Resumed>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A trial that a restart interrupted.
+pub(super) struct Resumed {
+    pub(super) terms: Terms,
+    /// What to go back to.
+    pub(super) config: Config,
+    pub(super) stamp: ConfigStamp,
+    pub(super) trust: Option<TrustSet>,
+}
+
+/// Where the store lies unless the configuration says otherwise.
+pub(super) fn store_path(config: &Config, data_dir: &Path) -> PathBuf {
+    let StorePlace::Sqlite(path) = &config.store;
+    path.clone().unwrap_or_else(|| data_dir.join("igris.db"))
+}
+
+/// Chooses between the file and what the store knows.
+///
+/// # Errors
+/// [`ControlError::Config`]: neither may be served.
+pub fn choose(path: &Path, data_dir: &Path, guard: Guard, now: UnixMillis) -> Result<Chosen, ControlError> {
+    let pinned = guard.pins.is_some();
+    let offer = Offer::read(path, pinned)?;
+    // Where signatures count, what was accepted before lies where no configuration can move it: one that named another store would
+    // begin without any past (rule C3).
+    let own = data_dir.join("igris.db");
+    let mut history = if pinned { Store::config_history_of(&own)? } else { ConfigHistory::default() };
+    let in_force = guard.pins.as_ref().map(|pins| in_force(&history, pins)).transpose()?;
+    let latest = history.latest.unwrap_or_default();
+    let standing = Standing::new(guard, in_force, latest);
+    // What was live before keys were pinned was accepted by nobody.
+    history.live = history.live.filter(|live| !pinned || live.trust.is_some());
+    let line = history.live.as_ref().and_then(|live| live.config_id.clone());
+    let digest = offer.digest();
+    let admitted = if pinned {
+        // What was taken back may have expired since, or be signed by keys that are trusted no more: it is not going to be served.
+        let is_back = history.reverted.iter().any(|reverted| reverted.digest == digest);
+        if is_back { None } else { Some(standing.admit(offer, line.as_deref(), now)?) }
+    } else {
+        let admitted = standing.admit(offer, None, now)?;
+        history = Store::config_history_of(&store_path(&admitted.config, data_dir))?;
+        Some(admitted)
+    };
+    let chosen = Choosing { path, standing, history, now }.between(admitted, &digest)?;
+    if pinned && absolute(&store_path(&chosen.config, data_dir)) != absolute(&own) {
+        return Err(ControlError::Config(vec![format!(
+            "{}: error: `store.url` leads out of the data directory (rule C3: with --trust-key the store may not be moved by \
+             what it judges); remove it, or move --data-dir",
+            path.display()
+        )]));
+    }
+    Ok(chosen)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The keys that grew from these pins. Pins that name exactly the keys in force begin anew from there.
+fn in_force(history: &ConfigHistory, pins: &TrustSet) -> Result<TrustSet, ControlError> {
+    let Some(stored) = &history.trust else { return Ok(pins.clone()) };
+    if stored.in_force == pins.line() {
+        return Ok(pins.clone());
+    }
+    let damaged = |error: SignatureError| ControlError::Config(vec![format!("the store's trusted keys: {error}")]);
+    if stored.pins == pins.line() {
+        return TrustSet::from_line(&stored.in_force).map_err(damaged);
+    }
+    let known = TrustSet::from_line(&stored.in_force).map_err(damaged)?;
+    let ids: Vec<String> = known.keys().iter().map(|key| key.id().to_string()).collect();
+    Err(ControlError::Config(vec![format!(
+        "--trust-key: the store trusts {} of {} and was not pinned to what is given (rule C3); give those keys, or pin anew with \
+         `igris sign repin`",
+        known.threshold(),
+        ids.join(", ")
+    )]))
+}
+
+struct Choosing<'a> {
+    path: &'a Path,
+    standing: Standing,
+    history: ConfigHistory,
+    now: UnixMillis,
+}
+
+impl Choosing<'_> {
+    fn between(self, file: Option<Admitted>, digest: &str) -> Result<Chosen, ControlError> {
+        let path = self.path.display();
+        if let Some(back) = self.history.reverted.iter().find(|reverted| reverted.digest == digest) {
+            let at = back.at.to_rfc3339();
+            let note = format!("{path} was taken back at {at} ({}); repair it and give it a higher version", back.why);
+            return match self.history.good.clone() {
+                Some(good) => self.stored(good, note),
+                None => Err(ControlError::Config(vec![format!("{path}: error: {note}")])),
+            };
+        }
+        let file = file.ok_or_else(|| ControlError::Invalid(format!("{path} was not judged; start again")))?;
+        let newer = self.history.live.clone().filter(|live| {
+            file.version.is_some() && live.version > file.stamp.version && live.digest != file.stamp.digest
+        });
+        match newer {
+            Some(live) => {
+                let (old, new) = (file.stamp.version, live.version);
+                let note = format!("{path} is version {old} and version {new} was accepted; put that one there");
+                self.stored(live, note)
+            }
+            None => Ok(self.settled(file, Vec::new())),
+        }
+    }
+
+    /// Serves a text of the store, which must still hold.
+    fn stored(self, text: StoredText, note: String) -> Result<Chosen, ControlError> {
+        let name = format!("version {} from the store", text.version);
+        let offer = Offer { name: name.clone(), bytes: text.text.into_bytes(), signature: text.signature };
+        let admitted = self.standing.admit(offer, text.config_id.as_deref(), self.now)?;
+        let notes = vec![format!("{note}; serving {name}")];
+        Ok(self.settled(admitted, notes))
+    }
+
+    fn settled(self, admitted: Admitted, mut notes: Vec<String>) -> Chosen {
+        let on_trial = |live: &&StoredText| live.state == TextState::Trial && live.digest == admitted.stamp.digest;
+        let resumed = self.history.live.as_ref().filter(on_trial).and_then(|live| {
+            let watch = Duration::from_millis(live.watch_ms);
+            let terms = Terms::of(&admitted.config, Some(watch))?;
+            let resumed = self.resumed(terms);
+            if resumed.is_none() {
+                notes.push("the configuration was on trial, and there is none to go back to; it stays".to_owned());
+            }
+            resumed
+        });
+        if self.standing.trust().is_none() && self.history.trust.is_some() {
+            notes.push("signatures are not asked for any more: --trust-key is missing".to_owned());
+        }
+        let entry = self.standing.entry(&admitted, 0);
+        let mut standing = self.standing;
+        standing.turn_to(admitted.trust);
+        let Admitted { config, stamp, warnings, .. } = admitted;
+        Chosen { config, stamp, warnings, footing: Footing { standing, entry, resumed, notes } }
+    }
+
+    /// What to go back to; its own keys are trusted for it.
+    fn resumed(&self, terms: Terms) -> Option<Resumed> {
+        let good = self.history.good.as_ref()?;
+        let trust = good.trust.as_deref().map(TrustSet::from_line).transpose().ok()?;
+        let known = crate::control_plane::known();
+        let config = Config::parse("the last good configuration", &good.text, &known).ok()?;
+        let stamp = super::reload::stamp(good.version, &good.text);
+        Some(Resumed { terms, config, stamp, trust })
+    }
+}
