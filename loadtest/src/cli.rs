@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use igris_load::Simulator;
 use igris_load::load::{Plan, Prompts, Shape, Target, run};
-use igris_load::simulator::{Latency, Surface, duration};
+use igris_load::simulator::{KeyTerms, Latency, Surface, duration};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -92,9 +92,9 @@ struct MockArguments {
     /// The provider's name, shown in its answers' heads; that of its dialect unless given.
     #[arg(long)]
     name: Option<String>,
-    /// A key to accept (repeatable); none accepts any.
+    /// A key to accept (repeatable), with periods from the start if not always: KEY@..60s, KEY@10s.., KEY@..5s,20s..30s; none accepts any.
     #[arg(long = "key")]
-    keys: Vec<String>,
+    keys: Vec<KeyTerms>,
     /// A model to have (repeatable); none has any.
     #[arg(long = "model")]
     models: Vec<String>,
@@ -209,7 +209,6 @@ impl MockArguments {
         };
         let mut builder = Simulator::builder()
             .listen(self.listen)
-            .keys(self.keys)
             .models(self.models)
             .latency(latency)
             .event_gap(self.event_gap)
@@ -219,6 +218,9 @@ impl MockArguments {
             .seed(self.seed);
         if let Some(name) = self.name {
             builder = builder.name(name);
+        }
+        for key in self.keys {
+            builder = builder.key(key);
         }
         for dialect in self.dialects {
             builder = builder.dialect(dialect);

@@ -156,3 +156,50 @@ fn rules_and_answers_are_the_same_for_all() {
     let told: Vec<_> = records[records.len() - 6..].iter().map(|record| record.completion_tokens).collect();
     assert_eq!(told, [3, 0, 3, 0, 3, 0]);
 }
+
+#[test]
+fn a_key_outside_its_time_is_refused_as_an_unknown_one_is() {
+    let simulator = simulator();
+    for surface in SURFACES {
+        simulator.truth().clear();
+        let question = ask(surface, "Hello", false);
+        let began = Instant::now();
+        assert_eq!(question.send(&simulator).status, 200, "{surface}");
+        assert!(simulator.key_was_good(KEY, began, Instant::now()));
+        simulator.set_keys(["ABSK-sim-fedcba9876543210"]);
+        let unknown = question.send(&simulator);
+        simulator.set_keys([KEY]);
+        simulator.refuse_key(KEY);
+        let revoked = question.send(&simulator);
+        assert!(matches!(revoked.status, 400 | 401 | 403), "{surface}: {}", revoked.status);
+        assert_eq!(revoked.status, unknown.status, "{surface}");
+        // All but the ids of the requests.
+        let said = |reply: &Reply| reply.text().replace(|letter: char| letter.is_ascii_hexdigit() || letter == '-', "");
+        if surface != Surface::Anthropic {
+            assert_eq!(said(&revoked), said(&unknown), "{surface}");
+        }
+        assert_eq!(ask(surface, "Hello", true).send(&simulator).status, revoked.status, "{surface}: a stream");
+        assert!(!simulator.key_was_good(KEY, began, Instant::now()), "it was revoked in between");
+        simulator.accept_key(KEY);
+        assert_eq!(question.send(&simulator).status, 200, "{surface}");
+        assert!(simulator.truth().wait_settled(SOON));
+        let counts = simulator.truth().key_counts(KEY);
+        assert_eq!((counts.accepted, counts.refused), (2, 3), "{surface}");
+        let accepted: Vec<bool> = simulator.truth().requests().iter().map(|record| record.key_accepted).collect();
+        assert_eq!(accepted, [true, false, false, false, true], "{surface}");
+    }
+}
+
+#[test]
+fn a_stream_goes_on_when_its_key_is_revoked() {
+    let simulator = simulator();
+    let long = ask(Surface::OpenAi, "sim:tokens=20;gap=20ms Hello", true);
+    std::thread::scope(|scope| {
+        let stream = scope.spawn(|| long.send(&simulator));
+        assert!(simulator.truth().wait_arrived(1, SOON));
+        simulator.refuse_key(KEY);
+        let stream = stream.join().expect("the client");
+        assert!(stream.status == 200 && stream.whole && stream.text().contains("[DONE]"), "{}", stream.text());
+    });
+    assert_eq!(ask(Surface::OpenAi, "Hello", false).send(&simulator).status, 401);
+}

@@ -18,6 +18,7 @@ mod cohere;
 mod denial;
 mod fault;
 mod gemini;
+mod keyring;
 mod link;
 mod manners;
 mod members;
@@ -40,16 +41,17 @@ mod truth;
 mod wire;
 
 pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
+pub use keyring::KeyTerms;
 pub use members::GATEWAY_FIELDS;
 pub use openai::{Answer, Body, ChatRequest, Refusal, Reply};
 pub use quota::Quota;
 pub use surface::Surface;
-pub use truth::{Counts, Outcome, Record, Truth, Violation, masked};
+pub use truth::{Counts, KeyCounts, Outcome, Record, Truth, Violation, masked};
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What all connections of one simulator share.
 struct Site {
@@ -60,8 +62,7 @@ struct Site {
     prefixes: Vec<String>,
     /// Empty: any model.
     models: Vec<String>,
-    /// Empty: any key, but a key.
-    keys: RwLock<Vec<String>>,
+    keys: keyring::Keyring,
     /// Access key ids with their secrets; with any, signatures are verified and other ids refused.
     secrets: Vec<(String, String)>,
     behaviour: RwLock<Arc<Behaviour>>,
@@ -84,9 +85,10 @@ impl Site {
         served.find(|surface| surface.claims(self, head)).unwrap_or(self.surfaces[0])
     }
 
-    fn knows_key(&self, key: &str) -> bool {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.is_empty() || keys.iter().any(|known| known == key)
+    /// Whether a key is accepted at that instant. An access key whose secret is known needs no terms.
+    fn accepts(&self, key: &str, at: Instant) -> bool {
+        let is_signer = || self.secrets.iter().any(|(id, _)| id == key) && !self.keys.names(key);
+        !key.is_empty() && (self.keys.accepts(key, at) || is_signer())
     }
 
     fn knows_model(&self, model: &str) -> bool {
@@ -152,7 +154,28 @@ impl Simulator {
 
     /// Replaces the keys that are accepted, from the next request on; none means any.
     pub fn set_keys<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) {
-        *self.site.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().map(Into::into).collect();
+        self.site.keys.replace(keys.into_iter().map(KeyTerms::always).collect(), Instant::now());
+    }
+
+    /// Accepts a key from now on.
+    pub fn accept_key(&self, key: &str) {
+        self.schedule_key(KeyTerms::always(key));
+    }
+
+    /// Refuses a key from now on: no request that is read after this returns is accepted with it.
+    pub fn refuse_key(&self, key: &str) {
+        self.schedule_key(KeyTerms::never(key));
+    }
+
+    /// Accepts a key by these terms, which count from now.
+    pub fn schedule_key(&self, terms: KeyTerms) {
+        self.site.keys.change(terms, Instant::now());
+    }
+
+    /// Whether a key was accepted without a break from one instant to another: then a request that began and ended between them had no
+    /// reason to fail for want of a key.
+    pub fn key_was_good(&self, key: &str, from: Instant, until: Instant) -> bool {
+        self.site.keys.accepted_throughout(key, from, until)
     }
 
     /// Stops listening and closes every connection; returns when all threads have ended. Dropping does the same.
@@ -177,7 +200,7 @@ pub struct Builder {
     surfaces: Vec<Surface>,
     prefixes: Vec<String>,
     models: Option<Vec<String>>,
-    keys: Vec<String>,
+    keys: Vec<KeyTerms>,
     secrets: Vec<(String, String)>,
     behaviour: Behaviour,
     idle: Duration,
@@ -262,7 +285,14 @@ impl Builder {
     /// The keys it accepts; none means any, but there must be one. Each surface looks for them where its provider does.
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.keys = keys.into_iter().map(Into::into).collect();
+        self.keys = keys.into_iter().map(KeyTerms::always).collect();
+        self
+    }
+
+    /// One more key that it accepts, at certain times, which count from the start.
+    #[must_use]
+    pub fn key(mut self, terms: KeyTerms) -> Self {
+        self.keys.push(terms);
         self
     }
 
@@ -373,7 +403,7 @@ impl Builder {
             surfaces: self.surfaces,
             prefixes: self.prefixes,
             models,
-            keys: RwLock::new(self.keys),
+            keys: keyring::Keyring::new(self.keys, Instant::now()),
             secrets: self.secrets,
             behaviour: RwLock::new(Arc::new(self.behaviour)),
             idle: self.idle,

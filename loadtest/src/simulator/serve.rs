@@ -72,14 +72,24 @@ impl<W: Wire> Session<W> {
         let surface = site.surface_of(&head);
         let key = surface.key(&head).unwrap_or_default().to_owned();
         let behaviour = site.behaviour();
+        let key_accepted = site.accepts(&key, Instant::now());
         let mut seen = Seen::default();
         let asked = {
             let (connection, tokens) = (self.connection, behaviour.tokens);
-            let call =
-                Call { site: &site, surface, connection, head: &head, key: &key, body: &body, model: None, tokens };
+            let call = Call {
+                site: &site,
+                surface,
+                connection,
+                head: &head,
+                key: &key,
+                key_accepted,
+                body: &body,
+                model: None,
+                tokens,
+            };
             surface.read(&call, &mut seen)
         };
-        let ticket = self.note(&head, surface, &key, body, seen);
+        let ticket = self.note(&head, surface, (&key, key_accepted), body, seen);
         let mut exchange =
             Exchange { ticket, surface, quota: None, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
         let result = match asked {
@@ -112,10 +122,11 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    fn note(&self, head: &Head, surface: Surface, key: &str, body: Vec<u8>, seen: Seen) -> Ticket {
+    fn note(&self, head: &Head, surface: Surface, shown: (&str, bool), body: Vec<u8>, seen: Seen) -> Ticket {
         let truth = &self.site.truth;
+        let (key, key_accepted) = shown;
         let key = (!key.is_empty()).then_some(key);
-        truth.arrive(key, |sequence| Record {
+        truth.arrive(key, key_accepted, |sequence| Record {
             sequence,
             connection: self.connection,
             arrived: Instant::now(),
@@ -123,6 +134,7 @@ impl<W: Wire> Session<W> {
             method: head.method.clone(),
             path: masked_target(&head.target),
             key: key.map(masked),
+            key_accepted,
             surface: surface.name(),
             model: seen.model,
             stream: seen.stream,

@@ -242,6 +242,8 @@ pub(super) struct Call<'a> {
     pub(super) head: &'a Head,
     /// The credential shown; empty if there is none.
     pub(super) key: &'a str,
+    /// Whether that is accepted now: decided once, so that the log cannot say otherwise.
+    pub(super) key_accepted: bool,
     pub(super) body: &'a [u8],
     /// The model, where the path names it and not the body.
     pub(super) model: Option<&'a str>,

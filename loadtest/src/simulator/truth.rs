@@ -40,6 +40,8 @@ pub struct Record {
     pub path: String,
     /// The shown key, masked but for its last four characters; see [`masked`].
     pub key: Option<String>,
+    /// Whether that key was accepted when the request was read.
+    pub key_accepted: bool,
     /// The surface it was meant for, see [`Surface::name`](super::Surface::name).
     pub surface: &'static str,
     /// The model asked for.
@@ -117,7 +119,16 @@ pub struct Counts {
     /// Answers by status; 0 stands for answers without one.
     pub by_status: BTreeMap<u16, u64>,
     /// Requests by masked key.
-    pub by_key: BTreeMap<String, u64>,
+    pub by_key: BTreeMap<String, KeyCounts>,
+}
+
+/// Requests with one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// While it was accepted.
+    pub accepted: u64,
+    /// While it was refused.
+    pub refused: u64,
 }
 
 #[derive(Default)]
@@ -172,7 +183,13 @@ impl Truth {
 
     /// Requests that showed this key.
     pub fn requests_with_key(&self, key: &str) -> u64 {
-        self.lock().counts.by_key.get(&masked(key)).copied().unwrap_or(0)
+        let counts = self.key_counts(key);
+        counts.accepted + counts.refused
+    }
+
+    /// How requests with this key fared. Keys that end in the same four characters are counted together.
+    pub fn key_counts(&self, key: &str) -> KeyCounts {
+        self.lock().counts.by_key.get(&masked(key)).copied().unwrap_or_default()
     }
 
     /// Waits until so many requests have ended; false if the time runs out first.
@@ -206,6 +223,7 @@ impl Truth {
     pub fn to_json(&self) -> serde_json::Value {
         let log = self.lock();
         let counts = &log.counts;
+        let by_key: BTreeMap<_, _> = counts.by_key.iter().map(|(key, counts)| (key, counts.to_json())).collect();
         let violations: Vec<_> = log.violations.iter().map(Violation::to_json).collect();
         let requests: Vec<_> = log.records.iter().map(Record::to_json).collect();
         serde_json::json!({
@@ -214,7 +232,7 @@ impl Truth {
                 "client_closed": counts.client_closed, "faulted": counts.faulted, "events": counts.events,
                 "prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens,
                 "connections_opened": counts.connections_opened, "violations": counts.violations,
-                "by_status": counts.by_status, "by_key": counts.by_key,
+                "by_status": counts.by_status, "by_key": by_key,
             },
             "violations": violations,
             "requests": requests,
@@ -240,14 +258,16 @@ impl Truth {
     }
 
     /// Notes an arrival; the ticket closes it.
-    pub(super) fn arrive(&self, key: Option<&str>, record: impl FnOnce(u64) -> Record) -> Ticket {
+    pub(super) fn arrive(&self, key: Option<&str>, key_accepted: bool, record: impl FnOnce(u64) -> Record) -> Ticket {
         let mut log = self.lock();
         log.counts.requests += 1;
         if let Some(key) = key {
             let key = masked(key);
             let by_key = &mut log.counts.by_key;
             if by_key.len() < KEYS_KEPT || by_key.contains_key(&key) {
-                *by_key.entry(key).or_default() += 1;
+                let counts = by_key.entry(key).or_default();
+                counts.accepted += u64::from(key_accepted);
+                counts.refused += u64::from(!key_accepted);
             }
         }
         let sequence = log.counts.requests;
@@ -319,12 +339,19 @@ impl Record {
         };
         serde_json::json!({
             "sequence": self.sequence, "connection": self.connection, "arrived_unix_ms": self.arrived_unix_ms,
-            "method": self.method, "path": self.path, "key": self.key, "surface": self.surface, "model": self.model, "stream": self.stream,
+            "method": self.method, "path": self.path, "key": self.key, "key_accepted": self.key_accepted,
+            "surface": self.surface, "model": self.model, "stream": self.stream,
             "headers": self.headers, "body_bytes": self.body_bytes, "status": self.status,
             "outcome": outcome, "detail": detail, "events": self.events,
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
             "took_us": self.took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
         })
+    }
+}
+
+impl KeyCounts {
+    fn to_json(self) -> serde_json::Value {
+        serde_json::json!({ "accepted": self.accepted, "refused": self.refused })
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     if call.key.is_empty() {
         return Err(refusal::denial(401, "authentication_error", "x-api-key header is required"));
     }
-    if !site.knows_key(call.key) {
+    if !call.key_accepted {
         let word = if head.field("x-api-key").is_some() { "invalid x-api-key" } else { "Invalid bearer token" };
         return Err(refusal::denial(401, "authentication_error", word));
     }

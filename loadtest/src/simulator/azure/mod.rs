@@ -32,7 +32,7 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     let deployed = rest.strip_prefix("deployments/").and_then(|rest| rest.split_once('/'));
     let call = &Call { model: deployed.map(|(deployment, _)| deployment), ..*call };
     let body = openai::body_of(call, seen);
-    if call.key.is_empty() || !call.site.knows_key(call.key) {
+    if call.key.is_empty() || !call.key_accepted {
         let message = "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid \
                        key for an active subscription and use a correct regional API endpoint for your resource.";
         return Err(denial(401, "401", message));

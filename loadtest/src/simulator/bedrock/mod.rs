@@ -78,7 +78,7 @@ fn decoded(step: &str) -> Option<String> {
 fn check_key(call: &Call<'_>) -> Result<(), Denial> {
     let head = call.head;
     if bearer(head).is_some() {
-        return match call.site.knows_key(call.key) && call.key.starts_with("ABSK") {
+        return match call.key_accepted && call.key.starts_with("ABSK") {
             true => Ok(()),
             false => {
                 let message = "Authentication failed: Please make sure your API Key is valid.";
@@ -94,7 +94,7 @@ fn check_key(call: &Call<'_>) -> Result<(), Denial> {
         return Err(denial(403, "IncompleteSignatureException", message));
     };
     let secret = call.site.secrets.iter().find(|(id, _)| id == signed.id).map(|(_, secret)| secret.as_str());
-    if secret.is_none() && (!call.site.secrets.is_empty() || !call.site.knows_key(signed.id)) {
+    if !call.key_accepted || (secret.is_none() && !call.site.secrets.is_empty()) {
         let message = "The security token included in the request is invalid.";
         return Err(denial(403, "UnrecognizedClientException", message));
     }

@@ -34,7 +34,7 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     if call.key.is_empty() {
         return Err(denial(401, "no api key supplied"));
     }
-    if !site.knows_key(call.key) {
+    if !call.key_accepted {
         return Err(denial(401, "invalid api token"));
     }
     let table: &'static Shape = match (head.method.as_str(), head.path()) {

@@ -61,7 +61,7 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     if call.key.is_empty() {
         return Err(if bearer(head).is_some() { refusal::bearer_key() } else { refusal::missing_key() });
     }
-    if !site.knows_key(call.key) {
+    if !call.key_accepted {
         return Err(refusal::unknown_key());
     }
     let unknown = || refusal::unknown_path(head.path());

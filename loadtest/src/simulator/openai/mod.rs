@@ -34,7 +34,7 @@ pub(super) fn read(call: &Call<'_>, seen: &mut Seen) -> Result<Asked, Denial> {
     if call.key.is_empty() {
         return Err(Refusal::missing_key().into());
     }
-    if !site.knows_key(call.key) {
+    if !call.key_accepted {
         return Err(Refusal::unknown_key(call.key).into());
     }
     serve(call, path, body.as_ref(), false).map_err(Denial::from)
