@@ -1,4 +1,5 @@
-//! What cores tell each other at once: which providers, credentials and lanes are halted, until when, and why; and which breakers are open.
+//! What cores tell each other at once: which providers, credentials and lanes are halted, until when, and why; which breakers are open; and
+//! which keys were refused.
 //!
 //! One immutable value behind an atomic pointer, like the snapshot, but written by whoever finds out. A core that trips a breaker or is told
 //! to wait replaces the value; every other core sees it at its next request, also with the control plane dead. Writes are rare (a halt, a
@@ -8,6 +9,7 @@
 use crate::domain::id::{CredentialId, ProviderId};
 use crate::limits;
 use crate::routing::breaker::{Breaker, Cause};
+use crate::routing::key_pause::KeyPause;
 use crate::routing::lane::LaneKey;
 use crate::routing::standing::{Standing, Why};
 use crate::routing::terms::BreakerTerms;
@@ -55,6 +57,8 @@ pub struct Halts {
     waits: HashMap<Scope, Halt>,
     /// Breakers that are not closed.
     breakers: HashMap<Scope, Breaker>,
+    /// Keys that were refused: of a credential, or of one lane where only that was refused.
+    keys: HashMap<Scope, KeyPause>,
     /// Providers that the owner halted.
     forced: HashSet<ProviderId>,
     /// How often the owner had a provider's failures forgotten.
@@ -78,7 +82,7 @@ impl Halts {
 
     /// How many scopes are halted.
     pub fn len(&self) -> usize {
-        self.waits.len() + self.breakers.len() + self.forced.len()
+        self.waits.len() + self.breakers.len() + self.keys.len() + self.forced.len()
     }
 
     /// The halt of one scope that ends by itself, ended or not.
@@ -106,6 +110,26 @@ impl Halts {
         scopes(lane).any(|scope| matches!(self.breaker(&scope, now), Breaker::Probing { .. }))
     }
 
+    /// Whether no key was refused lately.
+    pub fn keys_are_good(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The pause of a key that was refused, as it stands now.
+    pub fn key(&self, scope: &Scope, now: Instant) -> Option<KeyPause> {
+        self.keys.get(scope).map(|pause| pause.at(now))
+    }
+
+    /// Every key that was refused, as it stands now.
+    pub fn keys(&self, now: Instant) -> impl Iterator<Item = (&Scope, KeyPause)> {
+        self.keys.iter().map(move |(scope, pause)| (scope, pause.at(now)))
+    }
+
+    /// Whether a request is finding out whether a lane's key is good again.
+    pub fn is_key_asked(&self, lane: &LaneKey, now: Instant) -> bool {
+        scopes(lane).any(|scope| matches!(self.key(&scope, now), Some(KeyPause::Asked { .. })))
+    }
+
     /// Whether the owner halted a provider.
     pub fn is_forced(&self, provider: &ProviderId) -> bool {
         self.forced.contains(provider)
@@ -130,7 +154,7 @@ impl Halts {
             return Standing::Halted { why: Why::Forced, until: now + limits::HALT_FORCED };
         }
         let mut halted: Option<Halt> = None;
-        let mut probe = false;
+        let (mut probe, mut key_due) = (false, false);
         let mut hold = |why, until| {
             if now < until && halted.as_ref().is_none_or(|known| known.until < until) {
                 halted = Some(Halt { why, until });
@@ -146,10 +170,17 @@ impl Halts {
                 Breaker::HalfOpen(_) => probe = true,
                 Breaker::Probing { lost_at, .. } => hold(Why::Breaker, lost_at),
             }
+            match self.key(&scope, now) {
+                None => {}
+                Some(KeyPause::Parked(pause)) => hold(Why::KeyRefused, pause.until),
+                Some(KeyPause::Asked { lost_at, .. }) => hold(Why::KeyRefused, lost_at),
+                Some(KeyPause::Due(_)) => key_due = true,
+            }
         }
         match halted {
             Some(Halt { why, until }) => Standing::Halted { why, until },
             None if probe => Standing::Probe,
+            None if key_due => Standing::KeyDue,
             None => Standing::Free,
         }
     }
@@ -238,6 +269,65 @@ impl Board {
         self.step(scope, now, |_| Breaker::Closed);
     }
 
+    /// A key was refused, at a question that was asked at `began`.
+    pub fn key_refused(&self, scope: &Scope, began: Instant, now: Instant) {
+        self.step_key(scope, now, |known| {
+            Some(known.map_or_else(|| KeyPause::first(now), |pause| pause.refused(began, now)))
+        });
+    }
+
+    /// Claims the right to find out whether a refused key is good again; false unless it is time and nobody else does.
+    pub fn claim_key(&self, scope: &Scope, now: Instant) -> bool {
+        let mut claimed = false;
+        self.step_key(scope, now, |known| {
+            let asked = known.and_then(|pause| pause.claimed(now));
+            claimed = asked.is_some();
+            asked.or(known)
+        });
+        claimed
+    }
+
+    /// That came to nothing.
+    pub fn key_probe_dropped(&self, scope: &Scope, now: Instant) {
+        self.step_key(scope, now, |known| known.map(KeyPause::probe_dropped));
+    }
+
+    /// A key was accepted, at a question that was asked at `began`.
+    pub fn key_accepted(&self, scope: &Scope, began: Instant, now: Instant) {
+        self.step_key(scope, now, |known| known.filter(|pause| !pause.ends_with(began)));
+    }
+
+    /// Forgets refused keys that nobody has asked since long ago: whoever does may find out like anybody else.
+    pub fn forget_keys(&self, now: Instant) {
+        let is_kept = |pause: &KeyPause| match pause.at(now) {
+            KeyPause::Due(pause) => now < pause.until + limits::KEY_PAUSE_KEPT,
+            _ => true,
+        };
+        if !self.halts.load().keys.values().all(is_kept) {
+            self.change(|halts| halts.keys.retain(|_, pause| is_kept(pause)));
+        }
+    }
+
+    /// Moves the pause of one key on. Nothing is written where nothing changes.
+    fn step_key(&self, scope: &Scope, now: Instant, mut next: impl FnMut(Option<KeyPause>) -> Option<KeyPause>) {
+        let known = self.halts.load().keys.get(scope).copied();
+        if next(known) == known {
+            return;
+        }
+        self.change(|halts| {
+            let known = halts.keys.get(scope).copied();
+            match next(known) {
+                None => {
+                    halts.keys.remove(scope);
+                }
+                Some(moved) if known.is_some() || halts.has_room_for_key(now) => {
+                    halts.keys.insert(scope.clone(), moved);
+                }
+                Some(_) => {}
+            }
+        });
+    }
+
     /// The owner halts a provider, until told otherwise.
     pub fn force(&self, provider: &ProviderId) {
         self.change(|halts| {
@@ -288,9 +378,18 @@ impl Board {
 }
 
 impl Halts {
+    /// Whether another refused key may be remembered; those that nobody asks any more go first.
+    fn has_room_for_key(&mut self, now: Instant) -> bool {
+        if self.keys.len() >= limits::KEY_PAUSES_MAX {
+            self.keys.retain(|_, pause| !matches!(pause.at(now), KeyPause::Due(_)));
+        }
+        self.keys.len() < limits::KEY_PAUSES_MAX
+    }
+
     /// Whether another halt may be kept; what has ended goes first.
     fn has_room_for(&mut self, scope: &Scope, now: Instant) -> bool {
-        if self.len() >= limits::HALTS_MAX {
+        let others = self.keys.len();
+        if self.len() - others >= limits::HALTS_MAX {
             self.waits.retain(|_, halt| now < halt.until);
             // Nobody has asked for these since long ago: whoever does may find out like anybody else.
             let is_stale = |breaker: &Breaker| match breaker.at(now) {
@@ -299,7 +398,7 @@ impl Halts {
             };
             self.breakers.retain(|_, breaker| !is_stale(breaker));
         }
-        self.len() < limits::HALTS_MAX || self.waits.contains_key(scope)
+        self.len() - others < limits::HALTS_MAX || self.waits.contains_key(scope)
     }
 }
 

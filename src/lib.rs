@@ -4,6 +4,7 @@
 //! `control_plane` makes decisions slowly and publishes them. `docs/ARCHITECTURE.md` has the plan, `tests/tidy.rs` keeps its arrows.
 
 pub mod admin;
+pub mod allowance;
 pub mod app;
 pub mod board;
 pub mod chat;
@@ -15,6 +16,7 @@ pub mod data_plane;
 pub mod demo;
 pub mod dialects;
 pub mod domain;
+pub mod handover;
 pub mod http;
 pub mod json;
 pub mod limits;

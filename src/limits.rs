@@ -168,6 +168,18 @@ pub const UPSTREAM_IDLE_MAX: usize = 128;
 pub const ATTEMPTS_MAX: u32 = 3;
 /// A credential whose account has no money left lets others go first for this long.
 pub const PARKED_WITHOUT_CREDIT: Duration = Duration::from_secs(300);
+/// A refused key lets others go first for this long; twice as long each time it is refused again.
+pub const KEY_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest such pause: a key that is good again is found out within it, at the price of one attempt.
+pub const KEY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A refused key whose pause has been over for this long, and that nobody asked, is forgotten.
+pub const KEY_PAUSE_KEPT: Duration = Duration::from_secs(600);
+/// Refused keys that are remembered at a time, over all cores. Tenants can bring dead keys; they must not crowd out breakers.
+pub const KEY_PAUSES_MAX: usize = 1_024;
+/// How often a core lets a request try a credential that is on standby.
+pub const STANDBY_TRIAL: Duration = Duration::from_secs(1);
+/// Credentials in a rotation, and those on standby, whose last answer one core remembers; further ones make it forget.
+pub const ROTATING_MAX: usize = 4_096;
 /// What we tell a client to wait when providers said 429 and no figure.
 pub const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
 /// Bytes of a stream's text that are kept so that another provider can go on from them; a longer one is not continued.
@@ -367,6 +379,27 @@ pub const IDEMPOTENCY_ENTRIES_MAX: usize = 65_536;
 /// Parts of the table, each behind a lock of its own and with its share of the room.
 pub const IDEMPOTENCY_SHARDS: usize = 8;
 
+// ---- Limits and budgets of access keys --------------------------------------------------------------------------------------
+
+/// What all cores together have taken in advance of a limit and not used is at most one part in so many of it.
+pub const LEASES_ONE_IN: u64 = 64;
+/// Requests that one core takes in advance at most, however large the limit.
+pub const LEASE_REQUESTS_MAX: u64 = 64;
+/// What a core has taken in advance and not touched for so long goes back.
+pub const LEASE_IDLE: Duration = Duration::from_millis(100);
+/// A lot that is used up within this time is followed by one twice as large.
+pub const LEASE_QUICK: Duration = Duration::from_millis(20);
+/// How much more than a whole minute's worth of tokens may be owed, as time: what requests used beyond their estimates.
+pub const RATE_DEBT_MAX: Duration = Duration::from_secs(60);
+/// A wall clock that is set forward by more, or is behind by more, is worth an event (rule L9).
+pub const CLOCK_STEP_NOTED: Duration = Duration::from_secs(60);
+/// Budgets of one access key or tenant: two for each period.
+pub const BUDGETS_MAX: usize = 10;
+/// Tokens of an answer that are held where the request states no bound; a longer one is settled all the same.
+pub const OUTPUT_TOKENS_HELD: u64 = 1_024;
+/// Rate states written down by one tick of the control plane; the others follow with the next.
+pub const RATES_KEPT_PER_TICK: usize = 1_024;
+
 // ---- Provider faults --------------------------------------------------------------------------------------------------------
 
 /// Bytes of a failed answer that the fault reader looks at; error bodies are a few hundred.
@@ -417,6 +450,8 @@ pub const MEMORY_BYTES_LEAST: u64 = 64 * 1024 * 1024;
 pub const MEMORY_BYTES_CEILING: u64 = 1 << 46;
 /// Bytes of a configuration file (rule C2).
 pub const CONFIG_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Bytes of a configuration and its signature as one JSON object, where line ends and quotes take two.
+pub const CONFIG_PUSH_BYTES_MAX: usize = 2 * CONFIG_BYTES_MAX as usize;
 /// Parts of one dotted key in a configuration file; the deepest real setting has three.
 pub const CONFIG_KEY_DEPTH_MAX: usize = 8;
 /// A configuration up to this size is searched for all its syntax errors; in a larger one the first is reported.
@@ -433,6 +468,30 @@ pub const EXTRA_HEADER_BYTES_MAX: usize = 1024;
 pub const NAME_CHARS_MAX: usize = 128;
 /// Public keys that a signed configuration may trust (rule C5).
 pub const TRUST_KEYS_MAX: usize = 5;
+/// Signatures in one `.minisig` text: those of old and new trust together, and a few of strangers.
+pub const SIGNATURE_BLOCKS_MAX: usize = 16;
+/// Bytes of a `.minisig` text: a block has about 350, its comment a kilobyte at most.
+pub const SIGNATURE_BYTES_MAX: usize = 16 * 1024;
+/// A configuration on trial is watched this long at most.
+pub const ROLLOUT_WATCH_CEILING: Duration = Duration::from_secs(3_600);
+/// And this long at least: less would judge by a few reports.
+pub const ROLLOUT_WATCH_LEAST: Duration = Duration::from_secs(1);
+/// Failed share of requests, above the share before, that ends a trial unless the configuration says otherwise.
+pub const ROLLOUT_ERROR_RATE: f64 = 0.05;
+/// Requests below which a trial is not judged, unless the configuration says otherwise.
+pub const ROLLOUT_REQUESTS_MIN: u64 = 100;
+/// What the configuration may set that to.
+pub const ROLLOUT_REQUESTS_MIN_CEILING: u64 = 1_000_000;
+/// After a restart a trial goes on, and what fails so early for want of addresses and connections is not held against it.
+pub const ROLLOUT_SETTLE: Duration = Duration::from_secs(2);
+/// Good configurations whose text the store keeps.
+pub const CONFIG_TEXTS_KEPT: usize = 3;
+/// Digests of configurations that were taken back and stay refused.
+pub const CONFIG_REVERTS_KEPT: usize = 64;
+/// How often the highest wall time seen is written down while nothing else is (rule L9).
+pub const CLOCK_MARK_EVERY: Duration = Duration::from_secs(3_600);
+/// A wall clock that leaps further than this between two ticks is reported (rule L9).
+pub const CLOCK_LEAP_NOTED: Duration = Duration::from_secs(60);
 /// Bytes of one admin request (rule A3).
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Admin connections at a time (rule A3).
@@ -445,6 +504,8 @@ pub const DASHBOARD_CONNECTIONS_MAX: usize = 32;
 pub const ADMIN_REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of the head of an admin request.
 pub const ADMIN_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Tokens for the admin socket: one for each person or program that changes things.
+pub const ADMIN_TOKENS_MAX: usize = 64;
 /// Members of one JSON object in an admin request.
 pub const ADMIN_MEMBERS_MAX: usize = 64;
 /// How often a live feed looks for new events.
@@ -477,8 +538,15 @@ pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(12 * 3_600);
 pub const TOKEN_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a file of certificates or of a certificate's key.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
-/// Models, and providers, that one access key may list.
+/// Models, providers, or ranges of addresses, that one access key may list.
 pub const ACCESS_KEY_PATTERNS_MAX: usize = 256;
+/// Changed access keys that are looked up one by one, beside a quarter of all; more of them and all are read in one pass, which is then
+/// the shorter way.
+pub const ACCESS_KEYS_TOUCHED_MAX: usize = 4_096;
+/// Holders of allowances that may be gone before it is looked which ones are.
+pub const HOLDERS_GONE_MAX: usize = 1_024;
+/// Different limits of access keys that are kept once for all keys that have them; beyond, each key has its own copy.
+pub const ACCESS_TERMS_SHARED_MAX: usize = 16_384;
 /// Bytes of client-chosen text in one log line (rule R5).
 pub const LOG_TEXT_BYTES_MAX: usize = 256;
 
@@ -490,6 +558,10 @@ pub const PROVIDER_KEY_BYTES_MAX: usize = 8 * 1024;
 pub const ACCESS_KEY_BYTES_MAX: usize = 512;
 /// Bytes of an access key's name.
 pub const ACCESS_KEY_NAME_BYTES_MAX: usize = 256;
+/// Minutes that an access key goes on beside its successor, unless said otherwise: enough to roll out a new one.
+pub const ACCESS_KEY_OVERLAP_MINUTES: u64 = 15;
+/// Minutes of that, at most a week: longer, and two keys are simply in use.
+pub const ACCESS_KEY_OVERLAP_MINUTES_MAX: u64 = 7 * 24 * 60;
 /// Milliseconds to a first answer byte for a credential whose owner set none; then the bound for the kind of answer holds
 /// ([`FIRST_BYTE_STREAMING_DEADLINE`], [`FIRST_BYTE_UNARY_DEADLINE`]).
 pub const CREDENTIAL_TIMEOUT_MS: u32 = 300_000;
@@ -499,18 +571,104 @@ pub const CREDENTIAL_TIMEOUT_MS_MAX: u32 = 900_000;
 pub const CREDENTIAL_RETRIES: u32 = 3;
 /// Retries of a credential, at most; [`ATTEMPTS_MAX`] still bounds the exchange.
 pub const CREDENTIAL_RETRIES_MAX: u32 = 10;
+/// How long both keys of a rotation are in use, unless it is said (rule V8).
+pub const GRACE: Duration = Duration::from_secs(15 * 60);
+/// The shortest grace: providers take some seconds until a new key works everywhere.
+pub const GRACE_MIN: Duration = Duration::from_secs(60);
+/// The longest grace.
+pub const GRACE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Refusals in a row that hold a new key which has not worked once (rule V8).
+pub const ROTATION_REFUSALS_TO_HOLD: u32 = 3;
+/// Refusals in a row that hold a new key which has worked before: more, since a provider's edge may lag behind for a moment.
+pub const ROTATION_REFUSALS_AFTER_GOOD: u32 = 10;
+/// Answers in a row that bring a held key back.
+pub const ROTATION_GOOD_TO_RESUME: u32 = 3;
+/// How long a replaced key's sealed record is kept after it went out of use: the longest exchange that may still be under way.
+pub const ROTATION_LINGERING: Duration = EXCHANGE_DEADLINE;
+/// Steps of rotations in one tick, a transaction each; a thousand tenants whose graces end together must not hold up the API.
+pub const ROTATION_STEPS_PER_TICK: usize = 64;
+/// How old the counts of an open rotation may be in the store; a crash loses no more than these.
+pub const ROTATION_WRITE_INTERVAL: Duration = Duration::from_secs(5);
+/// How old the time that an open rotation has left may be in the store; a clock that is set back over a restart adds no more than this.
+pub const ROTATION_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// Rotations that one list shows, the newest.
+pub const ROTATIONS_LISTED_MAX: usize = 1_000;
+/// A wall clock that differs from the monotonic one by more than this between two looks was set (rule L9).
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(60);
+/// A provider key older than this is to be rotated, and its owner is reminded.
+pub const KEY_REMIND_AFTER: Duration = Duration::from_secs(90 * 86_400);
+/// A provider key older than this raises an alarm.
+pub const KEY_AGE_MAX: Duration = Duration::from_secs(180 * 86_400);
+/// The greatest age that configuration may allow: ten years, which is as good as none.
+pub const KEY_AGE_CEILING: Duration = Duration::from_secs(3_650 * 86_400);
+/// Keys that are named one by one in a day's reminders; more are counted.
+pub const KEYS_REMINDED_MAX: usize = 20;
+/// How often the ages of provider keys are looked at.
+pub const KEY_AGE_INTERVAL: Duration = Duration::from_secs(600);
 /// A statement waits this long for a reader of the store, such as a backup, before it gives up.
 pub const STORE_BUSY_DEADLINE: Duration = Duration::from_secs(5);
 /// Data keys rewrapped in one transaction: short enough that other writes get their turn.
 pub const REWRAP_BATCH: u32 = 256;
+/// How long a command waits while a store is read or copied as a whole, or a master key is rotated: a large one takes minutes.
+pub const VAULT_PATIENCE: Duration = Duration::from_secs(600);
+/// Findings that a verification of the vault names; further ones are counted.
+pub const VAULT_FINDINGS_MAX: usize = 100;
+/// Rows of the audit log in one answer, at most: each is some hundred bytes.
+pub const AUDIT_PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows of the audit log in one answer unless more are asked for.
+pub const AUDIT_PAGE_ROWS: u32 = 100;
 /// How far a configuration's version may be ahead of the last one (rule C4).
 pub const CONFIG_VERSION_LEAP_MAX: u64 = 1 << 32;
+
+/// How far the wall clock may step before it is told: more than any correction by a time server.
+pub const WALL_STEP_MAX: Duration = Duration::from_secs(60);
+
+// ---- Handing over to a new process ------------------------------------------------------------------------------------------
+
+/// How long a new process may take to read its configuration, and again to open the store, unless the operator says otherwise. While the
+/// store is on its way, reports wait in the cores' queues: [`REPORTS_WAITING_MAX`] of each is this long at 2,000 a second.
+pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(30);
+/// The least that the operator may allow.
+pub const HANDOVER_PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// The most.
+pub const HANDOVER_PATIENCE_MAX: Duration = Duration::from_secs(300);
+/// How long a new process may take to accept once nobody else does; connections wait in the kernel meanwhile.
+pub const HANDOVER_TAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the cores may take to stop accepting. One that says nothing is stuck and does not accept either.
+pub const HANDOVER_HOLD_DEADLINE: Duration = Duration::from_secs(2);
+/// How long requests of the data plane that the control plane has begun may go on before the store is closed.
+pub const HANDOVER_FORWARDED_DEADLINE: Duration = Duration::from_secs(2);
+/// How full the fullest queue of reports may be, in percent, before a hand-over is given up rather than admission stopped.
+pub const HANDOVER_QUEUE_PERCENT: usize = 75;
+/// How long one batch may take to be booked by the other process.
+pub const HANDOVER_ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// How often somebody who waits for the other process looks at other news.
+pub const HANDOVER_SLICE: Duration = Duration::from_millis(20);
+/// How long idle connections are kept after a hand-over: their next request is answered and told to connect anew. Closing them at once
+/// would cut the request that is on its way.
+pub const HANDOVER_IDLE_GRACE: Duration = Duration::from_secs(10);
+/// How long a process that lost its successor tries to have the store again before it ends without.
+pub const HANDOVER_STORE_DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of one message between two processes.
+pub const HANDOVER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines of the books in one message: with the longest names they fit a frame.
+pub const HANDOVER_LINES_MAX: usize = 1_024;
+/// Bytes of a text between two processes: a path, a version, a reason.
+pub const HANDOVER_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Listening sockets that can be handed over: one for each core and address, and a few.
+pub const HANDOVER_SOCKETS_MAX: usize = 2_048;
 
 // ---- Relations --------------------------------------------------------------------------------------------------------------
 
 const _: () =
     assert!(BREAKER_SHARE_FAILURES_MIN < 10, "a core's budget allows a retry a second at least, ten in ten seconds");
 const _: () = assert!(BREAKER_OPEN.as_secs() <= BREAKER_OPEN_MAX.as_secs() && HALTS_MAX >= TALLIES_MAX);
+const _: () = assert!(
+    SIGNATURE_BLOCKS_MAX >= 2 * TRUST_KEYS_MAX,
+    "a change of trust is signed by those who go and those who come"
+);
+const _: () = assert!(ROLLOUT_WATCH_LEAST.as_secs() <= ROLLOUT_WATCH_CEILING.as_secs());
+const _: () = assert!(CONFIG_PUSH_BYTES_MAX as u64 > CONFIG_BYTES_MAX + SIGNATURE_BYTES_MAX as u64);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && FIELD_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < READ_BUFFER_BYTES, "a chunk line must fit one read");
 const _: () = assert!(READ_BUFFER_BYTES <= RELAY_BUFFER_BYTES);
@@ -531,3 +689,9 @@ const _: () = assert!(RELAY_BUFFER_BYTES <= RELAY_BUFFER_BYTES_CEILING);
 const _: () = assert!(PROVIDER_KEY_BYTES_MAX < FIELD_BYTES_MAX, "a provider key must fit a header field");
 const _: () = assert!(CREDENTIAL_TIMEOUT_MS_MAX as u64 <= EXCHANGE_DEADLINE.as_secs() * 1_000);
 const _: () = assert!(RACE_RUNNERS_MAX <= ATTEMPTS_MAX as usize, "a race is made of attempts");
+const _: () = assert!(LEASE_QUICK.as_millis() < LEASE_IDLE.as_millis(), "a lease grows before it goes back");
+const _: () = assert!(HANDOVER_PATIENCE_MIN.as_secs() <= HANDOVER_PATIENCE.as_secs());
+const _: () = assert!(HANDOVER_PATIENCE.as_secs() <= HANDOVER_PATIENCE_MAX.as_secs());
+const _: () =
+    assert!(HANDOVER_LINES_MAX * 8 * 1024 <= HANDOVER_FRAME_BYTES_MAX, "a line is its names and a few numbers");
+const _: () = assert!(HANDOVER_TAKE_DEADLINE.as_secs() < CONNECT_DEADLINE_CEILING.as_secs());

@@ -20,9 +20,15 @@ fn main() -> ExitCode {
             verbose: log.verbose > 0,
             insecure_dumps: args.insecure_dumps,
             dashboard: None,
+            trust_keys: args.trust_key,
+            trust_threshold: args.trust_threshold.map(usize::from),
+            fleet_label: args.fleet_label,
+            invocation: app::Invocation::of_process().ok(),
         }),
         Command::Demo(args) => demo::run(args.listen),
         Command::Check(args) => return check(&args.file),
+        Command::Sign(args) => return cli::sign::run(&args),
+        Command::Vault(args) => return cli::vault::run(&args),
         Command::Admin(args) => return cli::admin::run(&args),
     };
     match outcome {

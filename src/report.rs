@@ -5,6 +5,7 @@
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, RequestId, TenantId};
+use crate::domain::limit::LimitKind;
 use crate::domain::money::Money;
 use crate::domain::pressure::ShedReason;
 use crate::domain::token::{Usage, UsageSource};
@@ -15,7 +16,7 @@ use crate::routing::observed::Observed;
 use crate::routing::policy::Policy;
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// How an attempt ended. Exactly one per attempt (rule L1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,9 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// HTTP status of the provider, 0 if none came.
     pub status: u16,
+    /// Whether the provider refused the credential itself: it does not know it, or it may not do this, or its account has no money (401, 402,
+    /// 403, or its own words for them); or it cannot sign requests.
+    pub key_refused: bool,
     /// Whether the answer was a stream.
     pub stream: bool,
     /// What it used.
@@ -129,6 +133,8 @@ pub struct CoreGauges {
     pub streams: AtomicU64,
     /// Requests refused before they reached a provider, since start.
     pub refused: AtomicU64,
+    /// Exchanges of known access keys that nobody could be asked for: no such model, nobody who may serve it, since start.
+    pub unserved: AtomicU64,
     /// Attempts on lanes for which this core had no room, since start; they are not scored.
     pub unobserved: AtomicU64,
     /// Upstream connections opened since start.
@@ -139,10 +145,35 @@ pub struct CoreGauges {
     pub overload: AtomicU64,
     /// Requests turned away since start, by [`ShedReason`] in its order.
     pub shed: [AtomicU64; ShedReason::ALL.len()],
+    /// Requests refused by limits of access keys and tenants since start, by [`LimitKind`] in its order.
+    pub limited: [AtomicU64; LimitKind::ALL.len()],
     /// Times that a tenant's hedges and races began to pause for wasting too much, since start.
     pub hedging_pauses: AtomicU64,
     /// Whether this core has stopped accepting.
     pub drained: AtomicBool,
+    /// The last word about accepting that this core obeys; before its first turn none that is ever given.
+    pub hold_seen: HoldSeen,
+}
+
+/// A word about accepting, as a core repeats it.
+pub struct HoldSeen(AtomicU32);
+
+impl Default for HoldSeen {
+    fn default() -> Self {
+        Self(AtomicU32::new(u32::MAX))
+    }
+}
+
+impl HoldSeen {
+    /// Repeats the word: from here on it is obeyed.
+    pub fn repeat(&self, word: u32) {
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// Whether this word is obeyed.
+    pub fn is(&self, word: u32) -> bool {
+        self.0.load(Ordering::Acquire) == word
+    }
 }
 
 impl CoreReports {
@@ -166,6 +197,11 @@ impl CoreReports {
     #[must_use]
     pub fn push(&self, report: AttemptReport) -> bool {
         self.queue.push(Box::new(report)).is_ok()
+    }
+
+    /// How many records there is room for in all.
+    pub fn room(&self) -> usize {
+        self.queue.capacity()
     }
 
     /// How many records wait to be taken.

@@ -4,19 +4,20 @@
 //! and serves the whole exchange from it, also with the control plane dead. Its parts are shared (`Arc`) so that a new address list does
 //! not rebuild a million access keys. It is the only place outside the vault where credentials lie unsealed (rule V12).
 
-use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
-use crate::domain::scope::Scopes;
+mod access;
+
+pub use access::{AccessFilling, AccessKey, AccessTable, AccessTerms};
+
+use crate::domain::cidr::Cidr;
+use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
 use crate::providers::{Catalogue, ProviderSpec};
-use crate::routing::glob::NamePattern;
 use crate::routing::policy::Policy;
 use crate::routing::resolve::ModelTable;
 use crate::routing::score::ScoreTable;
 use crate::routing::terms::RoutingTerms;
-use crate::vault::access_key::Pepper;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,54 +96,12 @@ pub struct Settings {
     pub exchanges_per_core_max: usize,
     /// Whether answers carry the `metadata` member.
     pub metadata: bool,
+    /// Peers whose word on where a request comes from is believed (rule H11).
+    pub trusted_proxies: Vec<Cidr>,
     /// Where the control plane listens for forwarded requests.
     pub control_socket: PathBuf,
-}
-
-// ---- Access ---------------------------------------------------------------------------------------------------------------------
-
-/// Access keys by the whole digest of their text (rule V10).
-pub struct AccessTable {
-    /// Keyed-hash secret of the digests.
-    pub pepper: Arc<Pepper>,
-    /// Digest to key.
-    pub keys: HashMap<[u8; 32], Arc<AccessKey>, BuildHasherDefault<DigestHasher>>,
-}
-
-/// One access key: what a client shows us.
-#[derive(Debug)]
-pub struct AccessKey {
-    /// Public id.
-    pub id: AccessKeyId,
-    /// The owner's name for it.
-    pub name: Arc<str>,
-    /// Whose it is; the tenant comes from here alone (rule T1).
-    pub tenant: TenantId,
-    /// What it may do.
-    pub scopes: Scopes,
-    /// Refused after this instant, milliseconds since the Unix epoch.
-    pub expires_at: Option<u64>,
-    /// Model names and globs it may ask for; empty allows all.
-    pub models: Vec<NamePattern>,
-    /// Providers it may be served by; empty allows all.
-    pub providers: Vec<ProviderId>,
-}
-
-/// Takes the first eight bytes of a digest as its hash: digests are uniform already.
-#[derive(Default)]
-pub struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    // A fixed-length array hashes as its bytes in one write; the length prefix of slices never comes here.
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(head) = bytes.first_chunk::<8>() {
-            self.0 = u64::from_le_bytes(*head);
-        }
-    }
+    /// Whether a wrong checksum in a text of the form of rule V9 says that it is no access key; not where an owner supplied such a text.
+    pub checks_key_form: bool,
 }
 
 // ---- Providers ------------------------------------------------------------------------------------------------------------------
@@ -171,6 +130,8 @@ pub struct Provider {
     pub models: Vec<Arc<str>>,
     /// Whether it is served without any credential (a local server).
     pub keyless: bool,
+    /// Whether the configuration names it; otherwise a key that some tenant brought did.
+    pub configured: bool,
 }
 
 /// One place to connect to. Pools are keyed by `key`, so that TLS profiles never mix.
@@ -195,51 +156,119 @@ pub struct TlsProfile {
 
 // ---- Credentials ----------------------------------------------------------------------------------------------------------------
 
-/// Credentials by tenant and provider, in the order they are to be tried.
-#[derive(Default)]
+/// Credentials by tenant and provider, in the order they are to be tried. A copy shares what is not changed in it.
+#[derive(Clone)]
 pub struct CredentialTable {
-    by_tenant: HashMap<TenantId, HashMap<ProviderId, Vec<Arc<Credential>>>>,
-    shared: HashMap<ProviderId, Vec<Arc<Credential>>>,
+    /// Tenants in shards by their name, so that the change of one copies few others.
+    by_tenant: [Arc<HashMap<TenantId, Arc<ByProvider>>>; TENANT_SHARDS],
+    shared: Arc<ByProvider>,
 }
+
+type ByProvider = HashMap<ProviderId, Vec<Arc<Credential>>>;
+
+/// With ten thousand tenants a shard holds some hundred and fifty.
+const TENANT_SHARDS: usize = 64;
 
 /// One unsealed provider key.
 pub struct Credential {
     /// Its id.
     pub id: CredentialId,
-    /// The key itself.
-    pub secret: Secret,
+    /// The key itself; shared, so that another role needs no second copy of it.
+    pub secret: Arc<Secret>,
     /// First byte of an answer, if set for this key.
     pub timeout: Option<Duration>,
     /// Attempts beyond the first, if set for this key.
     pub max_retries: Option<u32>,
-    /// Whether it is only asked when the others of its provider fail: it is on its way out.
-    pub standby: bool,
+    /// When its turn comes among those of its provider.
+    pub role: Role,
+}
+
+/// When the turn of a credential comes among those of its tenant and provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// As any other.
+    #[default]
+    Usual,
+    /// The new one of a rotation in its grace: first, for so many of a hundred requests; otherwise after [`Role::Outgoing`].
+    Fresh {
+        /// Share of requests that try it first, 1 to 100.
+        canary_percent: u8,
+    },
+    /// The old one of a rotation in its grace: next after the new one, at once when that is refused.
+    Outgoing,
+    /// Only when the others of its provider fail: the new one of a rotation that is held.
+    Standby,
 }
 
 impl CredentialTable {
     /// Adds a credential of one tenant.
     pub fn insert(&mut self, tenant: &TenantId, provider: &ProviderId, credential: Arc<Credential>) {
-        let providers = self.by_tenant.entry(tenant.clone()).or_default();
+        let tenants = Arc::make_mut(&mut self.by_tenant[shard_of(tenant)]);
+        let providers = Arc::make_mut(tenants.entry(tenant.clone()).or_default());
         providers.entry(provider.clone()).or_default().push(credential);
     }
 
     /// Adds a credential of the operator, used for tenants that brought none for that provider.
     pub fn insert_shared(&mut self, provider: &ProviderId, credential: Arc<Credential>) {
-        self.shared.entry(provider.clone()).or_default().push(credential);
+        Arc::make_mut(&mut self.shared).entry(provider.clone()).or_default().push(credential);
+    }
+
+    /// Lets a tenant's credentials go.
+    pub fn remove(&mut self, tenant: &TenantId) {
+        let shard = &mut self.by_tenant[shard_of(tenant)];
+        if shard.contains_key(tenant) {
+            Arc::make_mut(shard).remove(tenant);
+        }
+    }
+
+    /// Lets the operator's credentials go.
+    pub fn remove_shared(&mut self) {
+        self.shared = Arc::default();
+    }
+
+    /// All credentials of one tenant.
+    pub fn of(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<Credential>> {
+        self.by_tenant[shard_of(tenant)].get(tenant).into_iter().flat_map(|providers| providers.values().flatten())
+    }
+
+    /// All credentials of all tenants, the operator's in their own tenant.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        let tenants = self.by_tenant.iter().flat_map(|tenants| tenants.values());
+        tenants.flat_map(|providers| providers.values().flatten())
     }
 
     /// How many different credentials there are for a provider, over all tenants.
     pub fn count(&self, provider: &ProviderId) -> usize {
-        let own = self.by_tenant.values().filter_map(|providers| providers.get(provider));
+        let tenants = self.by_tenant.iter().flat_map(|tenants| tenants.values());
+        let own = tenants.filter_map(|providers| providers.get(provider));
         let all = own.chain(self.shared.get(provider)).flatten();
         all.map(|credential| credential.id).collect::<std::collections::HashSet<_>>().len()
     }
 
+    /// Whether a tenant has credentials of its own for a provider.
+    pub fn owns(&self, tenant: &TenantId, provider: &ProviderId) -> bool {
+        self.by_tenant[shard_of(tenant)].get(tenant).is_some_and(|providers| providers.contains_key(provider))
+    }
+
     /// What a tenant shows a provider: its own keys if it has any, else the operator's.
     pub fn find(&self, tenant: &TenantId, provider: &ProviderId) -> &[Arc<Credential>] {
-        let own = self.by_tenant.get(tenant).and_then(|providers| providers.get(provider));
+        let own = self.by_tenant[shard_of(tenant)].get(tenant).and_then(|providers| providers.get(provider));
         own.or_else(|| self.shared.get(provider)).map_or(&[], Vec::as_slice)
     }
+}
+
+impl Default for CredentialTable {
+    fn default() -> Self {
+        let none: Arc<HashMap<TenantId, Arc<ByProvider>>> = Arc::default();
+        Self { by_tenant: std::array::from_fn(|_| none.clone()), shared: Arc::default() }
+    }
+}
+
+/// FNV-1a, 32 bits: short, and even enough over names that count up.
+fn shard_of(tenant: &TenantId) -> usize {
+    let hash =
+        tenant.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash >> 16) as usize % TENANT_SHARDS
 }
 
 // ---- Routes ---------------------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ impl Refusal {
         Self::new(
             405,
             "method_not_allowed",
-            "This path exists but does not answer that method; check whether GET, POST or DELETE was meant.",
+            "This path exists but does not answer that method; check whether GET, POST, PATCH or DELETE was meant.",
         )
     }
 

@@ -43,6 +43,7 @@ impl House {
         let start = Start {
             config,
             stamp,
+            footing: Default::default(),
             source: ConfigSource::File(file),
             data_dir: place.join("data"),
             board: Arc::default(),

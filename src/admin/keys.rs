@@ -47,22 +47,30 @@ pub fn remove(control: &Shared, owner: &Owner, id: &str) -> Outcome {
 }
 
 /// An id that cannot be one of ours is one that does not exist.
-fn known(id: &str) -> Result<CredentialId, Refusal> {
+pub(super) fn known(id: &str) -> Result<CredentialId, Refusal> {
     CredentialId::parse(id).ok_or_else(|| Refusal::no_such("provider key", "GET …/keys"))
 }
 
-/// `config`: `timeout` in seconds or as "30s", `max_retries`; what is not said has its default.
+/// `config`: what is not said has its default.
 fn key_config(members: &mut Members<'_>) -> Result<KeyConfig, Refusal> {
-    let mut config = KeyConfig::default();
-    let Some(mut given) = members.object("config")? else { return Ok(config) };
-    if let Some(timeout) = given.take::<Timeout>("timeout", TIMEOUT)? {
-        config.timeout_ms = timeout.milliseconds().ok_or_else(|| given.wrong("timeout", TIMEOUT))?;
-    }
-    if let Some(retries) = given.take("max_retries", "a whole number of 0 or more")? {
-        config.max_retries = retries;
-    }
+    let (timeout_ms, max_retries) = limits(members)?;
+    let default = KeyConfig::default();
+    Ok(KeyConfig {
+        timeout_ms: timeout_ms.unwrap_or(default.timeout_ms),
+        max_retries: max_retries.unwrap_or(default.max_retries),
+    })
+}
+
+/// `config`: `timeout` in seconds or as "30s", here in milliseconds, and `max_retries`; `None` where nothing is said.
+pub(super) fn limits(members: &mut Members<'_>) -> Result<(Option<u32>, Option<u32>), Refusal> {
+    let Some(mut given) = members.object("config")? else { return Ok((None, None)) };
+    let timeout = match given.take::<Timeout>("timeout", TIMEOUT)? {
+        Some(timeout) => Some(timeout.milliseconds().ok_or_else(|| given.wrong("timeout", TIMEOUT))?),
+        None => None,
+    };
+    let retries = given.take("max_retries", "a whole number of 0 or more")?;
     given.end("`timeout` and `max_retries`")?;
-    Ok(config)
+    Ok((timeout, retries))
 }
 
 const TIMEOUT: &str = "a number of seconds above 0, or a duration such as \"30s\" or \"1500ms\"";

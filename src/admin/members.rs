@@ -65,6 +65,17 @@ impl<'b> Members<'b> {
         serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, must))
     }
 
+    /// Takes a member that may be taken away: `Some(None)` stands for `null`, `None` for a member that is not there.
+    ///
+    /// # Errors
+    /// 400 naming the member.
+    pub fn take_nullable<T: DeserializeOwned>(&mut self, name: &str, must: &str) -> Result<Option<Option<T>>, Refusal> {
+        if !self.left.iter().any(|(known, _)| known == name) {
+            return Ok(None);
+        }
+        self.take(name, must).map(Some)
+    }
+
     /// Takes a text that must be there.
     ///
     /// # Errors

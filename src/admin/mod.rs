@@ -4,21 +4,34 @@
 //! its lock, and write the answer. The lock is never held across a wait. Secrets come in and do not go out, but for the text of a new
 //! access key, once.
 
+mod access_keys;
+mod admission;
 mod answer;
+mod audit;
+mod config;
 mod decisions;
 mod events;
+mod hold;
 mod keys;
 mod members;
 mod query;
+mod rotations;
 mod routes;
 mod serve;
 mod socket;
 pub mod tenant_api;
+mod upgrade;
+mod vault;
 
+pub use admission::Admission;
 pub use answer::Refusal;
-pub use routes::{Drain, metrics_router, read_router, router};
+pub use hold::{Held, Hold, gated};
+pub use members::Members;
+pub use query::Asked;
+pub use routes::{Drain, metrics_router, read_router, router, router_for};
 pub use serve::{Ceiling, serve};
-pub use socket::{AdminSocket, Peer, bind};
+pub use socket::{AdminSocket, Keeper, Peer, adopt, bind};
+pub use upgrade::{UpgradeAsk, UpgradeDesk, UpgradeOutcome, Upgraded};
 
 use crate::control_plane::{Control, lock as locked};
 use std::sync::{Arc, Mutex};

@@ -33,6 +33,11 @@ impl Asked {
         Ok(Self(left))
     }
 
+    /// Reads the query of a target as it was sent; `None` for what is no target.
+    pub fn of_target(target: &str) -> Option<Result<Self, Refusal>> {
+        target.parse().ok().map(|uri| Self::read(&uri))
+    }
+
     /// Takes one member.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let place = self.0.iter().position(|(known, _)| known == name)?;

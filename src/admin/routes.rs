@@ -4,26 +4,27 @@
 //! was admitted by the kernel's word on the user (rule A2), and the audit log names that user. Nothing here reads a secret back; the text
 //! of a new access key is in the answer that makes it, once.
 
+use super::admission::{self, Admission};
 use super::answer::{Outcome, Refusal, created, fine, json_answer, text};
-use super::decisions;
 use super::events::feed;
 use super::keys::{self, Owner};
 use super::members::Members;
 use super::query::{Asked, At, is_name};
 use super::socket::Peer;
 use super::{Shared, locked};
-use crate::config::{TENANT_DEFAULT, unit};
-use crate::control_plane::{BreakerMove, ControlError, NewAccess};
-use crate::domain::id::{AccessKeyId, TenantId};
-use crate::domain::scope::{Scope, Scopes};
+use super::{access_keys, audit, config, decisions, rotations, upgrade, vault};
+use crate::config::TENANT_DEFAULT;
+use crate::control_plane::BreakerMove;
+use crate::domain::id::TenantId;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,27 +33,35 @@ pub type Drain = Arc<dyn Fn() + Send + Sync>;
 
 /// What the routes that change something need.
 #[derive(Clone)]
-struct Desk {
-    control: Shared,
+pub(super) struct Desk {
+    pub(super) control: Shared,
     drain: Drain,
 }
 
-/// The whole admin API.
+/// The whole admin API, for our own user and root alone.
 pub fn router(control: Shared, drain: Drain) -> Router {
+    router_for(control, drain, Admission::default())
+}
+
+/// The whole admin API, for whom it admits.
+pub fn router_for(control: Shared, drain: Drain, admission: Admission) -> Router {
     let writing = Router::new()
-        .route("/config", get(config).put(put_config))
-        .route("/reload", post(reload))
         .route("/drain", post(start_drain))
         .route("/metrics", get(async |State(desk): State<Desk>| metrics(&desk.control)))
         .route("/breakers/{provider}/{to}", post(move_breaker))
         .route("/tenants", post(add_tenant))
         .route("/tenants/{tenant}", get(show_tenant).delete(remove_tenant))
-        .route("/access-keys", get(list_access_keys).post(add_access_key))
-        .route("/access-keys/{id}", delete(revoke_access_key))
         .route("/providers/{provider}/keys", get(list_keys).post(add_key))
         .route("/providers/{provider}/keys/{id}", get(show_key).delete(remove_key))
+        .merge(access_keys::routes())
+        .merge(rotations::routes())
+        .merge(audit::routes())
+        .merge(config::routes())
+        .merge(vault::routes())
+        .merge(upgrade::routes())
         .with_state(Desk { control: control.clone(), drain });
-    with_fallbacks(read_router(control).merge(writing))
+    let admit = middleware::from_fn_with_state(Arc::new(admission), admission::admit);
+    with_fallbacks(read_router(control).merge(writing)).layer(admit)
 }
 
 /// What only looks: `/health`, `/status`, `/providers`, `/breakers`, `/routes`, `/scores`, `/histograms`, `/tenants`, `/usage`, `/events`,
@@ -138,40 +147,12 @@ fn metrics(control: &Shared) -> Response {
     text("text/plain; version=0.0.4; charset=utf-8", locked(control).metrics())
 }
 
-async fn config(State(desk): State<Desk>) -> Outcome {
-    fine(&locked(&desk.control).config_status())
-}
-
 // === Changing the process ===
 
-async fn reload(State(desk): State<Desk>, Extension(peer): Extension<Peer>) -> Outcome {
-    applied(&desk, &peer, None)
-}
-
-async fn put_config(State(desk): State<Desk>, Extension(peer): Extension<Peer>, body: Bytes) -> Outcome {
-    let text = std::str::from_utf8(&body);
-    let text = text.map_err(|_| Refusal::new(400, "invalid_request", "The configuration is not UTF-8; send TOML."))?;
-    if text.trim().is_empty() {
-        return Err(Refusal::new(400, "invalid_request", "The body is empty; send the whole configuration as TOML."));
-    }
-    applied(&desk, &peer, Some(text))
-}
-
-/// All or nothing (rule C6): 200 with what is live now, or 422 with every problem.
-fn applied(desk: &Desk, peer: &Peer, text: Option<&str>) -> Outcome {
-    match locked(&desk.control).reload(&peer.to_string(), text) {
-        Ok(reloaded) => fine(&reloaded),
-        Err(error @ ControlError::Config(_)) => {
-            let message = "The configuration was refused and nothing changed; repair every line of `problems`.";
-            Err(Refusal::new(422, error.code(), message).with_problems(error.lines()))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn start_drain(State(desk): State<Desk>) -> Response {
+async fn start_drain(State(desk): State<Desk>, Extension(peer): Extension<Peer>) -> Outcome {
+    locked(&desk.control).note_drain(&peer.to_string())?;
     (desk.drain)();
-    json_answer(StatusCode::ACCEPTED, &json!({ "status": "draining" }))
+    Ok(json_answer(StatusCode::ACCEPTED, &json!({ "status": "draining" })))
 }
 
 async fn move_breaker(
@@ -202,68 +183,6 @@ async fn show_tenant(State(desk): State<Desk>, At(id): At<String>) -> Outcome {
 async fn remove_tenant(State(desk): State<Desk>, Extension(peer): Extension<Peer>, At(id): At<String>) -> Outcome {
     locked(&desk.control).delete_tenant(&peer.to_string(), &TenantId::new(&id))?;
     fine(&json!({ "id": id, "deleted": true }))
-}
-
-// === Access keys ===
-
-async fn list_access_keys(State(desk): State<Desk>, uri: Uri) -> Outcome {
-    fine(&listed(locked(&desk.control).access_keys(&only_tenant(&uri)?)?))
-}
-
-async fn add_access_key(State(desk): State<Desk>, Extension(peer): Extension<Peer>, uri: Uri, body: Bytes) -> Outcome {
-    let tenant = only_tenant(&uri)?;
-    let new = new_access(&body)?;
-    let (view, key) = locked(&desk.control).make_access_key(&peer.to_string(), &tenant, new)?;
-    // The one answer with the text: made keys are ASCII (rule V9).
-    let shown = Made { view: &view, key: std::str::from_utf8(key.expose()).unwrap_or_default() };
-    created(&shown)
-}
-
-/// An access key as shown, its text in the place of the redacted form.
-struct Made<'a> {
-    view: &'a crate::control_plane::AccessKeyView,
-    key: &'a str,
-}
-
-impl Serialize for Made<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut value = serde_json::to_value(self.view).map_err(serde::ser::Error::custom)?;
-        value["key"] = Value::from(self.key);
-        value.serialize(serializer)
-    }
-}
-
-/// `{"name":"app","scopes":["inference"],"limits":{…},"expires_at":"2027-01-31T00:00:00Z"}`.
-fn new_access(body: &[u8]) -> Result<NewAccess, Refusal> {
-    const SCOPES: &str = "a list of `inference`, `keys`, `costs` and `admin`";
-    const INSTANT: &str = "an instant such as \"2027-01-31T00:00:00Z\"";
-    let mut members = Members::read(body)?;
-    let name = members.required("name")?;
-    let scopes = match members.take::<Vec<String>>("scopes", SCOPES)? {
-        None => Scopes::INFERENCE,
-        Some(names) => {
-            let scopes: Option<Scopes> = names.iter().map(|name| Scope::parse(name)).collect();
-            scopes.ok_or_else(|| members.wrong("scopes", SCOPES))?
-        }
-    };
-    let limits = members.take::<Map<String, Value>>("limits", "an object such as {\"requests_per_minute\":600}")?;
-    let expires = members.take::<String>("expires_at", INSTANT)?;
-    let expires =
-        expires.map(|text| unit::instant(&text).map_err(|_| members.wrong("expires_at", INSTANT))).transpose()?;
-    members.end("`name`, `scopes`, `limits` and `expires_at`")?;
-    Ok(NewAccess { name, scopes, limits: limits.unwrap_or_default(), expires })
-}
-
-async fn revoke_access_key(
-    State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
-    At(id): At<String>,
-    uri: Uri,
-) -> Outcome {
-    let tenant = only_tenant(&uri)?;
-    let known = AccessKeyId::parse(&id).ok_or_else(|| Refusal::no_such("access key", "GET /access-keys"))?;
-    locked(&desk.control).revoke_access_key(&peer.to_string(), &tenant, known)?;
-    fine(&json!({ "id": id, "status": "revoked" }))
 }
 
 // === Provider keys ===
@@ -309,14 +228,14 @@ async fn remove_key(
 // === Queries ===
 
 /// A query of nothing but `tenant`.
-fn only_tenant(uri: &Uri) -> Result<TenantId, Refusal> {
+pub(super) fn only_tenant(uri: &Uri) -> Result<TenantId, Refusal> {
     let mut asked = Asked::read(uri)?;
     let tenant = tenant(&mut asked)?;
     asked.end("`tenant`")?;
     Ok(tenant)
 }
 
-fn tenant(asked: &mut Asked) -> Result<TenantId, Refusal> {
+pub(super) fn tenant(asked: &mut Asked) -> Result<TenantId, Refusal> {
     let name = asked.take("tenant").unwrap_or_else(|| TENANT_DEFAULT.to_owned());
     if !is_name(&name) {
         return Err(Refusal::member("tenant", "`tenant` must be the id of a tenant; see GET /tenants."));
@@ -324,7 +243,7 @@ fn tenant(asked: &mut Asked) -> Result<TenantId, Refusal> {
     Ok(TenantId::new(&name))
 }
 
-fn listed(rows: impl Serialize) -> impl Serialize {
+pub(super) fn listed(rows: impl Serialize) -> impl Serialize {
     #[derive(Serialize)]
     struct List<R> {
         object: &'static str,

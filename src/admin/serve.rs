@@ -6,11 +6,12 @@
 use super::answer::Refusal;
 use crate::limits::{
     ACCEPT_BACK_OFF, ADMIN_BODY_BYTES_MAX, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_REQUEST_DEADLINE,
-    CONFIG_BYTES_MAX, CONTROL_CONNECTIONS_MAX, CUT_GRACE, DASHBOARD_CONNECTIONS_MAX,
+    CONFIG_PUSH_BYTES_MAX, CONTROL_CONNECTIONS_MAX, CUT_GRACE, DASHBOARD_CONNECTIONS_MAX,
 };
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Extension;
+use axum::http::request::Parts;
 use axum::http::{Method, Request, header};
 use axum::response::Response;
 use axum::serve::Listener;
@@ -121,6 +122,10 @@ where
 /// One request, its body read whole, within size and time.
 async fn answer(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
+    if head_bytes(&head) > ADMIN_HEAD_BYTES_MAX {
+        let message = format!("The request head is larger than {ADMIN_HEAD_BYTES_MAX} bytes; send shorter fields.");
+        return Ok(Refusal::new(431, "request_header_fields_too_large", message).into());
+    }
     let most = body_bytes_max(&head.method, head.uri.path());
     let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > most) {
@@ -135,9 +140,16 @@ async fn answer(mut router: Router, request: Request<Incoming>) -> Result<Respon
     }
 }
 
+/// A head as it is written without needless spaces. The reader's own bound counts whole reads, so a little more may get through it.
+fn head_bytes(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
+    line + head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>()
+}
+
 /// A whole configuration may be larger than anything else.
 fn body_bytes_max(method: &Method, path: &str) -> usize {
-    if *method == Method::PUT && path == "/config" { CONFIG_BYTES_MAX as usize } else { ADMIN_BODY_BYTES_MAX }
+    if *method == Method::PUT && path == "/config" { CONFIG_PUSH_BYTES_MAX } else { ADMIN_BODY_BYTES_MAX }
 }
 
 fn too_large(most: usize) -> Refusal {

@@ -1,7 +1,10 @@
 //! The Unix sockets of the control plane: bound where nobody else can reach them, and answered to known users only.
 //!
-//! Rule A1: the directory is made with mode 0700, the socket has 0600 before it has its name, and a stale socket gives way only if it
-//! is a socket, ours, and nobody answers. Rule A2: the kernel's word on the peer's user decides on accept.
+//! Rule A1: the directory is made with mode 0700 and opened first, and everything goes through the open directory. The process has the
+//! umask 077 since its first line (`vault::harden_process`), so the socket is never open to others; it is bound under a passing name,
+//! which nobody knows, and renamed, so that it takes a stale one's place at once or not at all. A stale socket gives way only if it is a
+//! socket, ours, and nobody answers. Rule A2: the kernel's word on the peer's user decides on accept; what a user may do is in
+//! [`super::admission`].
 
 use crate::limits::ACCEPT_BACK_OFF;
 use axum::serve::Listener;
@@ -9,9 +12,11 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::{UnixListener, UnixStream};
 
 /// A bound socket. Dropping it removes its file.
@@ -22,10 +27,14 @@ pub struct AdminSocket {
 }
 
 /// Who is at the other end, by the kernel's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The user's number.
     pub uid: u32,
+    /// Whether it is the user we run as, or root.
+    pub trusted: bool,
+    /// The name of the token that was shown, once a request was admitted with one.
+    pub token: Option<Arc<str>>,
 }
 
 /// Our file in the directory, told from a later one of the same name by its inode.
@@ -33,6 +42,23 @@ struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    keeper: Keeper,
+}
+
+/// Says whether the socket's name goes with it. It does, unless the socket itself goes on in another process.
+#[derive(Clone, Debug)]
+pub struct Keeper(Arc<AtomicBool>);
+
+impl Keeper {
+    /// The name goes when the socket does.
+    pub fn own(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// The name stays.
+    pub fn leave(&self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// Binds a socket for our own user, root and `allowed_uids`. Must be called on a tokio runtime.
@@ -53,10 +79,42 @@ pub fn bind(path: &Path, allowed_uids: &[u32]) -> io::Result<AdminSocket> {
     make_room(&inside.join(name), path, own)?;
     let passing = inside.join(format!(".igris-{}-{:x}", std::process::id(), fastrand::u32(..)));
     let listener = UnixListener::bind(&passing)?;
-    let named = named(&passing, &inside.join(name), if allowed_uids.is_empty() { 0o600 } else { 0o666 });
+    let named = named(&passing, &inside.join(name), mode(allowed_uids));
     let metadata = named.inspect_err(|_| drop(fs::remove_file(&passing)))?;
-    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    let keeper = Keeper(Arc::new(AtomicBool::new(true)));
+    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino(), keeper };
     Ok(AdminSocket { listener, admitted: [own, 0].iter().chain(allowed_uids).copied().collect(), file })
+}
+
+/// Takes over a socket that is bound already: another process's, or one that systemd made. Its name stays when it is dropped, until
+/// [`Keeper::own`]. Must be called on a tokio runtime.
+///
+/// # Errors
+/// The name does not belong to this socket (any more), or the kernel refuses.
+pub fn adopt(
+    listener: std::os::unix::net::UnixListener,
+    path: &Path,
+    file: Option<(u64, u64)>,
+    allowed_uids: &[u32],
+) -> io::Result<AdminSocket> {
+    let own = UnixStream::pair()?.0.peer_cred()?.uid();
+    let metadata = fs::symlink_metadata(path)?;
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    if !metadata.file_type().is_socket() || file.is_some_and(|file| file != (device, inode)) {
+        return Err(refused(path, "is no longer the name of the socket that was handed over; remove it"));
+    }
+    if file.is_some() {
+        fs::set_permissions(path, Permissions::from_mode(mode(allowed_uids)))?;
+    }
+    listener.set_nonblocking(true)?;
+    let keeper = Keeper(Arc::new(AtomicBool::new(false)));
+    let file = SocketFile { path: path.to_owned(), device, inode, keeper };
+    let admitted = [own, 0].iter().chain(allowed_uids).copied().collect();
+    Ok(AdminSocket { listener: UnixListener::from_std(listener)?, admitted, file })
+}
+
+fn mode(allowed_uids: &[u32]) -> u32 {
+    if allowed_uids.is_empty() { 0o600 } else { 0o666 }
 }
 
 /// Gives the socket its mode, then its name: it never has the one without the other.
@@ -121,9 +179,29 @@ fn refused(path: &Path, why: &str) -> io::Error {
 // === impl AdminSocket ===
 
 impl AdminSocket {
+    /// The same socket for another process.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Device and inode of its name.
+    pub fn file(&self) -> (u64, u64) {
+        (self.file.device, self.file.inode)
+    }
+
+    /// Decides over its name, also once it is being served.
+    pub fn keeper(&self) -> Keeper {
+        self.file.keeper.clone()
+    }
+
     fn admitted(&self, stream: &UnixStream) -> Option<Peer> {
         let uid = stream.peer_cred().ok()?.uid();
-        self.admitted.contains(&uid).then_some(Peer { uid })
+        // Our own user is the first of them.
+        let trusted = uid == 0 || self.admitted.first() == Some(&uid);
+        self.admitted.contains(&uid).then_some(Peer { uid, trusted, token: None })
     }
 }
 
@@ -153,12 +231,16 @@ impl Listener for AdminSocket {
 /// As the audit log names it.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid:{}", self.uid)
+        write!(f, "uid:{}", self.uid)?;
+        self.token.as_ref().map_or(Ok(()), |token| write!(f, " token:{token}"))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if !self.keeper.0.load(Ordering::Acquire) {
+            return;
+        }
         let ours = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode);
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| ours(&metadata)) {
             // At worst a stale socket stays, which the next start replaces.

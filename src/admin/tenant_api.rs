@@ -5,12 +5,15 @@
 //! exception is the operator: a key of the tenant `default` with the scope `admin` may act for every tenant. `admin` contains the other
 //! scopes.
 
+use super::access_keys;
 use super::answer::{Outcome, Refusal, fine};
 use super::decisions;
 use super::keys::{self, Owner};
 use super::query::{Asked, At, is_name};
+use super::rotations;
 use super::{Shared, locked};
 use crate::config::TENANT_DEFAULT;
+use crate::control_plane::Grantor;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::scope::{Scope, Scopes};
 use crate::routing::record::View;
@@ -38,6 +41,8 @@ pub fn router(control: Shared) -> Router {
             "/v1/tenants/{tenant}/providers/{provider}/keys/{id}",
             get(show_key).delete(remove_key).fallback(nothing),
         )
+        .merge(rotations::tenant_routes())
+        .merge(access_keys::tenant_routes())
         .route("/v1/tenants/{tenant}/usage", get(usage))
         .route("/v1/providers/{provider}/stats", get(stats))
         .route("/v1/routing/decisions/{id}", get(decision))
@@ -46,7 +51,7 @@ pub fn router(control: Shared) -> Router {
         .with_state(control)
 }
 
-async fn nothing(uri: Uri) -> Refusal {
+pub(super) async fn nothing(uri: Uri) -> Refusal {
     Refusal::no_such_path(uri.path())
 }
 
@@ -97,7 +102,11 @@ async fn usage(State(control): State<Shared>, asks: Principal, At(tenant): At<St
 
 async fn stats(State(control): State<Shared>, asks: Principal, At(provider): At<String>) -> Outcome {
     asks.needs(Scope::Inference)?;
-    let figures = locked(&control).provider_stats(&provider);
+    let figures = {
+        let control = locked(&control);
+        let visible = asks.is_operators() || control.is_visible(&asks.tenant, &provider);
+        control.provider_stats(&provider).filter(|_| visible)
+    };
     let mut figures = figures.ok_or_else(|| Refusal::no_such("provider", "GET /v1/providers"))?;
     if let (false, Value::Object(figures)) = (asks.is_operators(), &mut figures) {
         figures.retain(|member, _| SHARED_FIGURES.contains(&member.as_str()));
@@ -129,7 +138,7 @@ const SHARED_FIGURES: [&str; 7] = [
 impl Principal {
     /// The tenant of a path, if this principal may act for it in this way. First whose it is, then whether the scope is there: a key
     /// without the scope learns nothing about other tenants either.
-    fn acts_for(&self, tenant: &str, scope: Scope, uri: &Uri) -> Result<TenantId, Refusal> {
+    pub(super) fn acts_for(&self, tenant: &str, scope: Scope, uri: &Uri) -> Result<TenantId, Refusal> {
         let operator = self.is_operators() && self.scopes.has(Scope::Admin);
         if self.tenant.as_str() != tenant && !(operator && is_name(tenant)) {
             return Err(Refusal::no_such_path(uri.path()));
@@ -143,7 +152,7 @@ impl Principal {
         self.tenant.as_str() == TENANT_DEFAULT
     }
 
-    fn needs(&self, scope: Scope) -> Result<(), Refusal> {
+    pub(super) fn needs(&self, scope: Scope) -> Result<(), Refusal> {
         if self.scopes.has(scope) || self.scopes.has(Scope::Admin) {
             return Ok(());
         }
@@ -152,8 +161,15 @@ impl Principal {
         Err(Refusal::new(403, "insufficient_scope", message))
     }
 
-    fn owner(&self, tenant: &str, provider: String, uri: &Uri) -> Result<Owner, Refusal> {
+    pub(super) fn owner(&self, tenant: &str, provider: String, uri: &Uri) -> Result<Owner, Refusal> {
         Ok(Owner { who: self.key.to_string(), tenant: self.acts_for(tenant, Scope::Keys, uri)?, provider })
+    }
+
+    /// Whose access keys a path names, for an administrator of that tenant.
+    pub(super) fn access_owner(&self, tenant: &str, uri: &Uri) -> Result<access_keys::Owner, Refusal> {
+        let by = Grantor { tenant: self.tenant.clone(), key: self.key, scopes: self.scopes };
+        let tenant = self.acts_for(tenant, Scope::Admin, uri)?;
+        Ok(access_keys::Owner { who: self.key.to_string(), tenant, by: Some(by) })
     }
 
     fn read(fields: &HeaderMap) -> Option<Self> {

@@ -111,9 +111,23 @@ async fn t3_a_tenant_does_not_see_what_others_ask_and_pay() {
     for member in ["requests", "input_tokens", "output_tokens", "cost_usd", "alpha", "beta", "last_error"] {
         assert!(shared.get(member).is_none(), "{member} in {shared}");
     }
-    as_principal(&house, &principal("acme", "inference"), "GET /v1/providers/nobody/stats", "")
-        .await
-        .refused(404, "not_found");
+    let nobody = as_principal(&house, &principal("acme", "inference"), "GET /v1/providers/nobody/stats", "").await;
+    nobody.refused(404, "not_found");
+    // A provider that only another tenant's key brought in is not there.
+    let body = json!({ "api_key": CANARY }).to_string();
+    let path = "POST /v1/tenants/other/providers/groq/keys";
+    assert_eq!(as_principal(&house, &principal("other", "keys"), path, &body).await.status, 201);
+    let request = "GET /v1/providers/groq/stats";
+    assert_eq!(as_principal(&house, &principal("other", "inference"), request, "").await.status, 200);
+    assert_eq!(as_principal(&house, &principal("default", "inference"), request, "").await.status, 200);
+    let hidden = as_principal(&house, &principal("acme", "admin"), request, "").await;
+    assert_eq!((hidden.status, &hidden.body), (404, &nobody.body), "as one that does not exist");
+    let published = super::locked(&house.control).published().load_full();
+    let groq = published.provider_named("groq").and_then(|ix| published.provider(ix)).expect("brought in");
+    assert!(
+        !groq.configured
+            && published.provider_named("openai").and_then(|ix| published.provider(ix)).is_some_and(|it| it.configured)
+    );
 }
 
 #[tokio::test]
@@ -139,7 +153,7 @@ async fn a_bad_body_is_refused_by_the_name_of_its_member() {
     let nobody = "POST /v1/tenants/acme/providers/nobody/keys";
     as_principal(&house, &who, nobody, &json!({ "api_key": CANARY }).to_string()).await.refused(404, "not_found");
     as_principal(&house, &who, &format!("PUT {KEYS}"), "").await.refused(405, "method_not_allowed");
-    for path in ["keys/rotate", "rotations/rot_1/cancel"] {
+    for path in ["keys/rotation", "rotations/rot_1/cancel", "rotations/rot_1/explode", "rotations"] {
         let request = format!("POST /v1/tenants/acme/providers/groq/{path}");
         as_principal(&house, &who, &request, "{}").await.refused(404, "not_found");
     }

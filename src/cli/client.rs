@@ -39,6 +39,14 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<(&'a str, &'a [u8])>,
 }
 
+/// The variable that holds a token of `[[admin.tokens]]`, where this user must show one.
+const ADMIN_TOKEN_VARIABLE: &str = "IGRIS_ADMIN_TOKEN";
+
+/// Whether somebody listens on a socket.
+pub(super) fn answers(socket: &Path) -> bool {
+    connect(socket).is_ok()
+}
+
 /// Sends a request. `patience` bounds each wait; `None` waits for ever, as a live feed must.
 ///
 /// # Errors
@@ -53,6 +61,12 @@ pub(super) fn send(socket: &Path, request: &Request<'_>, patience: Option<Durati
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: igris\r\naccept: */*\r\nconnection: close\r\n");
     if let Some((content_type, bytes)) = body {
         head.push_str(&format!("content-type: {content_type}\r\ncontent-length: {}\r\n", bytes.len()));
+    }
+    if let Ok(token) = std::env::var(ADMIN_TOKEN_VARIABLE) {
+        if !token.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
+            bail!("{ADMIN_TOKEN_VARIABLE} holds a character that no token has; set it to the token alone, or unset it");
+        }
+        head.push_str(&format!("authorization: Bearer {}\r\n", token.trim()));
     }
     head.push_str("\r\n");
     // A server that refuses early closes before it has read everything: its answer counts, not our broken pipe.

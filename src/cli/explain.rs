@@ -16,6 +16,7 @@ const CANDIDATES: &[Column] = &[
     Column("LATENCY MS", "estimated_latency_ms"),
     Column("ERRORS", "error_rate"),
     Column("WARM", "warm"),
+    Column("KEY", "key_role"),
     Column("REJECTED", "rejected"),
 ];
 const DECISIONS: &[Column] = &[
@@ -138,11 +139,12 @@ fn timeline(attempts: &Value) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "{} |{line}| {} {} {} in {} ms (connected {}, TLS {}, first byte {}), {} USD",
+            "{} |{line}| {} {} {}{} in {} ms (connected {}, TLS {}, first byte {}), {} USD",
             number + 1,
             place(attempt),
             cell(&attempt["outcome"]),
             cell(&attempt["status"]),
+            if attempt["key_refused"] == true { " (the key)" } else { "" },
             shown(total),
             shown(connect),
             shown(micros(attempt, "tls_us")),

@@ -9,6 +9,8 @@ mod explain;
 mod print;
 mod replay;
 mod secret_input;
+pub mod sign;
+pub mod vault;
 
 use crate::config::{Io, LogFormat};
 use crate::control_plane::ControlError;
@@ -61,6 +63,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// Validate a configuration: every problem with file:line:column and a remedy
     Check(CheckArgs),
+    /// Sign configurations: make keys, sign, verify
+    Sign(sign::SignArgs),
+    /// The key hierarchy of a data directory, with the gateway stopped
+    Vault(vault::VaultArgs),
     /// Ask or change a running gateway over its admin socket
     Admin(admin::AdminArgs),
 }
@@ -89,6 +95,15 @@ pub struct ServeArgs {
     /// Start also where core dumps and other processes' looks into our memory cannot be forbidden
     #[arg(long)]
     pub insecure_dumps: bool,
+    /// Take only configurations that this minisign public key signed, by its text or a file; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub trust_key: Vec<String>,
+    /// How many of the keys must have signed [default: all]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub trust_threshold: Option<u8>,
+    /// What this gateway's fleet is called; a configuration that names it in `not_for` is refused
+    #[arg(long, value_name = "LABEL", value_parser = name)]
+    pub fleet_label: Option<String>,
 }
 
 /// `igris demo`.

@@ -48,6 +48,17 @@ pub(super) const SCORES: &[Column] = &[
     Column("PRIOR", "prior"),
     Column("HALTED", "halted.why"),
 ];
+/// `igris admin audit list`.
+pub(super) const AUDIT: &[Column] = &[
+    Column("ROW", "sequence"),
+    Column("AT", "at"),
+    Column("TENANT", "tenant"),
+    Column("WHO", "who"),
+    Column("WHAT", "what"),
+    Column("TARGET", "target"),
+    Column("BEFORE", "before"),
+    Column("AFTER", "after"),
+];
 /// `igris admin keys list`.
 pub(super) const KEYS: &[Column] = &[
     Column("ID", "id"),
@@ -55,6 +66,21 @@ pub(super) const KEYS: &[Column] = &[
     Column("STATUS", "status"),
     Column("KEY", "key"),
     Column("CREATED", "created_at"),
+    Column("AGE IN DAYS", "age_days"),
+    Column("ROTATION DUE", "rotation_due"),
+];
+/// `igris admin rotations list`.
+pub(super) const ROTATIONS: &[Column] = &[
+    Column("ID", "rotation_id"),
+    Column("PROVIDER", "provider"),
+    Column("STATUS", "status"),
+    Column("STATE", "state"),
+    Column("SECONDS LEFT", "seconds_left"),
+    Column("OLD KEY", "old_key_id"),
+    Column("NEW KEY", "new_key_id"),
+    Column("NEW GOOD", "counts.new.good"),
+    Column("NEW REFUSED", "counts.new.refused"),
+    Column("GRACE ENDS", "grace_period_ends"),
 ];
 /// `igris admin tenants list`.
 pub(super) const TENANTS: &[Column] = &[Column("ID", "id"), Column("CREATED", "created_at")];

@@ -2,20 +2,22 @@
 //!
 //! An access key names its secret by reference. Without any `[[tenants]]` there is one tenant, `default`.
 
-use super::leaf::{count, instant, model_pattern, name, text};
+use super::cidr::{Cidr, cidr};
+use super::leaf::{count, instant, model_pattern, name, one_of, text};
 use super::model::provider_id;
 use super::operation::{KeySource, key_source};
 use super::problem::{Complaint, Findings, nearest, quoted, suggestion};
 use super::read::{At, Leaf, Typed};
-use super::unit::{self, Budget};
+use super::unit;
 use super::{Known, Provider, raw};
+use crate::domain::budget::{Budget, Cap, Period};
 use crate::domain::clock::UnixMillis;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{ProviderId, TenantId};
 use crate::domain::scope::{Scope, Scopes};
 use std::collections::HashSet;
 
-/// The tenant that exists when none is listed.
-pub const TENANT_DEFAULT: &str = "default";
+pub use crate::domain::id::TENANT_DEFAULT;
 
 /// Tenants that a misspelt one is compared with.
 const TENANTS_COMPARED_MAX: usize = 100;
@@ -27,6 +29,21 @@ pub struct Tenant {
     pub id: TenantId,
     /// What people call it.
     pub name: Option<String>,
+    /// How much all its access keys together may do.
+    pub limits: TenantLimits,
+}
+
+/// How much all access keys of a tenant together may do; `None` and empty mean no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Exchanges begun in a minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens of both directions in a minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Exchanges at a time.
+    pub concurrent: Option<u32>,
+    /// Money by period.
+    pub budgets: Vec<Budget>,
 }
 
 /// One access key that the owner supplies.
@@ -55,12 +72,16 @@ pub struct KeyLimits {
     pub tokens_per_minute: Option<u64>,
     /// Exchanges at a time.
     pub concurrent: Option<u32>,
-    /// Money in a period.
-    pub budget: Option<Budget>,
+    /// Money by period.
+    pub budgets: Vec<Budget>,
     /// Names or patterns of models; empty means all.
     pub models: Vec<String>,
     /// Providers; empty means all.
     pub providers: Vec<ProviderId>,
+    /// Kinds of task; empty means all.
+    pub endpoints: Vec<Endpoint>,
+    /// Addresses that it may be shown from; empty means all.
+    pub sources: Vec<Cidr>,
 }
 
 // === Tenants ===
@@ -71,15 +92,20 @@ type Tenants = (Vec<Tenant>, Vec<At<String>>, Vec<(TenantId, raw::TenantRouting)
 /// All tenants as meant; their terms of routing as typed.
 pub(super) fn tenants(raw: Option<Vec<raw::Tenant>>, findings: &mut Findings) -> Tenants {
     let Some(raw) = raw.filter(|raw| !raw.is_empty()) else {
-        return (vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None }], Vec::new(), Vec::new());
+        return (
+            vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None, limits: TenantLimits::default() }],
+            Vec::new(),
+            Vec::new(),
+        );
     };
     let mut ids: Vec<At<String>> = Vec::new();
     let (mut meant, mut routings) = (Vec::new(), Vec::new());
     for entry in raw {
         let id = findings.required(("`[[tenants]]`", entry.at, "id", "\"default\""), entry.id, name);
         let name = findings.value("name", entry.name, text);
+        let limits = entry.limits.map_or_else(TenantLimits::default, |limits| tenant_limits(limits, findings));
         let Some(id) = id else { continue };
-        meant.push(Tenant { id: TenantId::new(&id.value), name });
+        meant.push(Tenant { id: TenantId::new(&id.value), name, limits });
         routings.extend(entry.routing.map(|routing| (TenantId::new(&id.value), routing)));
         ids.push(id);
     }
@@ -185,6 +211,16 @@ fn scope(typed: &Typed) -> Result<Scope, Complaint> {
     })
 }
 
+fn tenant_limits(raw: raw::TenantLimits, findings: &mut Findings) -> TenantLimits {
+    let per_minute = count(1, i64::MAX as u64);
+    TenantLimits {
+        requests_per_minute: findings.value("requests_per_minute", raw.requests_per_minute, &per_minute),
+        tokens_per_minute: findings.value("tokens_per_minute", raw.tokens_per_minute, &per_minute),
+        concurrent: findings.value("concurrent", raw.concurrent, count(1, 1_000_000)).map(|most| most as u32),
+        budgets: budgets(raw.budget, raw.budgets, findings),
+    }
+}
+
 fn key_limits(raw: raw::KeyLimits, referents: &Referents<'_>, findings: &mut Findings) -> KeyLimits {
     let per_minute = count(1, i64::MAX as u64);
     let models = findings.all("models", raw.models.unwrap_or_default(), model_pattern);
@@ -193,10 +229,33 @@ fn key_limits(raw: raw::KeyLimits, referents: &Referents<'_>, findings: &mut Fin
         requests_per_minute: findings.value("requests_per_minute", raw.requests_per_minute, &per_minute),
         tokens_per_minute: findings.value("tokens_per_minute", raw.tokens_per_minute, &per_minute),
         concurrent: findings.value("concurrent", raw.concurrent, count(1, 1_000_000)).map(|most| most as u32),
-        budget: findings.value("budget", raw.budget, budget),
+        budgets: budgets(raw.budget, raw.budgets, findings),
         models: models.into_iter().map(|model| model.value).collect(),
         providers: limited_to(raw.providers, referents, findings),
+        endpoints: endpoints(raw.endpoints, findings),
+        sources: sources(raw.sources, findings),
     }
+}
+
+fn endpoints(leaves: Option<Vec<Leaf>>, findings: &mut Findings) -> Vec<Endpoint> {
+    let typed = findings.all("endpoints", leaves.unwrap_or_default(), endpoint);
+    let names: Vec<At<&str>> = typed.iter().map(|kind| At { value: kind.value.name(), at: kind.at }).collect();
+    findings.distinct("endpoint", &names);
+    typed.into_iter().map(|kind| kind.value).collect()
+}
+
+fn endpoint(typed: &Typed) -> Result<Endpoint, Complaint> {
+    let text = text(typed)?;
+    let known = Endpoint::ALL.into_iter().map(Endpoint::name);
+    Endpoint::parse(&text).ok_or_else(|| Complaint::new(format!("is {}", quoted(&text)), suggestion(&text, known)))
+}
+
+fn sources(leaves: Option<Vec<Leaf>>, findings: &mut Findings) -> Vec<Cidr> {
+    let typed = findings.all("sources", leaves.unwrap_or_default(), cidr);
+    let shown: Vec<At<String>> =
+        typed.iter().map(|range| At { value: range.value.to_string(), at: range.at }).collect();
+    findings.distinct("source", &shown);
+    typed.into_iter().map(|range| range.value).collect()
 }
 
 fn limited_to(leaves: Option<Vec<Leaf>>, referents: &Referents<'_>, findings: &mut Findings) -> Vec<ProviderId> {
@@ -208,6 +267,44 @@ fn limited_to(leaves: Option<Vec<Leaf>>, referents: &Referents<'_>, findings: &m
     let providers: Vec<At<ProviderId>> = typed.into_iter().filter_map(resolve).collect();
     findings.distinct("provider", &providers);
     providers.into_iter().map(|provider| provider.value).collect()
+}
+
+/// All budgets, at most one for each period and cap.
+fn budgets(one: Option<Leaf>, many: Option<Vec<raw::Spend>>, findings: &mut Findings) -> Vec<Budget> {
+    let mut meant: Vec<At<Budget>> = Vec::new();
+    meant.extend(one.and_then(|leaf| findings.meant("budget", Some(leaf), budget)));
+    for spend in many.unwrap_or_default() {
+        meant.extend(match spend {
+            raw::Spend::Text(leaf) => findings.meant("budgets", Some(leaf), budget),
+            raw::Spend::Table(table) => budget_of_parts(table, findings),
+        });
+    }
+    let kinds: Vec<At<String>> = meant
+        .iter()
+        .map(|At { value, at }| At { value: format!("{} {}", value.period.name(), value.cap.name()), at: *at })
+        .collect();
+    findings.distinct("budget", &kinds);
+    meant.into_iter().map(|budget| budget.value).collect()
+}
+
+fn budget_of_parts(raw: raw::Budget, findings: &mut Findings) -> Option<At<Budget>> {
+    const PERIODS: &[(&str, Period)] = &[
+        ("hour", Period::Hour),
+        ("day", Period::Day),
+        ("week", Period::Week),
+        ("month", Period::Month),
+        ("total", Period::Total),
+    ];
+    const CAPS: &[(&str, Cap)] = &[("hard", Cap::Hard), ("soft", Cap::Soft)];
+    let at = raw.at;
+    let amount = |typed: &Typed| unit::money(&text(typed)?);
+    let amount = findings.required(("`budgets`", at, "amount", "\"$100\""), raw.amount, amount);
+    let period = findings.required(("`budgets`", at, "period", "\"month\""), raw.period, one_of(PERIODS));
+    let cap = match raw.cap {
+        None => Some(Cap::Hard),
+        given => findings.value("cap", given, one_of(CAPS)),
+    };
+    Some(At { value: Budget { amount: amount?.value, period: period?.value, cap: cap? }, at })
 }
 
 fn budget(typed: &Typed) -> Result<Budget, Complaint> {

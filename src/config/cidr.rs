@@ -1,72 +1,24 @@
-//! Address ranges in CIDR form, such as `10.0.0.0/8` and `fd00::/8` (RFC 4632 §3.1).
+//! Address ranges as typed.
 
 use super::leaf::{Reading, text};
 use super::problem::{Complaint, quoted};
 use super::read::Typed;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// A range of addresses of one family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix: u8,
-}
-
-impl Cidr {
-    /// Whether the address lies in the range. An IPv4 address mapped into IPv6 counts as the IPv4 address that it is.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => masked_v4(address, self.prefix) == network,
-            (IpAddr::V6(network), IpAddr::V6(address)) => masked_v6(address, self.prefix) == network,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
+pub use crate::domain::cidr::Cidr;
+use crate::domain::cidr::NotACidr;
 
 /// Reads a range, or a single address as the range of itself.
 pub(super) fn cidr(typed: &Typed) -> Reading<Cidr> {
     let text = text(typed)?;
-    let refused = |why: &str, remedy: String| Complaint::new(format!("is {}, {why}", quoted(&text)), remedy);
-    let example = || "write it as in \"10.0.0.0/8\" or \"fd00::/8\"".to_owned();
-    let (address, prefix) = text.split_once('/').map_or((text.as_str(), None), |(front, back)| (front, Some(back)));
-    let address: IpAddr = address.parse().map_err(|_| refused("not an address range", example()))?;
-    let widest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => widest,
-        Some(digits) => plain_number(digits).filter(|prefix| *prefix <= widest).ok_or_else(|| {
-            refused("a range with a bad prefix length", format!("write a length from 0 to {widest} after `/`"))
-        })?,
-    };
-    let network = match address {
-        IpAddr::V4(v4) => IpAddr::V4(masked_v4(v4, prefix)),
-        IpAddr::V6(v6) => IpAddr::V6(masked_v6(v6, prefix)),
-    };
-    if network != address {
-        return Err(refused("a range with bits beyond its prefix", format!("did you mean \"{network}/{prefix}\"?")));
-    }
-    Ok(Cidr { network, prefix })
-}
-
-/// Digits only: the standard parser would take a sign.
-fn plain_number(digits: &str) -> Option<u8> {
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
-}
-
-fn masked_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    Ipv4Addr::from_bits(address.to_bits() & mask)
-}
-
-fn masked_v6(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-    Ipv6Addr::from_bits(address.to_bits() & mask)
+    Cidr::parse(&text).map_err(|why| {
+        let (why, remedy) = match why {
+            NotACidr::Address => ("not an address range", "write it as in \"10.0.0.0/8\" or \"fd00::/8\"".to_owned()),
+            NotACidr::Prefix(widest) => {
+                ("a range with a bad prefix length", format!("write a length from 0 to {widest} after `/`"))
+            }
+            NotACidr::Beyond(range) => ("a range with bits beyond its prefix", format!("did you mean \"{range}\"?")),
+        };
+        Complaint::new(format!("is {}, {why}", quoted(&text)), remedy)
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! resolves them. Built-in providers are an argument ([`Known`]), so that nothing here depends on the provider table.
 
 mod access;
+mod admission;
 mod base_url;
 mod bounds;
 pub mod check;
@@ -18,14 +19,18 @@ mod problem;
 mod provider;
 pub mod raw;
 mod read;
+mod rollout;
+mod rotation;
 mod routing;
 pub mod secrets;
 mod server;
 mod sidecar;
 pub mod unit;
 
+pub use crate::domain::budget::{Budget, Cap, Period};
 pub use crate::routing::policy::Policy;
-pub use access::{AccessKey, KeyLimits, TENANT_DEFAULT, Tenant};
+pub use access::{AccessKey, KeyLimits, TENANT_DEFAULT, Tenant, TenantLimits};
+pub use admission::{AdminToken, AllowedUser};
 pub use base_url::{BaseUrl, Reach, reach};
 pub use bounds::Limits;
 pub use cidr::Cidr;
@@ -34,9 +39,10 @@ pub use operation::{Admin, Durability, KeySource, Log, LogFormat, LogLevel, Stor
 pub use problem::{Complaint, Place, Problem, Problems, Severity};
 pub use provider::{ExtraHeader, Provider};
 pub use read::{At, Leaf, Typed};
+pub use rollout::Rollout;
+pub use rotation::Rotation;
 pub use server::{Io, LISTEN_DEFAULT, Metadata, Server, Tls};
 pub use sidecar::ACCESS_KEY_VARIABLE;
-pub use unit::{Budget, Period};
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
@@ -70,6 +76,10 @@ pub struct Config {
     pub log: Log,
     /// `[trust]`.
     pub trust: Option<Trust>,
+    /// `[rollout]`.
+    pub rollout: Rollout,
+    /// `[rotation]`.
+    pub rotation: Rotation,
     /// `[routing]`, and what tenants have of their own.
     pub routing: Arc<RoutingTerms>,
     /// `[[providers]]`, distinct by canonical name.
@@ -156,11 +166,13 @@ impl Default for Config {
             durability: Durability::default(),
             log: Log::default(),
             trust: None,
+            rollout: Rollout::default(),
+            rotation: Rotation::default(),
             routing: Arc::new(RoutingTerms { decisions_kept: limits::DECISIONS_KEPT, ..RoutingTerms::default() }),
             providers: Vec::new(),
             models: Vec::new(),
             prices: Vec::new(),
-            tenants: vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None }],
+            tenants: vec![Tenant { id: TenantId::new(TENANT_DEFAULT), name: None, limits: TenantLimits::default() }],
             access_keys: Vec::new(),
         }
     }
@@ -219,6 +231,8 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         durability: operation::durability(raw.ledger, findings),
         log: operation::log(raw.log, findings),
         trust: operation::trust(raw.trust, findings),
+        rollout: rollout::rollout(raw.rollout, findings),
+        rotation: rotation::rotation(raw.rotation, findings),
         routing: Arc::new(routing),
         providers,
         models,

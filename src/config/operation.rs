@@ -3,6 +3,7 @@
 //! A path that is not given lies in the data directory, which only the command line knows; it stays `None` here. Secrets are references
 //! ([`KeySource`]); a secret typed in their place is refused without being repeated (rule R1).
 
+use super::admission::{self, AdminToken, AllowedUser};
 use super::leaf::{count, one_of, path, socket_address, text};
 use super::problem::{Complaint, Findings};
 use super::raw;
@@ -42,8 +43,10 @@ pub struct Admin {
     pub dashboard: Option<SocketAddr>,
     /// TCP address that answers `GET /metrics` only; off when absent. The admin socket has it always.
     pub metrics: Option<SocketAddr>,
-    /// Users who may connect to the admin socket beside the one we run as (rule A2).
-    pub allowed_uids: Vec<u32>,
+    /// Users who may connect to the admin socket beside the one we run as and root, who may do everything (rule A2).
+    pub allowed_uids: Vec<AllowedUser>,
+    /// What these users must show with a change, once there is one.
+    pub tokens: Vec<AdminToken>,
 }
 
 /// `[store]`.
@@ -132,13 +135,18 @@ pub(super) fn admin(raw: Option<raw::Admin>, taken: &mut Vec<At<SocketAddr>>, fi
         }
         taken.push(address.clone());
     }
-    let uids = findings.all("allowed_uids", raw.allowed_uids.unwrap_or_default(), count(0, u64::from(u32::MAX - 1)));
-    findings.distinct("user", &uids);
+    let allowed_uids = admission::users(raw.allowed_uids, findings);
+    let tokens = admission::tokens(raw.tokens, findings);
+    if !tokens.is_empty() && allowed_uids.is_empty() {
+        let what = "`[[admin.tokens]]` is for users of `allowed_uids`, and there are none";
+        findings.warning(raw.at, what, "list the users, or remove the tokens: our own user and root need none");
+    }
     Admin {
         socket: findings.value("socket", raw.socket, path),
         dashboard: dashboard.map(|address| address.value),
         metrics: metrics.map(|address| address.value),
-        allowed_uids: uids.into_iter().map(|uid| uid.value as u32).collect(),
+        allowed_uids,
+        tokens,
     }
 }
 

@@ -57,6 +57,7 @@ tables! {
     Document like "{ … }" {
         version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
         server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
+        rollout: Rollout, rotation: Rotation,
         routing: Routing,
         providers: Vec<Provider>, models: Vec<Model>, prices: Vec<Price>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
     }
@@ -77,7 +78,13 @@ tables! {
     }
     /// `[admin]`.
     Admin like "{ socket = \"igris-data/admin.sock\" }" {
-        socket: Leaf, dashboard: Leaf, metrics: Leaf, allowed_uids: Vec<Leaf>,
+        socket: Leaf, dashboard: Leaf, metrics: Leaf, allowed_uids: Vec<Allowed>, tokens: Vec<AdminToken>,
+    }
+    /// One of `allowed_uids`.
+    AllowedUser like "[1000, { uid = 1001, roles = [\"operate\"] }]" { uid: Leaf, roles: Vec<Leaf> }
+    /// `[[admin.tokens]]`.
+    AdminToken like "[ { name = \"deploy\", roles = [\"operate\"], key = { env = \"NAME\" } } ]" {
+        name: Leaf, roles: Vec<Leaf>, key: KeyReference,
     }
     /// `[store]`.
     Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf }
@@ -89,6 +96,10 @@ tables! {
     Log like "{ format = \"json\" }" { format: Leaf, level: Leaf }
     /// `[trust]`.
     Trust like "{ keys = [\"RW…\"], threshold = 1 }" { keys: Vec<Leaf>, threshold: Leaf }
+    /// `[rollout]`.
+    Rollout like "{ watch = \"30s\" }" { watch: Leaf, error_rate: Leaf, min_requests: Leaf }
+    /// `[rotation]`.
+    Rotation like "{ remind_after = \"90d\" }" { remind_after: Leaf, max_age: Leaf }
     /// `{ env = … }`, `{ file = … }` or `{ fd = … }`: where a secret is, never the secret.
     KeyReference like "{ env = \"NAME\" }` or `{ file = \"PATH\" }" { env: Leaf, file: Leaf, fd: Leaf }
     /// `[[providers]]`.
@@ -108,7 +119,11 @@ tables! {
         provider: Leaf, model: Leaf, input: Leaf, output: Leaf, cached_input: Leaf, cache_write: Leaf, cache_write_long: Leaf,
     }
     /// `[[tenants]]`.
-    Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf, routing: TenantRouting }
+    Tenant like "[ { id = \"default\" } ]" { id: Leaf, name: Leaf, routing: TenantRouting, limits: TenantLimits }
+    /// `limits` of a tenant.
+    TenantLimits like "{ requests_per_minute = 6000 }" {
+        requests_per_minute: Leaf, tokens_per_minute: Leaf, concurrent: Leaf, budget: Leaf, budgets: Vec<Spend>,
+    }
     /// `routing` of a tenant.
     TenantRouting like "{ optimization = \"cost\" }" {
         optimization: Leaf, repeat: Leaf, hedging: Leaf, hedged_share: Leaf, waste_share: Leaf, continue_streams: Leaf,
@@ -134,6 +149,49 @@ tables! {
     /// `limits` of an access key.
     KeyLimits like "{ requests_per_minute = 600 }" {
         requests_per_minute: Leaf, tokens_per_minute: Leaf, concurrent: Leaf, budget: Leaf, models: Vec<Leaf>, providers: Vec<Leaf>,
+        endpoints: Vec<Leaf>, sources: Vec<Leaf>, budgets: Vec<Spend>,
+    }
+    /// One of `budgets`, written as a table.
+    Budget like "{ amount = \"$100\", period = \"total\", cap = \"soft\" }" { amount: Leaf, period: Leaf, cap: Leaf }
+}
+
+/// One of `budgets`: `"$5/day"`, or a table.
+pub enum Spend {
+    /// In one text.
+    Text(Leaf),
+    /// In parts.
+    Table(Budget),
+}
+
+impl Read for Spend {
+    const NOUN: &'static str = "a budget";
+    const EXAMPLE: &'static str = "[ \"$5/day\", { amount = \"$100\", period = \"total\", cap = \"soft\" } ]";
+
+    fn read(key: &str, value: Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => Budget::read(key, value, findings).map(Self::Table),
+            _ => Leaf::read(key, value, findings).map(Self::Text),
+        }
+    }
+}
+
+/// An entry of `allowed_uids`: a number, or a table with more.
+pub enum Allowed {
+    /// The user's number.
+    Number(Leaf),
+    /// The number and roles.
+    User(AllowedUser),
+}
+
+impl Read for Allowed {
+    const NOUN: &'static str = "a user's number, or a table with `uid` and `roles`";
+    const EXAMPLE: &'static str = AllowedUser::EXAMPLE;
+
+    fn read(key: &str, value: Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => AllowedUser::read(key, value, findings).map(Self::User),
+            _ => Leaf::read(key, value, findings).map(Self::Number),
+        }
     }
 }
 

@@ -150,7 +150,11 @@ impl<T: Read> Read for Vec<T> {
 
 /// The header of a list of tables: those of a section carry its name.
 fn header_of(key: &str) -> String {
-    if matches!(key, "quality" | "rules") { format!("routing.{key}") } else { key.to_owned() }
+    match key {
+        "quality" | "rules" => format!("routing.{key}"),
+        "tokens" => format!("admin.{key}"),
+        _ => key.to_owned(),
+    }
 }
 
 impl Read for Pairs {

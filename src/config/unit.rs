@@ -4,31 +4,10 @@
 //! where a unit belongs is refused rather than guessed.
 
 use super::problem::{Complaint, quoted};
+use crate::domain::budget::{Budget, Cap, Period};
 use crate::domain::clock::UnixMillis;
 use crate::domain::money::Money;
 use std::time::Duration;
-
-/// How often a budget begins anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Period {
-    /// Each clock hour.
-    Hour,
-    /// Each day, UTC.
-    Day,
-    /// Each ISO week.
-    Week,
-    /// Each calendar month, UTC.
-    Month,
-}
-
-/// Money that may be spent in a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Dollars, exactly.
-    pub amount: Money,
-    /// How often it begins anew.
-    pub period: Period,
-}
 
 const DURATIONS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -43,9 +22,6 @@ const BYTES: &[(&str, u64)] = &[
 ];
 
 const COUNTS: &[(&str, u64)] = &[("", 1), ("k", 1_000), ("K", 1_000), ("M", 1_000_000), ("G", 1_000_000_000)];
-
-const PERIODS: &[(&str, Period)] =
-    &[("hour", Period::Hour), ("day", Period::Day), ("week", Period::Week), ("month", Period::Month)];
 
 /// Reads `"500ms"`, `"30s"`, `"15m"`, `"2h"`, `"1d"`.
 pub fn duration(text: &str) -> Result<Duration, Complaint> {
@@ -81,15 +57,20 @@ pub fn money(text: &str) -> Result<Money, Complaint> {
     })
 }
 
-/// Reads `"$50/month"`.
+/// Reads `"$50/month"`, `"$100/total"`, and with what happens when it is spent `"$5/day soft"`.
 pub fn budget(text: &str) -> Result<Budget, Complaint> {
-    const REMEDY: &str = "write an amount and `/hour`, `/day`, `/week` or `/month`, as in \"$50/month\"";
+    const REMEDY: &str = "write an amount and `/hour`, `/day`, `/week`, `/month` or `/total`, as in \"$50/month\", and ` soft` behind it \
+                          if requests beyond it are to be served";
     let refused = |why: &str| Complaint::new(format!("is {}, {why}", quoted(text)), REMEDY);
-    let (amount, period) = text.split_once('/').ok_or_else(|| refused("a budget without a period"))?;
+    let (amount, rest) = text.split_once('/').ok_or_else(|| refused("a budget without a period"))?;
     let amount = money(amount.trim_end()).map_err(|_| refused("a budget without an amount of dollars"))?;
-    let period = PERIODS.iter().find(|(name, _)| *name == period.trim_start());
-    let (_, period) = period.ok_or_else(|| refused("a budget with an unknown period"))?;
-    Ok(Budget { amount, period: *period })
+    let mut words = rest.split_ascii_whitespace();
+    let period = words.next().and_then(Period::parse).ok_or_else(|| refused("a budget with an unknown period"))?;
+    let cap = words.next().map_or(Some(Cap::Hard), Cap::parse);
+    match (cap, words.next()) {
+        (Some(cap), None) => Ok(Budget { amount, period, cap }),
+        _ => Err(refused("a budget that is neither `hard` nor `soft`")),
+    }
 }
 
 /// Reads an RFC 3339 instant with its offset, as in `2026-11-23T06:51:53Z` (RFC 3339 §5.6); parts of a millisecond are dropped.
@@ -235,12 +216,16 @@ mod tests {
     fn money_and_budgets_are_exact() {
         let fifty = Money::parse_usd("50").expect("a valid amount");
         assert_eq!(money("$50.00"), Ok(fifty));
-        assert_eq!(budget("$50/month"), Ok(Budget { amount: fifty, period: Period::Month }));
-        assert_eq!(budget("$50 / day"), Ok(Budget { amount: fifty, period: Period::Day }));
+        let hard = |period| Budget { amount: fifty, period, cap: Cap::Hard };
+        assert_eq!(budget("$50/month"), Ok(hard(Period::Month)));
+        assert_eq!(budget("$50 / day"), Ok(hard(Period::Day)));
+        assert_eq!(budget("$50/total hard"), Ok(hard(Period::Total)));
+        let soft = Budget { cap: Cap::Soft, ..hard(Period::Hour) };
+        assert_eq!((budget("$50/hour soft"), budget(&soft.to_string())), (Ok(soft), Ok(soft)));
         for text in ["50", "$", "$-1", "€5", "$1,000", "$1e3"] {
             assert!(money(text).is_err(), "{text}");
         }
-        for text in ["$50", "50/month", "$50/year", "$/month", "$50/"] {
+        for text in ["$50", "50/month", "$50/year", "$/month", "$50/", "$50/day firm", "$50/day soft soft", "$-5/day"] {
             assert!(budget(text).is_err(), "{text}");
         }
     }

@@ -1,8 +1,19 @@
-//! Access keys: made, registered, listed and revoked. Their text is shown once; after that only its digest exists.
+//! Access keys: made, registered, listed, changed, rotated and revoked. Their text is shown once; after that only its digest exists.
 //!
 //! A key that configuration or the environment supplies is registered by its digest: doing it again changes nothing but the
 //! terms. A revoked key stays revoked, also when a configuration still names it.
+//!
+//! ```text
+//!              rotate                  the overlap ends
+//!   (active) ----------> (in overlap) ------------------> (expired)
+//!      |                      |
+//!      '------- revoke -------'---------> (revoked), for good
+//! ```
+//! A rotation makes a second key beside the first, each with a life of its own: revoking one does nothing to the other. A key whose
+//! successor lives is not changed or rotated again; once that successor is revoked, it may be.
 
+use super::AllowanceView;
+use super::key_limits;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::scope::Scopes;
@@ -14,6 +25,7 @@ use crate::vault::entropy::random_bits;
 use crate::vault::{Again, Entropy, Keyring, Whose};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// The service, borrowed for one operation.
 pub struct Access<'s> {
@@ -21,6 +33,8 @@ pub struct Access<'s> {
     keyring: &'s Keyring,
     entropy: &'s mut dyn Entropy,
     now: UnixMillis,
+    /// The keys that this service made or gave other terms: what must be published anew.
+    pub(super) touched: Vec<AccessKeyId>,
 }
 
 /// What an access key is called and may do.
@@ -53,6 +67,9 @@ pub struct AccessKeyView {
     pub scopes: Vec<&'static str>,
     /// Its limits.
     pub limits: Value,
+    /// What is left of them, if it lives and has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<AllowanceView>,
     /// RFC 3339, UTC.
     pub created_at: String,
     /// RFC 3339, UTC.
@@ -61,6 +78,25 @@ pub struct AccessKeyView {
     /// RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
+    /// The key whose place it took, if a rotation made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeds: Option<String>,
+    /// The key that took its place, if it was rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
+/// What shall be different about an access key; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The owner's name for it.
+    pub name: Option<String>,
+    /// Its rights.
+    pub scopes: Option<Scopes>,
+    /// All of its limits, checked.
+    pub limits: Option<Map<String, Value>>,
+    /// When it ends; `Some(None)`: never.
+    pub expires: Option<Option<UnixMillis>>,
 }
 
 /// Why an access key was not made, registered or found.
@@ -84,6 +120,15 @@ pub enum AccessError {
     /// It was revoked, and stays so.
     #[error("this access key was revoked and cannot come back; use another one")]
     Revoked,
+    /// Configuration writes its keys anew with each reload.
+    #[error("the configuration supplies this access key and would undo the change; change it there and reload")]
+    Configured,
+    /// It was rotated.
+    #[error("this access key was rotated; use its `successor` instead, or revoke that one first")]
+    Rotated,
+    /// It has ended.
+    #[error("this access key has ended; make a new one")]
+    Ended,
     /// One text cannot name two tenants.
     #[error("this access key belongs to another tenant; use another one")]
     OtherTenant,
@@ -97,7 +142,7 @@ pub enum AccessError {
 impl<'s> Access<'s> {
     /// Borrows what an operation at `now` needs.
     pub fn new(store: &'s mut Store, keyring: &'s Keyring, entropy: &'s mut dyn Entropy, now: UnixMillis) -> Self {
-        Self { store, keyring, entropy, now }
+        Self { store, keyring, entropy, now, touched: Vec::new() }
     }
 
     /// Makes an access key. The text is in the answer and nowhere else.
@@ -141,6 +186,7 @@ impl<'s> Access<'s> {
             return Ok(AccessKeyView::of(&known, self.now));
         }
         self.store.update_access_key(tenant, known.id, terms.name, terms.scopes, &limits, terms.expires)?;
+        self.touched.push(known.id);
         let now = StoredAccessKey {
             name: terms.name.to_owned(),
             scopes: terms.scopes,
@@ -162,6 +208,95 @@ impl<'s> Access<'s> {
         Ok(self.store.access_keys(tenant)?.iter().map(|key| AccessKeyView::of(key, self.now)).collect())
     }
 
+    /// One access key of this tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when this tenant has no such key.
+    pub fn show(&self, tenant: &TenantId, id: AccessKeyId) -> Result<AccessKeyView, AccessError> {
+        Ok(AccessKeyView::of(&self.store.access_key(tenant, id)?, self.now))
+    }
+
+    /// The limits of an access key that the API may change, as stored.
+    ///
+    /// # Errors
+    /// As [`Access::amend`].
+    pub fn limits(&self, tenant: &TenantId, id: AccessKeyId) -> Result<Map<String, Value>, AccessError> {
+        let stored = self.changeable(tenant, id)?.limits;
+        Ok(serde_json::from_str(&stored).unwrap_or_default())
+    }
+
+    /// Changes an access key; its text stays.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when this tenant has no such key; revoked, rotated, configured; refused terms.
+    pub fn amend(
+        &mut self,
+        tenant: &TenantId,
+        id: AccessKeyId,
+        changes: &Changes,
+    ) -> Result<AccessKeyView, AccessError> {
+        let before = self.changeable(tenant, id)?;
+        let limits = changes.limits.as_ref().map(|limits| Value::Object(limits.clone()).to_string());
+        let after = StoredAccessKey {
+            name: changes.name.clone().unwrap_or(before.name),
+            scopes: changes.scopes.unwrap_or(before.scopes),
+            limits: limits.unwrap_or(before.limits),
+            expires: changes.expires.unwrap_or(before.expires),
+            ..before
+        };
+        self.check_name(&after.name)?;
+        if changes.expires.flatten().is_some_and(|end| end <= self.now) {
+            return Err(AccessError::Expired);
+        }
+        self.store.update_access_key(tenant, id, &after.name, after.scopes, &after.limits, after.expires)?;
+        self.touched.push(id);
+        Ok(AccessKeyView::of(&after, self.now))
+    }
+
+    /// Makes a key that takes the place of another with the same terms; the old one ends after the overlap, if it would not sooner. Both
+    /// are counted as one. Answers the new key, its text, and the old one's end.
+    ///
+    /// # Errors
+    /// As [`Access::amend`]; ended.
+    pub fn rotate(
+        &mut self,
+        tenant: &TenantId,
+        id: AccessKeyId,
+        overlap: Duration,
+    ) -> Result<(AccessKeyView, AccessKeyText, UnixMillis), AccessError> {
+        let old = self.changeable(tenant, id)?;
+        if old.expires.is_some_and(|end| end <= self.now) {
+            return Err(AccessError::Ended);
+        }
+        let overlap = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
+        let over = UnixMillis(self.now.0.saturating_add(overlap));
+        let ends = old.expires.map_or(over, |end| end.min(over));
+        let text = AccessKeyText::make(self.entropy).map_err(StoreError::from)?;
+        let stored = StoredAccessKey {
+            id: AccessKeyId::from_bits(random_bits(self.entropy).map_err(StoreError::from)?),
+            last4: last4(&text),
+            created: self.now,
+            succeeds: Some(id),
+            ..old
+        };
+        let pepper = self.keyring.pepper().map_err(StoreError::from)?;
+        let digest = digest(pepper, text.expose());
+        self.store.succeed_access_key(tenant, id, ends, &row(&stored, pepper.version(), &digest))?;
+        self.touched.extend([id, stored.id]);
+        Ok((AccessKeyView::of(&stored, self.now), text, ends))
+    }
+
+    /// A key that the API may change: living, not configuration's, and not one whose place another has taken.
+    fn changeable(&self, tenant: &TenantId, id: AccessKeyId) -> Result<StoredAccessKey, AccessError> {
+        let known = self.store.access_key(tenant, id)?;
+        match known {
+            known if known.revoked.is_some() => Err(AccessError::Revoked),
+            known if key_limits::is_of_config(&known.limits) => Err(AccessError::Configured),
+            known if known.successor.is_some() => Err(AccessError::Rotated),
+            known => Ok(known),
+        }
+    }
+
     /// Revokes an access key, for good. It stops working with the next snapshot (rule V10).
     ///
     /// # Errors
@@ -170,7 +305,7 @@ impl<'s> Access<'s> {
         Ok(self.store.revoke_access_key(tenant, id, self.now)?)
     }
 
-    /// Every living access key, lent one at a time, tenant by tenant: for a snapshot, beside the peppers of the key ring.
+    /// Every living access key, lent one at a time: for a snapshot, beside the peppers of the key ring.
     ///
     /// # Errors
     /// Whatever `each` answers, or the store's.
@@ -209,30 +344,41 @@ impl<'s> Access<'s> {
             created: self.now,
             expires: terms.expires,
             revoked: None,
+            succeeds: None,
+            successor: None,
         };
-        let new = NewAccessKey {
-            id: stored.id,
-            name: &stored.name,
-            pepper_version: pepper.version(),
-            digest: &digest(pepper, text.expose()),
-            last4: &stored.last4,
-            scopes: stored.scopes,
-            limits: &stored.limits,
-            created: stored.created,
-            expires: stored.expires,
-        };
-        self.store.insert_access_key(tenant, &new)?;
+        let digest = digest(pepper, text.expose());
+        self.store.insert_access_key(tenant, &row(&stored, pepper.version(), &digest))?;
+        self.touched.push(stored.id);
         Ok(AccessKeyView::of(&stored, self.now))
     }
 
+    fn check_name(&self, name: &str) -> Result<(), AccessError> {
+        let fits = name.len() <= ACCESS_KEY_NAME_BYTES_MAX && !name.chars().any(char::is_control);
+        if fits { Ok(()) } else { Err(AccessError::Name) }
+    }
+
     fn check(&self, terms: &Terms<'_>) -> Result<(), AccessError> {
-        if terms.name.len() > ACCESS_KEY_NAME_BYTES_MAX || terms.name.chars().any(char::is_control) {
-            return Err(AccessError::Name);
-        }
+        self.check_name(terms.name)?;
         match terms.expires {
             Some(end) if end <= self.now => Err(AccessError::Expired),
             _ => Ok(()),
         }
+    }
+}
+
+/// A key as the store takes it in.
+fn row<'a>(key: &'a StoredAccessKey, pepper_version: u32, digest: &'a [u8; 32]) -> NewAccessKey<'a> {
+    NewAccessKey {
+        id: key.id,
+        name: &key.name,
+        pepper_version,
+        digest,
+        last4: &key.last4,
+        scopes: key.scopes,
+        limits: &key.limits,
+        created: key.created,
+        expires: key.expires,
     }
 }
 
@@ -254,9 +400,12 @@ impl AccessKeyView {
             scopes: key.scopes.names().collect(),
             // Written by this file only; a row that is not JSON shows as its text rather than not at all.
             limits: serde_json::from_str(&key.limits).unwrap_or_else(|_| Value::String(key.limits.clone())),
+            usage: None,
             created_at: key.created.to_rfc3339(),
             expires_at: key.expires.map(UnixMillis::to_rfc3339),
             revoked_at: key.revoked.map(UnixMillis::to_rfc3339),
+            succeeds: key.succeeds.map(|id| id.to_string()),
+            successor: key.successor.map(|id| id.to_string()),
         }
     }
 }

@@ -2,24 +2,29 @@
 
 use super::ControlError;
 use super::access::Access;
-use super::credentials::{Credentials, KeyConfig};
+use super::allowances::Allowances;
+use super::credentials::{Credentials, Had, KeyConfig, Opened};
 use super::key_limits;
 use super::providers::Configured;
+use super::rotations::Rotations;
 use super::supply::Means;
 use super::token::{Tokens, Wanted};
+use crate::allowance::Terms;
 use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
-use crate::limits::CREDENTIAL_TIMEOUT_MS;
+use crate::domain::secret::Secret;
+use crate::limits::{ACCESS_TERMS_SHARED_MAX, CREDENTIAL_TIMEOUT_MS};
 use crate::providers::aliases::Aliases;
 use crate::providers::signing::{AwsCredential, SigningError};
 use crate::providers::{Catalogue, Dialect, ProviderSpec, service_account};
 use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Routes, Target};
 use crate::routing::semantic::Rule;
 use crate::snapshot::{
-    AccessKey, AccessTable, Credential, CredentialTable, ListedModel, ProviderIx, RoutePolicy, RouteTable, Settings,
+    AccessKey, AccessTable, AccessTerms, Credential, CredentialTable, ListedModel, ProviderIx, Role, RoutePolicy,
+    RouteTable, Settings,
 };
-use crate::store::{CredentialState, Origin, StoreError};
+use crate::store::{AccessKeyRow, CredentialRow, CredentialState, Origin, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,112 +36,227 @@ pub(super) struct Built<T> {
     pub(super) notes: Vec<String>,
 }
 
-/// Every living access key by its digest; and when the next one ends.
-pub(super) fn access_table(means: Means<'_>) -> Result<(Built<AccessTable>, Option<UnixMillis>), ControlError> {
+/// What access keys may ask for, and how much, by how the store writes it: equal terms are one value in memory, and read once.
+#[derive(Default)]
+pub(super) struct TermsBook {
+    /// `None`: it cannot be read.
+    by_limits: HashMap<Box<str>, Option<(Arc<AccessTerms>, Terms)>>,
+}
+
+impl TermsBook {
+    fn of(&mut self, limits: &str) -> Option<(Arc<AccessTerms>, Terms)> {
+        if let Some(known) = self.by_limits.get(limits) {
+            return known.clone();
+        }
+        let terms = key_limits::allowed(limits).zip(key_limits::terms(limits)).map(|(allowed, amounts)| {
+            let key_limits::Allowed { models, providers, endpoints, sources } = allowed;
+            (Arc::new(AccessTerms { models, providers, endpoints, sources }), amounts)
+        });
+        // An estate with more different terms than this shares little, and a book of all of them would only take room.
+        if self.by_limits.len() < ACCESS_TERMS_SHARED_MAX {
+            self.by_limits.insert(Box::from(limits), terms.clone());
+        }
+        terms
+    }
+
+    /// Lets the terms go that no key has.
+    pub(super) fn forget_unused(&mut self) {
+        self.by_limits.retain(|_, terms| terms.as_ref().is_some_and(|(terms, _)| Arc::strong_count(terms) > 1));
+    }
+}
+
+/// An access key as published; `None` when its row cannot be read, or was made with a pepper that is no longer in use.
+pub(super) fn access_key(
+    row: &AccessKeyRow<'_>,
+    tenant: TenantId,
+    pepper_version: u32,
+    book: &mut TermsBook,
+    allowances: &mut Allowances,
+) -> Option<AccessKey> {
+    let (terms, amounts) = book.of(row.limits).filter(|_| row.pepper_version == pepper_version)?;
+    let allowance = allowances.of_key(row.id, row.holder, &tenant, amounts);
+    let (id, scopes, expires_at) = (row.id, row.scopes, row.expires.map(|end| end.0));
+    Some(AccessKey { id, tenant, scopes, expires_at, terms, allowance })
+}
+
+/// Every living access key by its digest.
+pub(super) fn access_table(
+    means: Means<'_>,
+    terms: &mut TermsBook,
+    allowances: &mut Allowances,
+) -> Result<Built<AccessTable>, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     let pepper = keyring.pepper().map_err(StoreError::from)?.clone();
-    let count = usize::try_from(store.admin().access_key_count(now)?).unwrap_or(0);
-    let mut keys = HashMap::with_capacity_and_hasher(count, Default::default());
-    let (mut left_out, mut next_end) = (0_u64, None::<UnixMillis>);
-    let mut tenant = TenantId::new("");
+    let version = pepper.version();
+    let mut filling = AccessTable::filling(pepper);
+    let mut left_out = 0_u64;
+    let mut tenants: HashMap<Box<str>, TenantId> = HashMap::new();
     Access::new(store, keyring, entropy, now).for_each_living(|row| {
-        let allowed = key_limits::allowed(row.limits).filter(|_| row.pepper_version == pepper.version());
-        let Some((models, providers)) = allowed else {
-            left_out += 1;
-            return Ok::<(), StoreError>(());
+        let tenant = match tenants.get(row.tenant) {
+            Some(tenant) => tenant.clone(),
+            None => tenants.entry(Box::from(row.tenant)).or_insert_with(|| TenantId::new(row.tenant)).clone(),
         };
-        if tenant.as_str() != row.tenant {
-            tenant = TenantId::new(row.tenant);
+        match access_key(&row, tenant, version, terms, allowances) {
+            Some(key) => filling.add(row.digest, Arc::new(key)),
+            None => left_out += 1,
         }
-        next_end = [next_end, row.expires].into_iter().flatten().min();
-        let key = AccessKey {
-            id: row.id,
-            name: Arc::from(row.name),
-            tenant: tenant.clone(),
-            scopes: row.scopes,
-            expires_at: row.expires.map(|end| end.0),
-            models,
-            providers,
-        };
-        keys.insert(row.digest, Arc::new(key));
-        Ok(())
+        Ok::<(), StoreError>(())
     })?;
     let notes =
         (left_out > 0).then(|| format!("{left_out} stored access keys cannot be read and do not work; make them anew"));
-    Ok((Built { part: AccessTable { pepper, keys }, notes: notes.into_iter().collect() }, next_end))
+    Ok(Built { part: filling.finish(), notes: notes.into_iter().collect() })
 }
 
-/// Every living credential whose provider is configured at the address it was sealed for. Those of configuration serve every tenant
-/// that has none of its own; in the operator's own tenant they stand behind those of the API.
+/// The configured providers by their names.
+pub(super) fn by_name(providers: &[Configured]) -> HashMap<&ProviderId, &Configured> {
+    providers.iter().map(|provider| (&provider.config.id, provider)).collect()
+}
+
+/// What credentials are published by, beside the store.
+pub(super) struct Circumstances<'a> {
+    /// By their names.
+    pub(super) providers: &'a HashMap<&'a ProviderId, &'a Configured>,
+    /// What was published so far.
+    pub(super) before: &'a CredentialTable,
+    pub(super) rotations: &'a Rotations,
+    pub(super) instant: Instant,
+}
+
+/// Puts into `table`, in place of what is there, every living credential whose provider is configured at the address it was sealed for;
+/// of every tenant or of one. Those of configuration serve every tenant that has none of its own; in the operator's own tenant they
+/// stand behind those of the API. Of a rotation's keys the new one stands before the old one; one that has been replaced is not there
+/// any more. Answers what an owner should know of those that are left out.
 ///
-/// A service account stands there with the token that it was exchanged for, and not at all while there is none.
-pub(super) fn credential_table(
+/// A secret that is published already is taken from there and not opened again. A service account stands in the table with the token
+/// that it was exchanged for, and not at all while there is none.
+pub(super) fn credentials(
     means: Means<'_>,
-    providers: &[Configured],
+    of: Option<&TenantId>,
+    around: &Circumstances<'_>,
     tokens: &mut Tokens,
-    instant: Instant,
-) -> Result<Built<CredentialTable>, ControlError> {
+    table: &mut CredentialTable,
+) -> Result<Vec<String>, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     let default = TenantId::new(TENANT_DEFAULT);
-    let rows = store.credentials(&default, None)?;
-    let by_config: HashSet<CredentialId> =
-        rows.iter().filter(|row| row.origin == Origin::Config).map(|row| row.id).collect();
-    let by_name: HashMap<&ProviderId, &Configured> =
-        providers.iter().map(|provider| (&provider.config.id, provider)).collect();
+    let secret = |credential: &Arc<Credential>| (credential.id, credential.secret.clone());
+    let known: HashMap<CredentialId, Arc<Secret>> = match of {
+        Some(tenant) => around.before.of(tenant).map(secret).collect(),
+        None => around.before.all().map(secret).collect(),
+    };
     let mut notes = Vec::new();
     let mut found = Vec::new();
     let mut wanted = Vec::new();
-    let refused = Credentials::new(store, keyring, entropy, now).open_all(|opened| {
-        if opened.state == CredentialState::Pending {
-            return;
-        }
-        let Some(provider) = by_name.get(opened.provider) else {
-            notes.push(format!("{} is of provider `{}`, which is not configured", opened.id, opened.provider));
-            return;
+    let had = |row: &CredentialRow| had(row, around, &known, tokens);
+    let refused = Credentials::new(store, keyring, entropy, now).open_living(of, had, |opened| {
+        let Some(role) = role(around.rotations, opened.state, opened.id) else { return };
+        let provider = match usable(&opened, around.providers) {
+            Ok(provider) => provider,
+            Err(note) => return notes.push(note),
         };
-        if provider.url.as_str() != opened.base_url {
-            // Rule T5: a credential never goes to another address than the one it was given for.
-            let (id, name) = (opened.id, opened.provider);
-            notes.push(format!("{id} was given for another address of provider `{name}`; add the key again"));
-            return;
-        }
-        let secret = match form_of(&provider.spec, opened.secret.expose()) {
-            Ok(Form::Shown) => opened.secret,
-            Ok(Form::Exchanged) => {
+        let form =
+            opened.secret.as_ref().map_or(Ok(Form::Exchanged), |secret| form_of(&provider.spec, secret.expose()));
+        let secret = match (form, &opened.secret) {
+            (Ok(Form::Shown), Some(secret)) => secret.clone(),
+            (Ok(_), _) => {
                 let (id, tenant, provider) = (opened.id, opened.tenant.clone(), opened.provider.clone());
                 wanted.push(Wanted { id, tenant, provider });
-                let Some(token) = tokens.living(id, instant) else { return };
-                token
+                let Some(token) = tokens.living(opened.id, around.instant) else { return };
+                Arc::new(token)
             }
-            Err(fault) => {
+            (Err(fault), _) => {
                 notes.push(format!("{} of provider `{}` is left out: {fault}", opened.id, opened.provider));
                 return;
             }
         };
-        let shared = *opened.tenant == default && by_config.contains(&opened.id);
+        let shared = *opened.tenant == default && opened.origin != Origin::Api;
         let limits = (!shared).then_some(opened.config);
         let credential = Credential {
             id: opened.id,
             secret,
             timeout: limits.and_then(own_timeout),
             max_retries: limits.map_or(provider.config.max_retries, |limits| Some(limits.max_retries)),
-            standby: opened.state == CredentialState::Retiring,
+            role,
         };
-        let retiring = credential.standby;
-        found.push((retiring, shared, opened.tenant.clone(), opened.provider.clone(), Arc::new(credential)));
+        let rank = rank(role, shared);
+        found.push((rank, shared, opened.tenant.clone(), opened.provider.clone(), Arc::new(credential)));
     })?;
-    tokens.keep(wanted, instant);
+    tokens.keep(wanted, of, around.instant);
     notes.extend(refused.into_iter().map(|refused| format!("{} cannot be opened: {}", refused.id, refused.error)));
     // Stable: within a rank the oldest stays first.
-    found.sort_by_key(|(retiring, shared, ..)| (*retiring, *shared));
-    let mut table = CredentialTable::default();
+    found.sort_by_key(|(rank, ..)| *rank);
+    if let Some(tenant) = of {
+        table.remove(tenant);
+    }
+    if of.is_none_or(|tenant| *tenant == default) {
+        table.remove_shared();
+    }
     for (_, shared, tenant, provider, credential) in found {
         if shared {
             table.insert_shared(&provider, credential.clone());
         }
         table.insert(&tenant, &provider, credential);
     }
-    Ok(Built { part: table, notes })
+    Ok(notes)
+}
+
+/// When the turn of a credential comes; `None`: it is not in use.
+fn role(rotations: &Rotations, state: CredentialState, id: CredentialId) -> Option<Role> {
+    match (state, rotations.role(id)) {
+        (CredentialState::Retiring | CredentialState::Revoked, _) | (CredentialState::Pending, None) => None,
+        (CredentialState::Active, None) => Some(Role::Usual),
+        (_, role) => role,
+    }
+}
+
+/// What is there of a credential without opening it.
+fn had(
+    row: &CredentialRow,
+    around: &Circumstances<'_>,
+    known: &HashMap<CredentialId, Arc<Secret>>,
+    tokens: &Tokens,
+) -> Had {
+    let exchanges = |provider: &&Configured| provider.spec.dialect == Dialect::Vertex;
+    match (tokens.tenant_of(row.id), around.providers.get(&row.provider)) {
+        // What is published of a service account is a token and not its text.
+        (Some(_), Some(provider)) if exchanges(provider) => Had::Enough,
+        (Some(_), _) => Had::Nothing,
+        // One that is not in use, or whose provider is not there or elsewhere, need not be opened to be left out.
+        (None, None) => Had::Enough,
+        (None, Some(provider)) if provider.url.as_str() != row.base_url => Had::Enough,
+        (None, _) if role(around.rotations, row.state, row.id).is_none() => Had::Enough,
+        (None, _) => known.get(&row.id).map_or(Had::Nothing, |secret| Had::Secret(secret.clone())),
+    }
+}
+
+/// The provider that a credential may be shown to; otherwise why there is none.
+fn usable<'p>(opened: &Opened<'_>, providers: &HashMap<&ProviderId, &'p Configured>) -> Result<&'p Configured, String> {
+    let (id, name) = (opened.id, opened.provider);
+    match providers.get(name) {
+        None => Err(format!("{id} is of provider `{name}`, which is not configured")),
+        // Rule T5: a credential never goes to another address than the one it was given for.
+        Some(provider) if provider.url.as_str() != opened.base_url => {
+            Err(format!("{id} was given for another address of provider `{name}`; add the key again"))
+        }
+        Some(provider) => Ok(provider),
+    }
+}
+
+/// Standbys last, the shared ones behind a tenant's own, and of a rotation's keys the new one first.
+const fn rank(role: Role, shared: bool) -> (bool, bool, u8) {
+    match role {
+        Role::Fresh { .. } => (false, shared, 0),
+        Role::Outgoing => (false, shared, 1),
+        Role::Usual => (false, shared, 2),
+        Role::Standby => (true, shared, 3),
+    }
+}
+
+/// Whether a provider can take a credential of this text at all.
+///
+/// # Errors
+/// It cannot be meant for this provider; a part of a sentence that does not repeat it.
+pub(super) fn must_fit(spec: &ProviderSpec, text: &[u8]) -> Result<(), String> {
+    form_of(spec, text).map(drop)
 }
 
 /// How a credential is used.
@@ -244,7 +364,7 @@ fn own_timeout(config: KeyConfig) -> Option<Duration> {
 }
 
 /// How requests are served.
-pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
+pub(super) fn settings(config: &Config, control_socket: &Path, checks_key_form: bool) -> Settings {
     let limits = &config.server.limits;
     Settings {
         body_bytes_max: limits.body_bytes,
@@ -264,6 +384,8 @@ pub(super) fn settings(config: &Config, control_socket: &Path) -> Settings {
         memory_bytes_max: limits.memory_bytes,
         exchanges_per_core_max: limits.exchanges_per_core,
         metadata: config.server.metadata == Metadata::Auto,
+        trusted_proxies: config.server.trusted_proxies.clone(),
         control_socket: control_socket.to_owned(),
+        checks_key_form,
     }
 }

@@ -13,9 +13,12 @@ use crate::limits::{
 use crate::providers::service_account::{self, NotAServiceAccount, ServiceAccount};
 use crate::store::{CredentialRow, CredentialState, CredentialStep, NewCredential, Origin, Store, StoreError};
 use crate::vault::entropy::random_bits;
+use crate::vault::rotation::retired_digest;
 use crate::vault::{Again, DataKey, Entropy, Keyring, Place, VaultError, Whose, open, seal};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Serialize, Serializer};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The service, borrowed for one operation.
 pub struct Credentials<'s> {
@@ -42,7 +45,8 @@ pub struct CredentialView {
     pub id: String,
     /// Whose key it is.
     pub provider: String,
-    /// `pending`, `active`, `retiring` or `revoked`.
+    /// `active`, or `revoked` when it was removed; of a rotation's keys the new one `pending`, `grace` or `active`, the old one `active`,
+    /// `fallback`, `retired` or `erased`.
     pub status: &'static str,
     /// RFC 3339, UTC.
     pub created_at: String,
@@ -50,9 +54,28 @@ pub struct CredentialView {
     pub key: String,
     /// What the owner set.
     pub config: KeyConfig,
+    /// Whole days since it came in.
+    pub age_days: u64,
+    /// Whether it is so old that it should be rotated.
+    pub rotation_due: bool,
+    /// The rotation that it takes part in, while that is not decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation_id: Option<String>,
+    /// When it came in.
+    #[serde(skip)]
+    pub created: UnixMillis,
     /// What looks wrong without being refused; only on the answer to adding.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// What became of the keys that configuration names.
+#[derive(Debug, Default)]
+pub struct Supplied {
+    /// Those that are there.
+    pub views: Vec<CredentialView>,
+    /// What an owner should know of the others.
+    pub notes: Vec<String>,
 }
 
 /// A living credential, opened for a snapshot. It may be sent to `base_url` only (rule T5).
@@ -68,10 +91,23 @@ pub struct Opened<'a> {
     pub id: CredentialId,
     /// Pending, active or retiring.
     pub state: CredentialState,
+    /// Who brought it.
+    pub origin: Origin,
     /// What the owner set.
     pub config: KeyConfig,
-    /// The key.
-    pub secret: Secret,
+    /// The key; `None` when the caller said that it has no need of it.
+    pub secret: Option<Arc<Secret>>,
+}
+
+/// What a caller of [`Credentials::open_living`] has of a credential already.
+#[derive(Debug)]
+pub enum Had {
+    /// Nothing: it is to be opened.
+    Nothing,
+    /// Its secret, from the snapshot before.
+    Secret(Arc<Secret>),
+    /// What stands for it; the secret is not wanted.
+    Enough,
 }
 
 /// A record that did not open; the others did.
@@ -148,7 +184,7 @@ impl<'s> Credentials<'s> {
         self.insert(tenant, secret, terms)
     }
 
-    /// Takes in a key that is not used until a rotation moves it.
+    /// Takes in a key that is not active until a rotation makes it so. Answers its id and what looks wrong about it.
     ///
     /// # Errors
     /// As [`Credentials::add`].
@@ -159,13 +195,16 @@ impl<'s> Credentials<'s> {
         base_url: &str,
         secret: Secret,
         config: KeyConfig,
-    ) -> Result<CredentialView, CredentialError> {
-        let terms = Terms { provider, base_url, config, state: CredentialState::Pending, origin: Origin::Api };
-        self.insert(tenant, secret, terms)
+        origin: Origin,
+    ) -> Result<(CredentialId, Vec<String>), CredentialError> {
+        let terms = Terms { provider, base_url, config, state: CredentialState::Pending, origin };
+        let (row, warnings) = self.insert_row(tenant, secret, terms)?;
+        Ok((row.id, warnings))
     }
 
     /// Makes the keys that configuration names for this provider exactly these: known ones stay, with their ids; new ones are
-    /// sealed; the others that configuration brought before are erased. Keys from the API are not touched.
+    /// sealed; the others that configuration brought before are erased. Keys from the API are not touched, nor are those that take
+    /// part in a rotation. A text that was rotated away is left out and noted.
     ///
     /// # Errors
     /// As [`Credentials::add`]; the texts are checked before anything changes.
@@ -176,31 +215,42 @@ impl<'s> Credentials<'s> {
         base_url: &str,
         secrets: Vec<Secret>,
         config: KeyConfig,
-    ) -> Result<Vec<CredentialView>, CredentialError> {
+    ) -> Result<Supplied, CredentialError> {
         config.check()?;
         let secrets: Vec<Secret> = secrets.iter().map(cleaned).collect::<Result<_, _>>()?;
         let mut before = self.supplied_before(tenant, provider)?;
-        let mut views = Vec::with_capacity(secrets.len());
+        let rotating = self.rotating(tenant, provider)?;
+        let mut supplied = Supplied::default();
         for secret in secrets {
             let same = |(row, known): &(CredentialRow, Secret)| {
-                row.base_url == base_url && verify_slices_are_equal(known.expose(), secret.expose()).is_ok()
+                row.base_url == base_url
+                    && row.state != CredentialState::Retiring
+                    && verify_slices_are_equal(known.expose(), secret.expose()).is_ok()
             };
             if let Some(at) = before.iter().position(same) {
                 let (mut row, _) = before.swap_remove(at);
                 self.store.configure_credential(tenant, row.id, config.timeout_ms, config.max_retries)?;
+                if row.origin == Origin::Rotated && !rotating.contains(&row.id) {
+                    self.store.adopt_credential(tenant, row.id)?;
+                }
                 (row.timeout_ms, row.max_retries) = (config.timeout_ms, config.max_retries);
-                views.push(CredentialView::of(&row, warnings(provider, secret.expose())));
+                supplied.views.push(CredentialView::of(&row, warnings(provider, secret.expose())));
+            } else if self.is_retired(tenant, provider, &secret)? {
+                supplied.notes.push(format!(
+                    "the configuration still names a key of provider `{provider}` that was rotated away; it stays out of use: put the new key there or remove it"
+                ));
             } else {
                 let terms =
                     Terms { provider, base_url, config, state: CredentialState::Active, origin: Origin::Config };
-                views.push(self.insert(tenant, secret, terms)?);
+                supplied.views.push(self.insert(tenant, secret, terms)?);
             }
         }
-        let steps: Vec<_> = before.iter().map(|(row, _)| revoked(row)).collect();
+        let left = before.iter().filter(|(row, _)| row.origin == Origin::Config && !rotating.contains(&row.id));
+        let steps: Vec<_> = left.map(|(row, _)| revoked(row)).collect();
         if !steps.is_empty() {
             self.store.move_credentials(tenant, &steps, self.now)?;
         }
-        Ok(views)
+        Ok(supplied)
     }
 
     /// This tenant's keys, oldest first, of one provider or of all; erased ones stay listed as `revoked`.
@@ -219,6 +269,14 @@ impl<'s> Credentials<'s> {
         Ok(rows.iter().map(|row| CredentialView::of(row, Vec::new())).collect())
     }
 
+    /// One key of this tenant, erased ones too.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when this tenant has no such key.
+    pub fn one(&self, tenant: &TenantId, id: CredentialId) -> Result<CredentialView, CredentialError> {
+        Ok(CredentialView::of(&self.store.credential(tenant, id)?, Vec::new()))
+    }
+
     /// Erases a key: its sealed record is overwritten, its row stays as `revoked`.
     ///
     /// # Errors
@@ -232,40 +290,54 @@ impl<'s> Credentials<'s> {
         Ok(CredentialView::of(&self.store.credential(tenant, id)?, Vec::new()))
     }
 
-    /// Opens every living credential, tenant by tenant. One that does not open is answered and not passed on: a damaged row of
-    /// one tenant takes nobody else's keys out of service.
+    /// Opens every living credential, tenant by tenant, of all tenants or of one; those that `had` knows stay closed. One that does
+    /// not open is answered and not passed on: a damaged row of one tenant takes nobody else's keys out of service.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn open_all(&mut self, mut each: impl FnMut(Opened<'_>)) -> Result<Vec<Refused>, StoreError> {
+    pub fn open_living(
+        &mut self,
+        of: Option<&TenantId>,
+        mut had: impl FnMut(&CredentialRow) -> Had,
+        mut each: impl FnMut(Opened<'_>),
+    ) -> Result<Vec<Refused>, StoreError> {
         let mut refused = Vec::new();
         let mut current: Option<(TenantId, u64, DataKey)> = None;
         let keyring = self.keyring;
-        self.store.admin().for_each_credential(|tenant, wrapped, row| {
+        self.store.admin().for_each_credential(of, |tenant, wrapped, row| {
             let (id, generation) = (row.id, wrapped.generation);
-            let known = current.take().filter(|(of, number, _)| of == tenant && *number == generation);
-            let opened = match known {
-                Some((_, _, key)) => Ok(key),
-                None => keyring.open_data_key(tenant, wrapped),
-            };
-            let opened = opened.and_then(|key| {
+            let mut open = || {
+                let known = current.take().filter(|(of, number, _)| of == tenant && *number == generation);
+                let key = match known {
+                    Some((_, _, key)) => key,
+                    None => keyring.open_data_key(tenant, wrapped)?,
+                };
                 let secret = open_row(&key, tenant, &row);
                 current = Some((tenant.clone(), generation, key));
                 secret
+            };
+            let secret = match had(&row) {
+                Had::Nothing => match open() {
+                    Ok(secret) => Some(Arc::new(secret)),
+                    Err(error) => {
+                        refused.push(Refused { tenant: tenant.clone(), id, error });
+                        return Ok::<(), StoreError>(());
+                    }
+                },
+                Had::Secret(secret) => Some(secret),
+                Had::Enough => None,
+            };
+            each(Opened {
+                tenant,
+                provider: &row.provider,
+                base_url: &row.base_url,
+                id,
+                state: row.state,
+                origin: row.origin,
+                config: KeyConfig { timeout_ms: row.timeout_ms, max_retries: row.max_retries },
+                secret,
             });
-            match opened {
-                Ok(secret) => each(Opened {
-                    tenant,
-                    provider: &row.provider,
-                    base_url: &row.base_url,
-                    id,
-                    state: row.state,
-                    config: KeyConfig { timeout_ms: row.timeout_ms, max_retries: row.max_retries },
-                    secret,
-                }),
-                Err(error) => refused.push(Refused { tenant: tenant.clone(), id, error }),
-            }
-            Ok::<(), StoreError>(())
+            Ok(())
         })?;
         Ok(refused)
     }
@@ -309,6 +381,16 @@ impl<'s> Credentials<'s> {
         secret: Secret,
         terms: Terms<'_>,
     ) -> Result<CredentialView, CredentialError> {
+        let (row, warnings) = self.insert_row(tenant, secret, terms)?;
+        Ok(CredentialView::of(&row, warnings))
+    }
+
+    fn insert_row(
+        &mut self,
+        tenant: &TenantId,
+        secret: Secret,
+        terms: Terms<'_>,
+    ) -> Result<(CredentialRow, Vec<String>), CredentialError> {
         terms.config.check()?;
         let secret = cleaned(&secret)?;
         let wrapped = self.store.data_key(tenant)?;
@@ -332,10 +414,21 @@ impl<'s> Credentials<'s> {
         row.record = Some(seal(&mut key, &place(tenant, &row), &secret, self.entropy).map_err(StoreError::from)?);
         let new = NewCredential { row: &row, data_key_generation: wrapped.generation, seals: key.seals() };
         self.store.insert_credential(tenant, &new)?;
-        Ok(CredentialView::of(&row, warnings(terms.provider, secret.expose())))
+        Ok((row, warnings(terms.provider, secret.expose())))
     }
 
-    /// The living keys that configuration brought for this provider, opened.
+    /// The keys of this provider that take part in a rotation which has steps to take.
+    fn rotating(&self, tenant: &TenantId, provider: &ProviderId) -> Result<HashSet<CredentialId>, StoreError> {
+        let rotations = self.store.rotations(tenant, Some(provider))?;
+        Ok(rotations.iter().filter(|row| row.open).flat_map(|row| [row.old, row.new]).collect())
+    }
+
+    fn is_retired(&self, tenant: &TenantId, provider: &ProviderId, secret: &Secret) -> Result<bool, StoreError> {
+        let digest = retired_digest(self.keyring.pepper()?, provider, secret.expose());
+        self.store.is_retired_key(tenant, provider, &digest)
+    }
+
+    /// The living keys that configuration brought for this provider, and those that took their place, opened.
     fn supplied_before(
         &self,
         tenant: &TenantId,
@@ -343,7 +436,7 @@ impl<'s> Credentials<'s> {
     ) -> Result<Vec<(CredentialRow, Secret)>, StoreError> {
         let key = self.keyring.open_data_key(tenant, &self.store.data_key(tenant)?)?;
         let rows = self.store.credentials(tenant, Some(provider))?;
-        let ours = rows.into_iter().filter(|row| row.origin == Origin::Config && row.record.is_some());
+        let ours = rows.into_iter().filter(|row| row.origin != Origin::Api && row.record.is_some());
         ours.map(|row| open_row(&key, tenant, &row).map(|secret| (row, secret)).map_err(StoreError::from)).collect()
     }
 }
@@ -379,6 +472,10 @@ impl CredentialView {
             created_at: row.created.to_rfc3339(),
             key: row.display.clone(),
             config: KeyConfig { timeout_ms: row.timeout_ms, max_retries: row.max_retries },
+            age_days: 0,
+            rotation_due: false,
+            rotation_id: None,
+            created: row.created,
             warnings,
         }
     }

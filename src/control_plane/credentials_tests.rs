@@ -43,7 +43,16 @@ impl House {
     fn opened(&mut self) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
         let refused = self
-            .with(|keys| keys.open_all(|key| found.push((key.tenant.to_string(), key.secret.expose().to_vec()))))
+            .with(|keys| {
+                keys.open_living(
+                    None,
+                    |_| Had::Nothing,
+                    |key| {
+                        let secret = key.secret.expect("opened");
+                        found.push((key.tenant.to_string(), secret.expose().to_vec()));
+                    },
+                )
+            })
             .expect("opened");
         assert!(refused.is_empty(), "{refused:?}");
         found
@@ -166,7 +175,7 @@ fn swapped_rows_are_refused_alone() {
         let (store, keyring) = directory.open();
         house = House { store, keyring, directory };
         let mut found = 0;
-        let refused = house.with(|keys| keys.open_all(|_| found += 1)).expect("opened");
+        let refused = house.with(|keys| keys.open_living(None, |_| Had::Nothing, |_| found += 1)).expect("opened");
         assert_eq!((found, refused.len()), (2, 1), "{change}");
         assert_eq!(refused[0].id, id(&victim));
         let House { store, keyring, directory } = house;
@@ -216,8 +225,10 @@ fn configuration_supplies_a_set_and_the_api_keeps_its_own() {
     let by_api = house.add(&acme, key(9)).expect("added");
     let mut supply = |numbers: &[u32], url: &str| {
         let secrets = numbers.iter().map(|n| key(*n)).collect();
-        let views =
-            house.with(|keys| keys.supply(&acme, &openai(), url, secrets, KeyConfig::default())).expect("supplied");
+        let views = house
+            .with(|keys| keys.supply(&acme, &openai(), url, secrets, KeyConfig::default()))
+            .expect("supplied")
+            .views;
         let mut texts: Vec<_> = house.opened().into_iter().map(|(_, text)| text).collect();
         texts.sort();
         (views.into_iter().map(|view| view.id).collect::<Vec<_>>(), texts)

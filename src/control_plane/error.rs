@@ -20,6 +20,9 @@ pub enum ControlError {
     /// It cannot be meant.
     #[error("{0}")]
     Invalid(String),
+    /// An access key would give more than it has.
+    #[error("{0}")]
+    Ungranted(String),
     /// A configuration that cannot be applied; nothing changed (rule C6).
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
@@ -40,6 +43,9 @@ pub enum ControlError {
     /// A provider key was refused.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// The process that runs does not hand over.
+    #[error("{0}")]
+    Handover(String),
     /// The store or the vault refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -50,14 +56,21 @@ impl ControlError {
     pub fn status(&self) -> u16 {
         match self {
             Self::NotFound(_) => 404,
-            Self::Conflict(_) => 409,
+            Self::Conflict(_) | Self::Handover(_) => 409,
             Self::Invalid(_) => 400,
             Self::Config(_) => 422,
             Self::File { .. } | Self::BuiltIn(_) => 500,
             Self::Access(AccessError::Store(error)) | Self::Credential(CredentialError::Store(error)) => {
                 of_store(error)
             }
-            Self::Access(AccessError::Revoked | AccessError::OtherTenant) => 409,
+            Self::Access(
+                AccessError::Revoked
+                | AccessError::OtherTenant
+                | AccessError::Configured
+                | AccessError::Rotated
+                | AccessError::Ended,
+            ) => 409,
+            Self::Ungranted(_) => 403,
             Self::Access(_) | Self::Credential(_) => 400,
             Self::Store(error) => of_store(error),
         }
@@ -67,6 +80,7 @@ impl ControlError {
     pub fn code(&self) -> &'static str {
         match self.status() {
             404 => "not_found",
+            403 => "insufficient_scope",
             409 => "conflict",
             400 => "invalid_request",
             422 => "invalid_config",
@@ -97,7 +111,7 @@ impl From<Problems> for ControlError {
 fn of_store(error: &StoreError) -> u16 {
     match error {
         StoreError::NotFound(_) => 404,
-        StoreError::Changed(_) | StoreError::Exists(_) => 409,
+        StoreError::Changed(_) | StoreError::Exists(_) | StoreError::Occupied { .. } => 409,
         other if other.whose() == Whose::Client => 400,
         other if other.again() == Again::Later => 503,
         _ => 500,

@@ -15,7 +15,8 @@ pub struct Event {
     pub sequence: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// What sort: `start`, `config`, `credential`, `access_key`, `tenant`, `dns`, `ledger`, `price`, `breaker`, `overload`.
+    /// What sort: `start`, `config`, `credential`, `rotation`, `access_key`, `tenant`, `dns`, `ledger`, `price`, `breaker`, `overload`, `vault`, `audit`,
+    /// `clock`, `upgrade`, `alarm`.
     pub kind: &'static str,
     /// One sentence.
     pub text: String,

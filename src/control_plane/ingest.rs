@@ -5,17 +5,20 @@
 //! (rule L4), rather than money being lost.
 
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
+use crate::limits::HANDOVER_LINES_MAX;
 use crate::report::{AttemptReport, CoreReports};
 use crate::store::{Store, StoreError, UsageBatch, UsageRow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The name of this source in the store.
+/// The name of the source that has the store.
 const SOURCE: &str = "reports";
 
 /// The state between two batches.
 #[derive(Debug, Default)]
 pub(super) struct Ingest {
+    /// The name of this source in the store.
+    source: String,
     /// The number of the last batch that the store has.
     sequence: u64,
     /// A batch that the store did not take.
@@ -31,7 +34,58 @@ impl Ingest {
     /// # Errors
     /// As the store.
     pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
-        Ok(Self { sequence: store.admin().usage_sequence(SOURCE)?.unwrap_or(0), refused: None })
+        let sequence = store.admin().usage_sequence(SOURCE)?.unwrap_or(0);
+        Ok(Self { source: SOURCE.to_owned(), sequence, refused: None })
+    }
+
+    /// Counts from 1 under a name of its own from here on, because another process has the store and its numbers. What was refused
+    /// before must have been added: its number is the old one's.
+    pub(super) fn part(&mut self, source: String) {
+        (self.source, self.sequence) = (source, 0);
+    }
+
+    /// Another process had the store and may have counted on under the same name: goes on where the store says. A name of our own
+    /// nobody else uses.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) fn resume(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        if !self.has_parted() {
+            *self = Self::open(store)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it counts under a name of its own.
+    pub(super) fn has_parted(&self) -> bool {
+        self.source != SOURCE
+    }
+
+    /// The name of this source.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The next batch for another process to add, with its number: the same one until it is [`booked`](Self::booked). `None` when
+    /// nothing waits.
+    pub(super) fn next(
+        &mut self,
+        queues: &[Arc<CoreReports>],
+        each: impl FnMut(&AttemptReport),
+    ) -> Option<(u64, &[UsageRow])> {
+        if self.refused.is_none() {
+            let (sums, _) = collect(queues, HANDOVER_LINES_MAX, each);
+            self.refused = Some(sums.into_values().collect()).filter(|rows: &Vec<_>| !rows.is_empty());
+        }
+        let sequence = self.sequence.saturating_add(1);
+        self.refused.as_deref().map(|rows| (sequence, rows))
+    }
+
+    /// The last batch is in the books.
+    pub(super) fn booked(&mut self) {
+        if self.refused.take().is_some() {
+            self.sequence = self.sequence.saturating_add(1);
+        }
     }
 
     /// Takes what waits, shows each report to `each`, and adds it all to the store. Answers how many reports were taken.
@@ -47,17 +101,7 @@ impl Ingest {
         if let Some(rows) = self.refused.take() {
             self.add(store, rows)?;
         }
-        let mut sums: HashMap<Key, UsageRow> = HashMap::new();
-        let mut taken = 0;
-        for queue in queues {
-            // What a core pushes meanwhile waits for the next turn, so that a busy core cannot keep us here.
-            for _ in 0..queue.waiting() {
-                let Some(report) = queue.pop() else { break };
-                each(&report);
-                count(&mut sums, &report);
-                taken += 1;
-            }
-        }
+        let (sums, taken) = collect(queues, usize::MAX, &mut each);
         if !sums.is_empty() {
             self.add(store, sums.into_values().collect())?;
         }
@@ -66,7 +110,7 @@ impl Ingest {
 
     fn add(&mut self, store: &mut Store, rows: Vec<UsageRow>) -> Result<(), StoreError> {
         let sequence = self.sequence.saturating_add(1);
-        match store.admin().add_usage(&UsageBatch { source: SOURCE, sequence, rows: &rows }) {
+        match store.admin().add_usage(&UsageBatch { source: &self.source, sequence, rows: &rows }) {
             // Known: it was committed although the answer said otherwise.
             Ok(_) => {
                 self.sequence = sequence;
@@ -78,6 +122,28 @@ impl Ingest {
             }
         }
     }
+}
+
+/// Takes what waits, in sums of at most so many lines; what a core pushes meanwhile waits for the next turn, so that a busy core
+/// cannot keep us here. Answers how many reports were taken, too.
+fn collect(
+    queues: &[Arc<CoreReports>],
+    lines_max: usize,
+    mut each: impl FnMut(&AttemptReport),
+) -> (HashMap<Key, UsageRow>, usize) {
+    let (mut sums, mut taken) = (HashMap::new(), 0);
+    for queue in queues {
+        for _ in 0..queue.waiting() {
+            if sums.len() >= lines_max {
+                return (sums, taken);
+            }
+            let Some(report) = queue.pop() else { break };
+            each(&report);
+            count(&mut sums, &report);
+            taken += 1;
+        }
+    }
+    (sums, taken)
 }
 
 fn count(sums: &mut HashMap<Key, UsageRow>, report: &AttemptReport) {

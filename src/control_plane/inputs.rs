@@ -4,10 +4,12 @@
 
 use super::ControlError;
 use crate::config::{Config, Tls, secrets};
+use crate::domain::clock::UnixMillis;
 use crate::domain::id::ProviderId;
 use crate::domain::secret::Secret;
 use crate::limits::PEM_BYTES_MAX;
-use crate::tls::{ServerConfig, server_config};
+use crate::tls::{self, ServerConfig, server_config};
+use crate::vault::access_key::is_mistyped;
 use aws_lc_rs::digest::{Context, SHA256};
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,6 +27,8 @@ pub(super) struct Inputs {
     pub(super) provider_keys: HashMap<ProviderId, Secret>,
     /// One for each entry of `[[access_keys]]`, in their order.
     pub(super) access_keys: Vec<Secret>,
+    /// Whether one of them has the form of a key made here and not its checksum: the owner's word counts, and it is looked up like any.
+    pub(super) odd_access_keys: bool,
     /// Contents of the providers' own CA files.
     pub(super) authorities: HashMap<ProviderId, Vec<u8>>,
     /// The listener's certificates.
@@ -92,7 +96,8 @@ pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listene
     if !faults.is_empty() {
         return Err(ControlError::Config(faults));
     }
-    Ok(Inputs { provider_keys, access_keys, authorities, listener, fingerprint: finished(whole) })
+    let odd_access_keys = access_keys.iter().any(|key: &Secret| is_mistyped(key.expose().trim_ascii()));
+    Ok(Inputs { provider_keys, access_keys, odd_access_keys, authorities, listener, fingerprint: finished(whole) })
 }
 
 fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> {
@@ -105,6 +110,12 @@ fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> 
     let fingerprint = finished(context);
     if let Some(same) = before.filter(|before| before.fingerprint == fingerprint) {
         return Ok(same.clone());
+    }
+    // At a start there is no other pair; a reload keeps the better one.
+    let ended = tls::end_of(&cert).filter(|end| before.is_some() && *end <= UnixMillis::now());
+    if let Some(end) = ended {
+        let place = files.cert.display();
+        return Err(format!("{place} ended at {}; the pair so far stays, renew this one", end.to_rfc3339()));
     }
     let config = server_config(&cert, &key, client_ca.as_ref().map(|pem| pem.as_slice()));
     Ok(Listener { config: config.map_err(|error| error.to_string())?, fingerprint })

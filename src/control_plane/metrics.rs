@@ -4,6 +4,7 @@
 
 use super::overload::Room;
 use super::stats::{BUCKETS_SECONDS, OUTCOMES, Stats};
+use crate::domain::limit::LimitKind;
 use crate::domain::pressure::ShedReason;
 use crate::routing::policy::Policy;
 use std::fmt::Write;
@@ -94,6 +95,10 @@ fn overload(page: &mut String, room: &Room) {
     family(page, "igris_shed_total", "counter", "Requests turned away before anything was done for them.");
     for (reason, count) in ShedReason::ALL.iter().zip(room.shed) {
         line(page, format_args!("igris_shed_total{{reason=\"{}\"}} {count}", reason.name()));
+    }
+    family(page, "igris_limited_total", "counter", "Requests refused by limits of access keys and tenants.");
+    for (kind, count) in LimitKind::ALL.iter().zip(room.limited) {
+        line(page, format_args!("igris_limited_total{{limit=\"{}\"}} {count}", kind.name()));
     }
 }
 

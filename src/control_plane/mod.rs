@@ -5,8 +5,12 @@
 //! across an await. The data plane reads what it publishes and goes on with it should the control plane die.
 
 pub mod access;
+mod access_changes;
+mod allowances;
+mod audit;
 mod breakers;
 mod build;
+mod choice;
 pub mod credentials;
 mod decisions;
 mod error;
@@ -18,25 +22,38 @@ mod known;
 mod metrics;
 mod operations;
 mod overload;
+mod parts;
 mod post;
 mod providers;
+mod refused_keys;
 pub mod reload;
+mod reminders;
 pub mod resolve;
+mod rotations;
 mod score_pages;
 mod scores;
+mod signed;
 mod start;
 mod stats;
 mod status;
+mod succession;
 mod supply;
 mod ticks;
 mod token;
+mod trial;
 mod usage;
+mod vault;
+mod wall;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::AccessKeyView;
+pub use access_changes::{Amendment, Grantor, RotatedAccess};
+pub use allowances::{AllowanceView, BudgetView};
+pub use audit::AuditView;
 pub use breakers::{BreakerMove, BreakerView};
+pub use choice::{Chosen, Footing, choose};
 pub use credentials::{CredentialView, KeyConfig};
 pub use decisions::DecisionFilter;
 pub use error::ControlError;
@@ -44,13 +61,19 @@ pub use events::Event;
 pub use inputs::Environment;
 pub use known::known;
 pub use operations::{NewAccess, TenantView};
-pub use reload::{Reloaded, parse_config, read_config, sidecar_config};
+pub use reload::{Change, Reloaded, parse_config, read_config, sidecar_config};
 pub use resolve::Resolver;
+pub use rotations::{NewRotation, RotationView};
 pub use score_pages::ScoreSheet;
 pub use scores::score_due;
+pub use signed::{Guard, Offer, public_key, signature_path};
 pub use start::{Opened, Start};
+pub use succession::PassedOn;
 pub use ticks::{exchange_due, lock, resolve_due, run};
 pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
+pub use vault::{
+    AuditProof, DataRotated, MasterRotated, NewRoot, OfflineVault, Reader, RootRotated, VaultPlace, VaultReport,
+};
 
 use crate::board::Board;
 use crate::config::Config;
@@ -61,15 +84,21 @@ use crate::providers::aliases::Aliases;
 use crate::providers::{Catalogue, table};
 use crate::report::{AttemptReport, CoreReports};
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
-use crate::store::{Store, StoreError};
-use crate::vault::{Entropy, Keyring};
+use crate::store::Store;
+use crate::vault::{Entropy, Keyring, RootSource};
+use allowances::Allowances;
+use build::TermsBook;
 use decisions::Decisions;
 use events::Events;
 use ingest::Ingest;
 use inputs::Listener;
+use parts::{Ends, Retired, Touched};
 use providers::{Configured, Trusts};
+use reminders::Reminders;
 use resolve::Names;
+use rotations::Rotations;
 use scores::SharedScores;
+use signed::Standing;
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -77,6 +106,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use supply::Means;
 use token::Tokens;
+use trial::Trial;
+use wall::Wall;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +129,8 @@ pub struct Control {
     stamp: ConfigStamp,
     warnings: Vec<String>,
     live: Live,
+    /// Whose signatures a configuration needs.
+    standing: Standing,
     place: Surroundings,
     reports: Vec<Arc<CoreReports>>,
     board: Arc<Board>,
@@ -110,22 +143,32 @@ pub struct Control {
     tokens: Tokens,
     published: Published,
     dirty: Dirty,
-    /// When the next access key ends.
-    next_end: Option<UnixMillis>,
+    touched: Touched,
+    ends: Ends,
+    retired: Retired,
+    terms: TermsBook,
     /// The day for which retired models were left out, since the Unix epoch.
     routes_day: u64,
     started: Instant,
     events: Events,
     /// The breakers at the last look.
     watched: breakers::Watched,
+    refused_keys: refused_keys::RefusedKeys,
     stats: Stats,
     decisions: Decisions,
     scores: SharedScores,
+    rotations: Rotations,
+    reminders: Reminders,
+    allowances: Allowances,
+    trial: Trial,
     ingest: Ingest,
     /// How much room each core had at the last look.
     stages: Vec<Stage>,
     /// What keeps going wrong, until it goes right.
     trouble: Option<String>,
+    /// Whether another process has the store.
+    rests: bool,
+    wall: Wall,
     /// Who is told of every attempt.
     observer: Option<Observer>,
 }
@@ -137,12 +180,21 @@ pub type Observer = Box<dyn FnMut(&AttemptReport) + Send>;
 struct Live {
     fingerprint: [u8; 32],
     listener: Option<Listener>,
+    odd_access_keys: bool,
+}
+
+impl Live {
+    fn of(inputs: inputs::Inputs) -> Self {
+        let inputs::Inputs { fingerprint, listener, odd_access_keys, .. } = inputs;
+        Self { fingerprint, listener, odd_access_keys }
+    }
 }
 
 /// What stays as it is while the process lives.
 struct Surroundings {
     source: ConfigSource,
     store: PathBuf,
+    root: RootSource,
     driver: String,
     workers: usize,
     control_socket: PathBuf,
@@ -177,26 +229,16 @@ impl Control {
     /// The store cannot be read; then the last snapshot stays, and the next call tries again.
     pub fn publish(&mut self) -> Result<u64, ControlError> {
         let old = self.published.load_full();
-        if self.dirty == Dirty::NONE {
+        if self.rests || self.dirty == Dirty::NONE && self.touched.is_empty() {
             return Ok(old.generation);
         }
         let mut notes = Vec::new();
-        if self.dirty.credentials || self.dirty.providers {
+        if self.dirty.credentials || self.dirty.providers || self.touched.has_tenants() {
             notes.extend(self.settle_providers()?);
         }
+        let access = self.access_part(&old.access, &mut notes)?;
+        let credentials = self.credential_part(&old.credentials, &mut notes)?;
         let dirty = self.dirty;
-        let access = if dirty.access { Arc::new(self.build_access(&mut notes)?) } else { old.access.clone() };
-        let credentials = match dirty.credentials {
-            true => {
-                let now = self.now();
-                let Self { store, keyring, entropy, configured, tokens, .. } = self;
-                let means = Means { store, keyring, entropy: &mut **entropy, now };
-                let built = build::credential_table(means, configured, tokens, Instant::now())?;
-                notes.extend(built.notes);
-                Arc::new(built.part)
-            }
-            false => old.credentials.clone(),
-        };
         let providers = if dirty.providers { self.build_providers() } else { old.providers.clone() };
         let routes = match dirty.routes {
             true => {
@@ -207,11 +249,11 @@ impl Control {
             false => old.routes.clone(),
         };
         let settings = match dirty.settings {
-            true => Arc::new(build::settings(&self.config, &self.place.control_socket)),
+            true => Arc::new(build::settings(&self.config, &self.place.control_socket, !self.live.odd_access_keys)),
             false => old.settings.clone(),
         };
         let generation = old.generation + 1;
-        self.published.store(Arc::new(Snapshot {
+        let new = Arc::new(Snapshot {
             generation,
             config: self.stamp.clone(),
             access,
@@ -222,8 +264,11 @@ impl Control {
             settings,
             started: self.started,
             listener_tls: self.live.listener.as_ref().map(|listener| listener.config.clone()),
-        }));
+        });
+        self.retired.take(&old, &new);
+        self.published.store(new);
         self.dirty = Dirty::NONE;
+        self.forget_touched();
         self.note_all("credential", notes);
         Ok(generation)
     }
@@ -233,10 +278,18 @@ impl Control {
     /// # Errors
     /// The store refuses; nothing is lost, and the next call tries again.
     pub fn ingest(&mut self) -> Result<usize, ControlError> {
+        if self.rests {
+            return Ok(0);
+        }
         self.take_decisions();
-        let Self { ingest, store, reports, stats, configured, catalogue, observer, .. } = self;
-        let mut unpriced = Vec::new();
+        let Self {
+            ingest, store, reports, stats, configured, catalogue, observer, rotations, trial, allowances, ..
+        } = self;
+        let (mut unpriced, instant) = (Vec::new(), Instant::now());
         let taken = ingest.take(store, reports, |report| {
+            rotations.count(report);
+            trial.count(report, instant);
+            allowances.touch(report);
             stats.count(report, is_listed(configured, catalogue, &report.provider, &report.model));
             if stats.count_unpriced(report) {
                 let (provider, model) = (&report.provider, &report.model);
@@ -279,11 +332,9 @@ impl Control {
     /// Brings the list of providers in step with configuration and stored keys, and the names with the list. A built-in provider that
     /// only a tenant's key needs comes after the configured ones, by name, and goes with its last key.
     fn settle_providers(&mut self) -> Result<Vec<String>, ControlError> {
-        let mut keyed: BTreeSet<&'static str> = BTreeSet::new();
-        self.store.admin().for_each_credential(|_, _, row| {
-            keyed.extend(table::find(row.provider.as_str()).map(|row| row.id));
-            Ok::<(), StoreError>(())
-        })?;
+        let named = self.store.admin().keyed_providers()?;
+        let mut keyed: BTreeSet<&'static str> =
+            named.iter().filter_map(|name| table::find(name)).map(|row| row.id).collect();
         keyed.retain(|name| !self.configured.iter().any(|own| own.by_config && own.config.id.as_str() == *name));
         let mut notes = Vec::new();
         let before: Vec<String> = self.brought_in().map(|provider| provider.config.id.to_string()).collect();
@@ -312,13 +363,6 @@ impl Control {
     fn bring_in(&mut self, row: &'static crate::providers::Row) -> Result<Configured, String> {
         let now = self.now();
         Configured::new(providers::built_in(row), None, false, &mut self.trusts, &self.catalogue, now)
-    }
-
-    fn build_access(&mut self, notes: &mut Vec<String>) -> Result<crate::snapshot::AccessTable, ControlError> {
-        let (built, next_end) = build::access_table(means(self))?;
-        self.next_end = next_end;
-        notes.extend(built.notes);
-        Ok(built.part)
     }
 
     fn build_providers(&self) -> Arc<[Provider]> {

@@ -1,7 +1,10 @@
 //! What the API can change: tenants, access keys, provider keys. Each is stored with its audit entry in one transaction, then
 //! published at once, so that it holds on every core within a second (rule V10).
 
+use super::AllowanceView;
 use super::access::{Access, AccessKeyView, Terms};
+use super::access_changes::check_some;
+use super::audit::Changed;
 use super::credentials::{CredentialView, Credentials, KeyConfig};
 use super::supply::Means;
 use super::{Control, ControlError, key_limits, means};
@@ -17,9 +20,10 @@ use crate::store::{AuditEntry, Origin, StoreError};
 use crate::vault::AccessKeyText;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 /// A tenant as shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TenantView {
     /// What paths and access keys call it.
     pub id: String,
@@ -30,6 +34,9 @@ pub struct TenantView {
     pub created_at: String,
     /// Whether the configuration names it; then only the configuration can let it go.
     pub configured: bool,
+    /// What is left of its limits, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<AllowanceView>,
 }
 
 /// An access key to make.
@@ -47,10 +54,10 @@ pub struct NewAccess {
 
 /// A change as the audit log names it.
 #[derive(Clone, Copy)]
-struct Deed<'a> {
-    who: &'a str,
-    tenant: &'a TenantId,
-    what: &'a str,
+pub(super) struct Deed<'a> {
+    pub(super) who: &'a str,
+    pub(super) tenant: &'a TenantId,
+    pub(super) what: &'a str,
 }
 
 // === Tenants ===
@@ -62,7 +69,12 @@ impl Control {
     /// As the store.
     pub fn tenants(&mut self) -> Result<Vec<TenantView>, ControlError> {
         let stored = self.store.admin().tenants()?;
-        Ok(stored.into_iter().map(|(id, created)| self.tenant_view(&id, created)).collect())
+        let configured: HashMap<&TenantId, &crate::config::Tenant> =
+            self.config.tenants.iter().map(|tenant| (&tenant.id, tenant)).collect();
+        Ok(stored
+            .into_iter()
+            .map(|(id, created)| tenant_view(&id, created, configured.get(&id).copied(), self.allowance_of_tenant(&id)))
+            .collect())
     }
 
     /// Makes a tenant. `who` did it, for the audit log: `uid:1000`, or an access key's id.
@@ -78,14 +90,16 @@ impl Control {
         }
         let tenant = TenantId::new(id);
         let deed = Deed { who, tenant: &tenant, what: "tenant.create" };
+        let configured = self.config.tenants.iter().find(|known| known.id == tenant);
+        let view = tenant_view(&tenant, self.now(), configured, self.allowance_of_tenant(&tenant));
         self.change(deed, |means| {
             let made = means.store.admin().ensure_tenant(&tenant, means.keyring, means.entropy, means.now)?;
             match made {
-                true => Ok(((), id.to_owned())),
+                true => Ok(((), Changed::of(id).after(&view))),
                 false => Err(StoreError::Exists("tenant").into()),
             }
         })?;
-        Ok(self.tenant_view(&tenant, self.now()))
+        Ok(view)
     }
 
     /// Destroys a tenant with its keys: its data key is erased, so that nothing it sealed can ever be opened (rule V1).
@@ -97,11 +111,15 @@ impl Control {
             let what = "this tenant belongs to the configuration; remove it there first (`default` always stays)";
             return Err(ControlError::Conflict(what.to_owned()));
         }
-        self.change(Deed { who, tenant, what: "tenant.delete" }, |means| {
+        let view = self.tenants()?.into_iter().find(|view| view.id == tenant.as_str());
+        let keys = self.change(Deed { who, tenant, what: "tenant.delete" }, |means| {
+            let keys = means.store.access_keys(tenant)?;
             means.store.admin().destroy_tenant(tenant, means.now)?;
-            Ok(((), tenant.to_string()))
+            Ok((keys, Changed::of(tenant.to_string()).before(&view)))
         })?;
-        (self.dirty.access, self.dirty.credentials) = (true, true);
+        self.rotations.forget(tenant);
+        self.touch_access_keys(keys.iter().filter(|key| key.revoked.is_none()).map(|key| key.id));
+        self.touch_credentials(tenant);
         self.publish()?;
         Ok(())
     }
@@ -110,15 +128,20 @@ impl Control {
         let mut named = self.config.tenants.iter().map(|tenant| &tenant.id);
         named.any(|id| id == tenant) || self.config.access_keys.iter().any(|key| key.tenant == *tenant)
     }
+}
 
-    fn tenant_view(&self, id: &TenantId, created: UnixMillis) -> TenantView {
-        let configured = self.config.tenants.iter().find(|tenant| tenant.id == *id);
-        TenantView {
-            id: id.to_string(),
-            name: configured.and_then(|tenant| tenant.name.clone()),
-            created_at: created.to_rfc3339(),
-            configured: configured.is_some(),
-        }
+fn tenant_view(
+    id: &TenantId,
+    created: UnixMillis,
+    configured: Option<&crate::config::Tenant>,
+    usage: Option<AllowanceView>,
+) -> TenantView {
+    TenantView {
+        id: id.to_string(),
+        name: configured.and_then(|tenant| tenant.name.clone()),
+        created_at: created.to_rfc3339(),
+        configured: configured.is_some(),
+        usage,
     }
 }
 
@@ -132,7 +155,10 @@ impl Control {
     pub fn access_keys(&mut self, tenant: &TenantId) -> Result<Vec<AccessKeyView>, ControlError> {
         let Means { store, keyring, entropy, now } = means(self);
         let mut views = Access::new(store, keyring, entropy, now).list(tenant)?;
-        views.iter_mut().for_each(|view| key_limits::without_mark(&mut view.limits));
+        for view in &mut views {
+            key_limits::without_mark(&mut view.limits);
+            view.usage = AccessKeyId::parse(&view.id).and_then(|id| self.allowance_of_key(id));
+        }
         Ok(views)
     }
 
@@ -146,19 +172,16 @@ impl Control {
         tenant: &TenantId,
         new: NewAccess,
     ) -> Result<(AccessKeyView, AccessKeyText), ControlError> {
-        if new.scopes == Scopes::NONE {
-            return Err(ControlError::Invalid(
-                "an access key needs at least one scope; `inference` is the usual one".into(),
-            ));
-        }
+        check_some(Some(new.scopes))?;
         let limits = key_limits::of_api(new.limits).map_err(ControlError::Invalid)?;
         let terms = Terms { name: &new.name, scopes: new.scopes, limits: &limits, expires: new.expires };
-        let made = self.change(Deed { who, tenant, what: "access_key.make" }, |means| {
-            let made = Access::new(means.store, means.keyring, means.entropy, means.now).make(tenant, &terms)?;
-            let id = made.0.id.clone();
-            Ok((made, id))
+        let (made, touched) = self.change(Deed { who, tenant, what: "access_key.make" }, |means| {
+            let mut access = Access::new(means.store, means.keyring, means.entropy, means.now);
+            let made = access.make(tenant, &terms)?;
+            let changed = Changed::of(made.0.id.clone()).after(&made.0);
+            Ok(((made, access.touched), changed))
         })?;
-        self.dirty.access = true;
+        self.touch_access_keys(touched);
         self.publish()?;
         Ok(made)
     }
@@ -170,9 +193,10 @@ impl Control {
     pub fn revoke_access_key(&mut self, who: &str, tenant: &TenantId, id: AccessKeyId) -> Result<(), ControlError> {
         self.change(Deed { who, tenant, what: "access_key.revoke" }, |means| {
             Access::new(means.store, means.keyring, means.entropy, means.now).revoke(tenant, id)?;
-            Ok(((), id.to_string()))
+            let gone = serde_json::json!({ "id": id.to_string(), "status": "revoked" });
+            Ok(((), Changed::of(id.to_string()).after(&gone)))
         })?;
-        self.dirty.access = true;
+        self.touch_access(id);
         self.publish()?;
         Ok(())
     }
@@ -197,15 +221,15 @@ impl Control {
         let view = self.change(Deed { who, tenant, what: "credential.add" }, |means| {
             let mut credentials = Credentials::new(means.store, means.keyring, means.entropy, means.now);
             let view = credentials.add(tenant, &provider, &base_url, secret, config)?;
-            let id = view.id.clone();
-            Ok((view, id))
+            let changed = Changed::of(view.id.clone()).after(&view);
+            Ok((view, changed))
         })?;
-        self.dirty.credentials = true;
+        self.touch_credentials(tenant);
         self.publish()?;
         Ok(view)
     }
 
-    /// A tenant's provider keys, oldest first, of one provider or of all; erased ones stay listed as `revoked`.
+    /// A tenant's provider keys, oldest first, of one provider or of all; removed ones stay listed as `revoked`, rotated ones as `erased`.
     ///
     /// # Errors
     /// No such tenant or provider.
@@ -216,7 +240,10 @@ impl Control {
     ) -> Result<Vec<CredentialView>, ControlError> {
         let provider = provider.map(|name| self.known_provider(name)).transpose()?;
         let Means { store, keyring, entropy, now } = means(self);
-        Ok(Credentials::new(store, keyring, entropy, now).list(tenant, provider.as_ref())?)
+        let mut views = Credentials::new(store, keyring, entropy, now).list(tenant, provider.as_ref())?;
+        self.mark_rotating(tenant, &mut views)?;
+        self.mark_ages(&mut views);
+        Ok(views)
     }
 
     /// One provider key of a tenant.
@@ -237,7 +264,7 @@ impl Control {
     /// Erases a provider key; it is out of use at once.
     ///
     /// # Errors
-    /// This tenant has no such living key at this provider, or the configuration supplies it.
+    /// This tenant has no such living key at this provider, the configuration supplies it, or it takes part in a rotation.
     pub fn remove_credential(
         &mut self,
         who: &str,
@@ -250,21 +277,28 @@ impl Control {
         if row.provider != provider {
             return Err(ControlError::no_such("provider key"));
         }
+        if self.let_go(who, id)? {
+            self.publish()?;
+            return self.credential(tenant, provider.as_str(), id);
+        }
         if row.origin == Origin::Config && row.record.is_some() {
             let what = "the configuration supplies this key and would bring it back; remove it there and reload";
             return Err(ControlError::Conflict(what.to_owned()));
         }
         let view = self.change(Deed { who, tenant, what: "credential.remove" }, |means| {
             let mut credentials = Credentials::new(means.store, means.keyring, means.entropy, means.now);
-            Ok((credentials.remove(tenant, id)?, id.to_string()))
+            let before = credentials.one(tenant, id)?;
+            let view = credentials.remove(tenant, id)?;
+            let changed = Changed::of(id.to_string()).before(&before).after(&view);
+            Ok((view, changed))
         })?;
-        self.dirty.credentials = true;
+        self.touch_credentials(tenant);
         self.publish()?;
         Ok(view)
     }
 
     /// The canonical name of a provider, configured or built in.
-    fn known_provider(&self, name: &str) -> Result<ProviderId, ControlError> {
+    pub(super) fn known_provider(&self, name: &str) -> Result<ProviderId, ControlError> {
         if let Some(provider) = self.configured_named(name) {
             return Ok(provider.config.id.clone());
         }
@@ -273,7 +307,7 @@ impl Control {
     }
 
     /// The canonical name of a provider that a key may be added for, and the address that the key may be sent to (rule T5).
-    fn provider_for_key(&mut self, name: &str) -> Result<(ProviderId, String), ControlError> {
+    pub(super) fn provider_for_key(&mut self, name: &str) -> Result<(ProviderId, String), ControlError> {
         if let Some(provider) = self.configured_named(name) {
             return Ok((provider.config.id.clone(), provider.url.as_str().to_owned()));
         }
@@ -292,17 +326,19 @@ impl Control {
         ControlError::NotFound(format!("there is no provider `{name}`; known are {}", known.join(", ")))
     }
 
-    /// Makes a change and its audit entry, both or neither. `work` answers what it made and the id of what it changed.
-    fn change<T>(
+    /// Makes a change and its audit entry, both or neither. `work` answers what it made and what it changed: its id alone, or also
+    /// the object before and after.
+    pub(super) fn change<T, C: Into<Changed>>(
         &mut self,
         deed: Deed<'_>,
-        work: impl FnOnce(&mut Means<'_>) -> Result<(T, String), ControlError>,
+        work: impl FnOnce(&mut Means<'_>) -> Result<(T, C), ControlError>,
     ) -> Result<T, ControlError> {
         let Deed { who, tenant, what } = deed;
         let Means { store, keyring, entropy, now } = means(self);
         let (made, target) = store.all_or_nothing(|store| {
-            let (made, target) = work(&mut Means { store, keyring, entropy, now })?;
-            let (before, after) = ("", "");
+            let (made, changed) = work(&mut Means { store, keyring, entropy, now })?;
+            let Changed { target, before, after } = changed.into();
+            let (before, after) = (before.as_str(), after.as_str());
             let entry = AuditEntry { at: now, tenant: Some(tenant), who, what, target: &target, before, after };
             store.admin().append_audit(&entry)?;
             Ok::<_, ControlError>((made, target))
@@ -317,6 +353,7 @@ fn kind_of(subject: &str) -> &'static str {
     match subject {
         "tenant" => "tenant",
         "access_key" => "access_key",
+        "vault" => "vault",
         _ => "credential",
     }
 }

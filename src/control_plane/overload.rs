@@ -3,6 +3,7 @@
 //! The cores judge themselves; this reads off what they show.
 
 use super::Control;
+use crate::domain::limit::LimitKind;
 use crate::domain::pressure::{Pressure, ShedReason, Stage};
 use crate::report::CoreReports;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,8 @@ pub(super) struct Room {
     pub(super) pressures: Vec<Pressure>,
     /// Requests turned away, in the order of [`ShedReason::ALL`].
     pub(super) shed: [u64; ShedReason::ALL.len()],
+    /// Requests that limits refused, in the order of [`LimitKind::ALL`].
+    pub(super) limited: [u64; LimitKind::ALL.len()],
 }
 
 impl Room {
@@ -23,7 +26,14 @@ impl Room {
         let shed = |reason: ShedReason| {
             reports.iter().map(|core| core.gauges.shed[reason.place()].load(Ordering::Relaxed)).sum()
         };
-        Self { pressures: reports.iter().map(pressure).collect(), shed: ShedReason::ALL.map(shed) }
+        let limited = |kind: LimitKind| {
+            reports.iter().map(|core| core.gauges.limited[kind.place()].load(Ordering::Relaxed)).sum()
+        };
+        Self {
+            pressures: reports.iter().map(pressure).collect(),
+            shed: ShedReason::ALL.map(shed),
+            limited: LimitKind::ALL.map(limited),
+        }
     }
 
     /// The core with the least room.

@@ -111,6 +111,7 @@ impl Configured {
             headers: headers.map(|header| (Box::from(&*header.name), Box::from(&*header.value))).collect(),
             models: self.models.clone(),
             keyless: self.spec.keyless,
+            configured: self.by_config,
         }
     }
 }

@@ -1,20 +1,36 @@
 //! Another configuration, all or nothing (rule C6): read, parse, gather, build, store, publish. Whatever fails before the store is
 //! written changes nothing; the store is written in one transaction.
 
-use super::inputs;
+use super::audit::config_mark;
+use super::inputs::{self, Inputs};
 use super::providers;
+use super::signed::{Admitted, Offer};
 use super::start::configured;
 use super::supply;
+use super::trial::Terms;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means};
-use crate::config::{Config, Durability, Problems};
+use crate::config::{Config, Durability, Problems, TenantLimits};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::TenantId;
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::snapshot::ConfigStamp;
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, Store};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
+
+/// A change of configuration as it was asked for; the default reads again where the last one came from.
+#[derive(Default)]
+pub struct Change {
+    /// A configuration that was pushed.
+    pub pushed: Option<Offer>,
+    /// How long to watch it, instead of what it says itself; zero: not at all.
+    pub watch: Option<Duration>,
+}
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,28 +82,22 @@ pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<
 
 /// Settings that promise safety and do nothing in this version: an operator must not rely on them unawares.
 fn without_effect(config: &Config) -> Vec<String> {
-    let limited = config.access_keys.iter().filter(|key| {
-        let limits = &key.limits;
-        limits.requests_per_minute.is_some()
-            || limits.tokens_per_minute.is_some()
-            || limits.concurrent.is_some()
-            || limits.budget.is_some()
-    });
-    let mut said: Vec<String> = limited
-        .map(|key| format!("rates and budgets of access key `{}` are kept and not enforced by this version", key.name))
-        .collect();
-    if config.trust.is_some() {
-        said.push("`trust` is kept and signatures are not checked by this version".to_owned());
-    }
+    let mut said: Vec<String> = Vec::new();
     if config.durability == Durability::Power {
         said.push("`durability = \"power\"` is kept and usage is not journaled by this version".to_owned());
     }
     said
 }
 
+/// The tenants that have limits of their own, by name.
+fn limited(config: &Config) -> BTreeMap<&TenantId, &TenantLimits> {
+    let tenants = config.tenants.iter().map(|tenant| (&tenant.id, &tenant.limits));
+    tenants.filter(|(_, limits)| **limits != TenantLimits::default()).collect()
+}
+
 /// What names a configuration: its version and the SHA-256 of its text.
-pub fn stamp(version: u64, text: &str) -> ConfigStamp {
-    let hash = digest(&SHA256, text.as_bytes());
+pub fn stamp(version: u64, text: impl AsRef<[u8]>) -> ConfigStamp {
+    let hash = digest(&SHA256, text.as_ref());
     ConfigStamp { version, digest: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect() }
 }
 
@@ -108,8 +118,18 @@ impl Control {
     /// # Errors
     /// [`ControlError::Config`] with every problem; then nothing changed.
     pub fn reload(&mut self, who: &str, text: Option<&str>) -> Result<Reloaded, ControlError> {
-        let done = self.try_reload(who, text);
+        let pushed = text.map(|text| Offer::pushed(text.as_bytes().to_vec(), None));
+        self.change_config(who, Change { pushed, watch: None })
+    }
+
+    /// The same, with a signature where the configuration was pushed, and on trial where that is asked for.
+    ///
+    /// # Errors
+    /// As [`Control::reload`]; [`ControlError::Conflict`] while another one is on trial.
+    pub fn change_config(&mut self, who: &str, change: Change) -> Result<Reloaded, ControlError> {
+        let done = self.try_change(who, change);
         if let Err(error) = &done {
+            self.standing.refused = self.standing.refused.saturating_add(1);
             self.note(
                 "config",
                 format!("a configuration was refused: {}", error.lines().first().map_or("", |line| line)),
@@ -118,39 +138,84 @@ impl Control {
         done
     }
 
-    fn try_reload(&mut self, who: &str, text: Option<&str>) -> Result<Reloaded, ControlError> {
-        let (config, stamp, mut warnings) = match (text, &self.place.source) {
-            (Some(text), _) => parse_config("pushed configuration", text)?,
-            (None, ConfigSource::File(path)) => read_config(path)?,
+    fn try_change(&mut self, who: &str, change: Change) -> Result<Reloaded, ControlError> {
+        let now = self.now();
+        let mut admitted = self.admitted(change.pushed, now)?;
+        admitted.warnings.extend(self.waiting_for_restart(&admitted.config));
+        let inputs = inputs::gather(&admitted.config, &self.env, self.live.listener.as_ref())?;
+        let same = admitted.stamp == self.stamp;
+        if same && inputs.fingerprint == self.live.fingerprint {
+            self.warnings.clone_from(&admitted.warnings);
+            return Ok(self.reloaded(false, admitted.warnings));
+        }
+        self.not_while_on_trial(&admitted.stamp)?;
+        self.not_taken_back(&admitted.stamp)?;
+        let terms = if same { None } else { Terms::of(&admitted.config, change.watch) };
+        let trial = terms.map(|terms| self.fallback().map(|fallback| (terms, fallback))).transpose()?;
+        let watch_ms = trial.as_ref().map_or(0, |(terms, _)| terms.watch_ms());
+        let entry = self.standing.entry(&admitted, watch_ms);
+        let Admitted { config, stamp, mut warnings, trust, .. } = admitted;
+        let (old, new) = (self.stamp.version, stamp.version);
+        let record = |store: &mut Store| entry.write(store, now);
+        warnings.extend(self.put_live(config, stamp, &inputs, (who, "config.put"), record)?);
+        self.standing.turn_to(trust);
+        self.warnings.clone_from(&warnings);
+        self.note("config", format!("configuration version {new} is live (it was {old})"));
+        let published = self.publish();
+        if let Some((terms, fallback)) = trial {
+            self.begin_trial(terms, fallback);
+        }
+        published?;
+        Ok(self.reloaded(true, warnings))
+    }
+
+    /// What was pushed, or what lies where the configuration came from, as far as it may be applied.
+    fn admitted(&mut self, pushed: Option<Offer>, now: UnixMillis) -> Result<Admitted, ControlError> {
+        let offer = match (pushed, &self.place.source) {
+            (Some(offer), _) => offer,
+            (None, ConfigSource::File(path)) => Offer::read(path, self.standing.trust().is_some())?,
             (None, ConfigSource::Environment) => {
                 let (config, stamp) = sidecar_config(&*self.env)?;
-                (config, stamp, Vec::new())
+                return Ok(Admitted::unsigned(config, stamp));
             }
         };
-        warnings.extend(self.waiting_for_restart(&config));
-        let inputs = inputs::gather(&config, &self.env, self.live.listener.as_ref())?;
-        if stamp == self.stamp && inputs.fingerprint == self.live.fingerprint {
-            self.warnings.clone_from(&warnings);
-            return Ok(self.reloaded(false, warnings));
-        }
+        self.standing.admit(offer, self.config.identity.config_id.as_deref(), now)
+    }
+
+    /// Writes a configuration into the store, with what `record` adds, all or nothing, and makes it the one that is published next.
+    /// Answers what an owner should know.
+    ///
+    /// # Errors
+    /// What refuses it; then nothing changed.
+    pub(super) fn put_live(
+        &mut self,
+        config: Config,
+        stamp: ConfigStamp,
+        inputs: &Inputs,
+        (who, what): (&str, &str),
+        record: impl FnOnce(&mut Store) -> Result<(), ControlError>,
+    ) -> Result<Vec<String>, ControlError> {
         let now = self.now();
         let catalogue = providers::catalogue(&config)?;
-        let configured = configured(&config, &inputs, &mut self.trusts, &catalogue, now)?;
+        let configured = configured(&config, inputs, &mut self.trusts, &catalogue, now)?;
         let routes = build::route_table(&config.models, &configured, &catalogue, &self.aliases, now)
             .map_err(|error| ControlError::Config(vec![error]))?;
-        warnings.extend(build::unserved_rules(&config.routing.rules, &routes));
-        let (old, new) = (self.stamp.version.to_string(), stamp.version.to_string());
-        let (what, target) = ("config.put", stamp.digest.as_str());
-        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &old, after: &new };
-        let notes = supply::apply(means(self), &config, &inputs, &configured, &audit)?;
-        (self.config, self.configured, self.warnings) = (config, configured, warnings.clone());
-        self.catalogue = catalogue;
-        self.live = Live { fingerprint: inputs.fingerprint, listener: inputs.listener };
-        (self.stamp, self.dirty) = (stamp, Dirty::ALL);
-        self.publish()?;
+        let warnings = build::unserved_rules(&config.routing.rules, &routes);
+        let (before, after) = (config_mark(&self.stamp), config_mark(&stamp));
+        let target = &stamp.digest;
+        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &before, after: &after };
+        let supply::Applied { notes, touched } =
+            supply::apply(means(self), &config, inputs, &configured, &audit, record)?;
+        // Access keys hang below the limits of their tenants.
+        // Every key of a tenant carries its tenant's limits.
+        let whole = self.dirty.access || limited(&self.config) != limited(&config);
+        (self.config, self.configured, self.catalogue) = (config, configured, catalogue);
+        let (listener, odd_access_keys) = (inputs.listener.clone(), inputs.odd_access_keys);
+        self.live = Live { fingerprint: inputs.fingerprint, listener, odd_access_keys };
+        (self.stamp, self.dirty) = (stamp, Dirty { access: whole, ..Dirty::ALL });
+        self.touch_access_keys(touched);
         self.note_all("config", notes);
-        self.note("config", format!("configuration version {new} is live (it was {old})"));
-        Ok(self.reloaded(true, warnings))
+        Ok(warnings)
     }
 
     fn reloaded(&self, changed: bool, warnings: Vec<String>) -> Reloaded {

@@ -1,19 +1,30 @@
 //! The control plane's first minute: directory, store, key hierarchy, configuration, first snapshot.
 
+use super::allowances::Allowances;
+use super::audit::config_mark;
 use super::breakers::Watched;
+use super::build::TermsBook;
+use super::choice::Footing;
 use super::decisions::Decisions;
 use super::events::Events;
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
+use super::parts::{Ends, Retired, Touched};
 use super::providers::{self, Configured, Trusts};
+use super::refused_keys::RefusedKeys;
+use super::reminders::Reminders;
 use super::resolve::Names;
+use super::rotations::Rotations;
 use super::scores::SharedScores;
 use super::stats::Stats;
 use super::supply::{self, Means};
 use super::token::Tokens;
+use super::trial::Trial;
+use super::vault::VaultPlace;
+use super::wall::Wall;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, Surroundings, build, day_of};
 use crate::board::Board;
-use crate::config::{Config, KeySource, Store as StorePlace, TENANT_DEFAULT};
+use crate::config::{Config, TENANT_DEFAULT};
 use crate::control_plane::access::{Access, Terms};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
@@ -23,10 +34,9 @@ use crate::providers::aliases::Aliases;
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
 use crate::store::{AuditEntry, Store, StoreError};
-use crate::vault::{AccessKeyText, Entropy, Keyring, RootSource};
+use crate::vault::{AccessKeyText, Entropy, Keyring};
 use arc_swap::ArcSwap;
 use serde_json::Map;
-use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +48,8 @@ pub struct Start {
     pub config: Config,
     /// Its version and digest: [`super::reload::stamp`].
     pub stamp: ConfigStamp,
+    /// What [`super::choose`] found out about it; the default where it asks for no signature and keeps no text.
+    pub footing: Footing,
     /// Where it is from, and will be read again.
     pub source: ConfigSource,
     /// Where state lies unless the configuration says otherwise.
@@ -74,9 +86,19 @@ impl Control {
     /// # Errors
     /// [`ControlError`]: what the configuration refers to cannot be read, the store is in use or sealed with another root key.
     pub fn open(start: Start) -> Result<Opened, ControlError> {
+        Self::open_after(start, || Ok(()))
+    }
+
+    /// As [`Control::open`]; `ready` is called when everything that needs no store is read and good, and the store is opened only after
+    /// it: another process may have it until then (rule S2).
+    ///
+    /// # Errors
+    /// As there, and what `ready` answers.
+    pub fn open_after(start: Start, ready: impl FnOnce() -> Result<(), ControlError>) -> Result<Opened, ControlError> {
         let Start {
             config,
             stamp,
+            footing,
             source,
             data_dir,
             reports,
@@ -90,8 +112,8 @@ impl Control {
         } = start;
         let (now, started) = (clock(), Instant::now());
         make_private(&data_dir)?;
-        let StorePlace::Sqlite(path) = &config.store;
-        let store_path = path.clone().unwrap_or_else(|| data_dir.join("igris.db"));
+        let VaultPlace { store: store_path, root } = VaultPlace::of(Some(&config), &data_dir);
+        let Footing { standing, entry, resumed, notes: found } = footing;
         let catalogue = providers::catalogue(&config)?;
         let aliases = Aliases::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
         let inputs = inputs::gather(&config, &env, None)?;
@@ -100,20 +122,20 @@ impl Control {
         let routes = build::route_table(&config.models, &configured, &catalogue, &aliases, now);
         let routes = routes.map_err(|error| ControlError::Config(vec![error]))?;
         let unserved = build::unserved_rules(&config.routing.rules, &routes);
+        ready()?;
         let mut store = Store::open(&store_path)?;
-        let keyring = store.unlock(&root_source(&config, &data_dir), &mut *entropy, now)?;
+        let keyring = store.unlock(&root, &mut *entropy, now)?;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
-        let version = stamp.version.to_string();
+        let version = config_mark(&stamp);
         let (who, what, target) = ("start", "config.load", stamp.digest.as_str());
         let audit = AuditEntry { at: now, tenant: None, who, what, target, before: "", after: &version };
-        let notes = supply::apply(means, &config, &inputs, &configured, &audit)?;
-        let minted = match &source {
-            ConfigSource::Environment => {
-                mint(Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now })?
-            }
-            ConfigSource::File(_) => None,
-        };
+        let record = |store: &mut Store| entry.write(store, now);
+        let notes = supply::apply(means, &config, &inputs, &configured, &audit, record)?.notes;
+        let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
+        let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
+        let (rotations, unread) = Rotations::take_up(&mut store, now)?;
+        let allowances = Allowances::open(&mut store, now)?;
         let first = first_snapshot(&config, &stamp, &keyring, routes, &control_socket, started)?;
         let mut control = Control {
             store,
@@ -124,8 +146,9 @@ impl Control {
             config,
             stamp,
             warnings: Vec::new(),
-            live: Live { fingerprint: inputs.fingerprint, listener: inputs.listener },
-            place: Surroundings { source, store: store_path, driver, workers, control_socket },
+            standing,
+            live: Live::of(inputs),
+            place: Surroundings { source, store: store_path, root, driver, workers, control_socket },
             reports,
             board,
             catalogue,
@@ -136,23 +159,39 @@ impl Control {
             tokens: Tokens::default(),
             published: Arc::new(ArcSwap::from_pointee(first)),
             dirty: Dirty { access: true, credentials: true, providers: true, routes: false, settings: true },
-            next_end: None,
+            touched: Touched::default(),
+            ends: Ends::default(),
+            retired: Retired::default(),
+            terms: TermsBook::default(),
             routes_day: day_of(now),
             started,
             events: Events::default(),
             watched: Watched::default(),
+            refused_keys: RefusedKeys::default(),
             stats: Stats::default(),
             decisions: Decisions::default(),
             scores: SharedScores::default(),
+            rotations,
+            allowances,
+            reminders: Reminders::default(),
+            trial: Trial::default(),
             ingest,
             stages: Vec::new(),
             trouble: None,
+            rests: false,
+            wall: Wall::default(),
             observer: None,
         };
+        control.note_all("alarm", found);
         control.note_all("config", notes);
         control.note_all("config", unserved);
+        control.note_all("rotation", unread);
         control.publish()?;
+        if let Some(resumed) = resumed {
+            control.resume_trial(resumed);
+        }
         control.note("start", format!("igris {} serves from {}", env!("CARGO_PKG_VERSION"), data_dir.display()));
+        control.note_audit_head();
         Ok(Opened { control, minted })
     }
 }
@@ -192,35 +231,26 @@ fn first_snapshot(
     Ok(Snapshot {
         generation: 0,
         config: stamp.clone(),
-        access: Arc::new(AccessTable { pepper, keys: HashMap::default() }),
+        access: Arc::new(AccessTable::new(pepper)),
         providers: Arc::new([]),
         routes: Arc::new(routes),
         credentials: Arc::new(CredentialTable::default()),
         scores: Arc::default(),
-        settings: Arc::new(build::settings(config, control_socket)),
+        settings: Arc::new(build::settings(config, control_socket, false)),
         started,
         listener_tls: None,
     })
 }
 
-/// An access key with every right, unless there is one already: nobody could use a gateway without any.
-fn mint(means: Means<'_>) -> Result<Option<AccessKeyText>, ControlError> {
+/// An access key with every right, unless there is one already: nobody could use a gateway without any. A file says itself who may ask.
+fn mint(source: &ConfigSource, means: Means<'_>) -> Result<Option<AccessKeyText>, ControlError> {
     let Means { store, keyring, entropy, now } = means;
-    if store.admin().access_key_count(now)? > 0 {
+    if matches!(source, ConfigSource::File(_)) || store.admin().has_access_key(now)? {
         return Ok(None);
     }
     let terms = Terms { name: "default", scopes: Scopes::ALL, limits: &Map::new(), expires: None };
     let (_, text) = Access::new(store, keyring, entropy, now).make(&TenantId::new(TENANT_DEFAULT), &terms)?;
     Ok(Some(text))
-}
-
-fn root_source(config: &Config, data_dir: &Path) -> RootSource {
-    match &config.root_key {
-        None => RootSource::File(data_dir.join("root.key")),
-        Some(KeySource::File(path)) => RootSource::File(path.clone()),
-        Some(KeySource::Env(name)) => RootSource::Env(name.clone()),
-        Some(KeySource::Fd(fd)) => RootSource::Fd(*fd),
-    }
 }
 
 /// Makes a directory that belongs to its owner alone; one that exists stays as it is.

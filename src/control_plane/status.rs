@@ -4,6 +4,8 @@ use super::events::Event;
 use super::metrics::{self, Gauges};
 use super::overload::Room;
 use super::{ConfigSource, Control, score_pages};
+use crate::domain::clock::UnixMillis;
+use crate::domain::id::{ProviderId, TenantId};
 use crate::report::CoreGauges;
 use crate::snapshot::{ProviderIx, Snapshot};
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ impl Control {
         let providers: Vec<Value> =
             snapshot.providers.iter().map(|provider| self.provider_status(&snapshot, provider)).collect();
         let gauges = self.gauges();
-        let tenants = self.store.admin().tenants();
+        let tenants = self.store.admin().tenant_count();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -32,9 +34,10 @@ impl Control {
             "requests_refused_total": gauges.refused,
             "overload": Room::read(&self.reports).to_json(),
             "halted": self.board.halts().len(),
+            "rotations": self.rotation_status(),
             "reports_waiting": gauges.reports_waiting,
-            "access_keys": snapshot.access.keys.len(),
-            "tenants": tenants.as_ref().map_or(0, Vec::len),
+            "access_keys": snapshot.access.len(),
+            "tenants": tenants.as_ref().copied().unwrap_or(0),
             "providers": providers,
             "store": { "path": self.place.store.display().to_string(), "ok": tenants.is_ok() && self.trouble.is_none() },
             "trouble": self.trouble,
@@ -47,7 +50,22 @@ impl Control {
             ConfigSource::File(path) => path.display().to_string(),
             ConfigSource::Environment => "environment".to_owned(),
         };
-        json!({ "version": self.stamp.version, "digest": self.stamp.digest, "source": source, "warnings": self.warnings })
+        let trust = self.standing.trust().map(|trust| {
+            let keys: Vec<String> = trust.keys().iter().map(|key| key.id().to_string()).collect();
+            json!({ "keys": keys, "threshold": trust.threshold() })
+        });
+        let identity = &self.config.identity;
+        json!({
+            "version": self.stamp.version,
+            "digest": self.stamp.digest,
+            "source": source,
+            "config_id": identity.config_id,
+            "expires_at": identity.expires_at.map(UnixMillis::to_rfc3339),
+            "expired": self.has_expired(),
+            "trust": trust,
+            "rollout": self.rollout_status(),
+            "warnings": self.warnings,
+        })
     }
 
     /// Who serves which name, by which policy; the owner's entries first.
@@ -70,10 +88,18 @@ impl Control {
         Some(self.stats.provider(id.as_str(), &posterior, breaker))
     }
 
+    /// Whether a tenant can know that a provider is here: the configuration names it, or the tenant has a key for it.
+    pub fn is_visible(&self, tenant: &TenantId, name: &str) -> bool {
+        let owns = |provider: &ProviderId| self.published.load().credentials.owns(tenant, provider);
+        self.configured_named(name).is_some_and(|provider| provider.by_config || owns(&provider.config.id))
+    }
+
     /// All figures for Prometheus.
     pub fn metrics(&self) -> String {
         let mut page = metrics::page(&self.gauges(), &Room::read(&self.reports), &self.stats);
         score_pages::metrics(&mut page, self);
+        self.rollout_metrics(&mut page);
+        self.rotation_metrics(&mut page);
         page
     }
 

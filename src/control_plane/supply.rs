@@ -10,7 +10,7 @@ use super::providers::Configured;
 use super::{ControlError, key_limits};
 use crate::config::{Config, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
-use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::id::{AccessKeyId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
 use crate::limits::{CREDENTIAL_RETRIES, CREDENTIAL_TIMEOUT_MS, CREDENTIAL_TIMEOUT_MS_MAX};
 use crate::store::{AuditEntry, Origin, Store};
@@ -25,7 +25,15 @@ pub(super) struct Means<'a> {
     pub(super) now: UnixMillis,
 }
 
-/// Applies tenants, access keys and provider keys and notes it in the audit log, all or none. Answers what an owner should know.
+/// What came of it.
+pub(super) struct Applied {
+    /// What an owner should know.
+    pub(super) notes: Vec<String>,
+    /// The access keys that are new, have other terms or ended.
+    pub(super) touched: Vec<AccessKeyId>,
+}
+
+/// Applies tenants, access keys and provider keys, notes it in the audit log and writes down what `record` adds, all or none.
 ///
 /// # Errors
 /// The first refusal; then nothing changed.
@@ -35,15 +43,17 @@ pub(super) fn apply(
     inputs: &Inputs,
     providers: &[Configured],
     audit: &AuditEntry<'_>,
-) -> Result<Vec<String>, ControlError> {
+    record: impl FnOnce(&mut Store) -> Result<(), ControlError>,
+) -> Result<Applied, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     store.all_or_nothing(|store| {
         let mut means = Means { store, keyring, entropy, now };
         means.tenants(config)?;
-        let notes = means.access_keys(config, inputs)?;
-        means.credentials(inputs, providers)?;
+        let mut applied = means.access_keys(config, inputs)?;
+        applied.notes.extend(means.credentials(inputs, providers)?);
         means.store.admin().append_audit(audit)?;
-        Ok(notes)
+        record(means.store)?;
+        Ok(applied)
     })
 }
 
@@ -57,9 +67,9 @@ impl Means<'_> {
         Ok(())
     }
 
-    fn access_keys(&mut self, config: &Config, inputs: &Inputs) -> Result<Vec<String>, ControlError> {
-        let mut notes = Vec::new();
-        let mut living: HashSet<String> = HashSet::new();
+    fn access_keys(&mut self, config: &Config, inputs: &Inputs) -> Result<Applied, ControlError> {
+        let (mut notes, mut touched) = (Vec::new(), Vec::new());
+        let mut living: HashSet<String> = HashSet::with_capacity(config.access_keys.len());
         for (key, secret) in config.access_keys.iter().zip(&inputs.access_keys) {
             if key.expires_at.is_some_and(|end| end <= self.now) {
                 notes.push(format!("the access key `{}` of the configuration has ended", key.name));
@@ -69,7 +79,9 @@ impl Means<'_> {
             let terms = Terms { name: &key.name, scopes: key.scopes, limits: &limits, expires: key.expires_at };
             let text = Secret::copy_of(secret.expose());
             let mut access = Access::new(self.store, self.keyring, self.entropy, self.now);
-            match access.register(&key.tenant, text, &terms) {
+            let registered = access.register(&key.tenant, text, &terms);
+            touched.append(&mut access.touched);
+            match registered {
                 Ok(view) => {
                     living.insert(view.id);
                 }
@@ -84,31 +96,30 @@ impl Means<'_> {
                 }
             }
         }
-        self.end_the_others(&living)?;
-        Ok(notes)
+        self.end_the_others(&living, &mut touched)?;
+        Ok(Applied { notes, touched })
     }
 
     /// Ends the access keys that an earlier configuration brought and this one does not name.
-    fn end_the_others(&mut self, living: &HashSet<String>) -> Result<(), ControlError> {
-        for (tenant, _) in self.store.admin().tenants()? {
-            for key in self.store.access_keys(&tenant)? {
-                let over = key.revoked.is_some() || key.expires.is_some_and(|end| end <= self.now);
-                if !over && key_limits::is_of_config(&key.limits) && !living.contains(&key.id.to_string()) {
-                    let now = Some(self.now);
-                    self.store.update_access_key(&tenant, key.id, &key.name, key.scopes, &key.limits, now)?;
-                }
+    fn end_the_others(&mut self, living: &HashSet<String>, touched: &mut Vec<AccessKeyId>) -> Result<(), ControlError> {
+        for (tenant, id, limits) in self.store.admin().marked_access_keys(self.now)? {
+            if key_limits::is_of_config(&limits) && !living.contains(&id.to_string()) {
+                self.store.end_access_key(&tenant, id, self.now)?;
+                touched.push(id);
             }
         }
         Ok(())
     }
 
-    fn credentials(&mut self, inputs: &Inputs, providers: &[Configured]) -> Result<(), ControlError> {
+    fn credentials(&mut self, inputs: &Inputs, providers: &[Configured]) -> Result<Vec<String>, ControlError> {
+        let mut notes = Vec::new();
         let default = TenantId::new(TENANT_DEFAULT);
         let mut supplied: HashSet<ProviderId> = HashSet::new();
         for provider in providers {
             let Some(secret) = inputs.provider_keys.get(&provider.config.id) else { continue };
             let secrets = vec![Secret::copy_of(secret.expose())];
-            self.supply(&default, &provider.config.id, provider.url.as_str(), secrets, key_config(provider))?;
+            let base_url = provider.url.as_str();
+            notes.extend(self.supply(&default, &provider.config.id, base_url, secrets, key_config(provider))?);
             supplied.insert(provider.config.id.clone());
         }
         for row in self.store.credentials(&default, None)? {
@@ -116,7 +127,7 @@ impl Means<'_> {
                 self.supply(&default, &row.provider, &row.base_url, Vec::new(), KeyConfig::default())?;
             }
         }
-        Ok(())
+        Ok(notes)
     }
 
     fn supply(
@@ -126,10 +137,9 @@ impl Means<'_> {
         base_url: &str,
         secrets: Vec<Secret>,
         config: KeyConfig,
-    ) -> Result<(), ControlError> {
+    ) -> Result<Vec<String>, ControlError> {
         let mut credentials = Credentials::new(self.store, self.keyring, self.entropy, self.now);
-        credentials.supply(tenant, provider, base_url, secrets, config)?;
-        Ok(())
+        Ok(credentials.supply(tenant, provider, base_url, secrets, config)?.notes)
     }
 }
 

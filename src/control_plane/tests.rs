@@ -19,9 +19,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 mod breakers;
+mod estate;
 mod listener;
 mod pricing;
+mod refused_keys;
 mod reloading;
+mod rollout;
+mod rotation_faults;
+mod rotations;
+mod signed;
+mod succession;
 mod tokens;
 
 thread_local! {
@@ -88,6 +95,7 @@ impl House {
         Control::open(Start {
             config,
             stamp,
+            footing: Default::default(),
             source,
             data_dir: self.directory.clone(),
             reports: vec![self.reports.clone()],
@@ -142,7 +150,7 @@ fn secret(text: &str) -> Secret {
 /// The access key behind a text, as the data plane finds it.
 fn shown(control: &Control, text: &[u8]) -> Option<Arc<AccessKey>> {
     let snapshot = control.published().load_full();
-    snapshot.access.keys.get(&digest(&snapshot.access.pepper, text)).cloned()
+    snapshot.access.find(&digest(&snapshot.access.pepper, text)).cloned()
 }
 
 /// What a tenant would show a provider.
@@ -230,7 +238,7 @@ fn a_configuration_becomes_a_snapshot() {
     assert!(snapshot.routes.listed.is_sorted_by(|a, b| a.name < b.name));
 
     let key = shown(&control, APP_KEY.as_bytes()).expect("registered");
-    assert_eq!((key.tenant.as_str(), &*key.name), ("acme", "app"));
+    assert_eq!(key.tenant.as_str(), "acme");
     assert!(
         key.models[0].matches("gpt-4-x")
             && !key.models[0].matches("o3")
@@ -394,6 +402,7 @@ fn attempt(tenant_name: &str, outcome: Outcome, cost: Option<&str>) -> AttemptRe
         model: Arc::from("gpt-4o"),
         outcome,
         status: if outcome == Outcome::Completed { 200 } else { 500 },
+        key_refused: false,
         stream: false,
         usage: Usage { input: 10, output: 3, cached_input: 4, ..Usage::default() },
         usage_source: UsageSource::Provider,
@@ -625,7 +634,7 @@ fn how_long_opening_and_publishing_take() {
     let start = Instant::now();
     let control = house.open(CONFIG);
     timed("start with them", start);
-    assert_eq!(control.published().load().access.keys.len(), 100_001);
+    assert_eq!(control.published().load().access.len(), 100_001);
     drop(control);
     let bare = House::new("speed-bare");
     drop(bare.open(CONFIG));

@@ -128,12 +128,16 @@ impl Control {
     /// One step: reports into the books, ended access keys and retired models out of the snapshot, and whatever could not be
     /// published before.
     pub fn tick(&mut self) {
+        if self.rests {
+            return;
+        }
         let now = self.now();
-        if self.next_end.is_some_and(|end| end <= now) {
-            self.dirty.access = true;
+        let swept = self.end_access_keys(now);
+        if let Some(step) = self.wall.look(now, Instant::now()) {
+            self.note("clock", step);
         }
         let ended = self.tokens.end(Instant::now());
-        self.dirty.credentials |= !ended.is_empty();
+        self.touched.extend_tenants(ended.iter().filter_map(|id| self.tokens.tenant_of(*id)));
         let over = |id| format!("the access token of {id} is over and there is no new one; its key is out of use");
         self.note_all("credential", ended.into_iter().map(over).collect());
         if day_of(now) != self.routes_day {
@@ -142,10 +146,19 @@ impl Control {
             (self.dirty.providers, self.dirty.routes) = (true, true);
         }
         self.watch_breakers();
+        self.watch_refused_keys();
         let ingested = self.ingest().map(drop);
+        let rewrapped = self.step_master().map(drop);
+        let flushed = self.store.flush_if_due().map_err(super::ControlError::from);
+        self.turn_rotations(now);
+        self.remind_of_old_keys(now, Instant::now());
+        self.keep_allowances(now);
+        self.judge_trial(now);
         let published = self.publish().map(drop);
+        self.retired.free();
         self.watch_room();
-        let trouble = ingested.and(published).err().map(|error| error.to_string());
+        let trouble =
+            ingested.and(swept).and(rewrapped).and(flushed).and(published).err().map(|error| error.to_string());
         if trouble != self.trouble
             && let Some(sentence) = &trouble
         {
@@ -157,6 +170,9 @@ impl Control {
     /// What to ask token servers by `now`. A credential that cannot be asked for counts as one that was refused.
     fn exchanges_due(&mut self, now: Instant) -> Vec<(Wanted, Post)> {
         let mut posts = Vec::new();
+        if self.rests {
+            return posts;
+        }
         for wanted in self.tokens.due(now) {
             match self.question(&wanted) {
                 Ok(post) => posts.push((wanted, post)),
@@ -187,7 +203,7 @@ impl Control {
         match outcome {
             Ok(fresh) => {
                 self.tokens.learn(wanted.id, fresh, now);
-                self.dirty.credentials = true;
+                self.touch_credentials(&wanted.tenant);
             }
             Err(fault) => {
                 if self.tokens.fail(wanted.id, now) {

@@ -74,14 +74,22 @@ pub(super) struct Fresh {
 // === impl Tokens ===
 
 impl Tokens {
-    /// Keeps exactly these; new ones are due at once, and the tokens of the others are wiped.
-    pub(super) fn keep(&mut self, wanted: Vec<Wanted>, now: Instant) {
+    /// Keeps exactly these, of all tenants or of one; new ones are due at once, and the tokens of the others are wiped.
+    pub(super) fn keep(&mut self, wanted: Vec<Wanted>, of: Option<&TenantId>, now: Instant) {
         let mut before = std::mem::take(&mut self.by_id);
+        if let Some(of) = of {
+            self.by_id = before.extract_if(|_, known| known.wanted.tenant != *of).collect();
+        }
         for wanted in wanted {
             let id = wanted.id;
             let known = before.remove(&id).unwrap_or(Known { wanted, held: None, due: now, failures: 0 });
             self.by_id.insert(id, known);
         }
+    }
+
+    /// Whose credential this is, if it is one that is exchanged for tokens.
+    pub(super) fn tenant_of(&self, id: CredentialId) -> Option<&TenantId> {
+        self.by_id.get(&id).map(|known| &known.wanted.tenant)
     }
 
     /// A copy of the token that is held for a credential, if it still lives.
@@ -216,7 +224,7 @@ mod tests {
     fn a_token_is_renewed_at_four_fifths_and_kept_until_it_ends() {
         let now = Instant::now();
         let mut tokens = Tokens::default();
-        tokens.keep(vec![wanted()], now);
+        tokens.keep(vec![wanted()], None, now);
         assert_eq!(tokens.due(now), [wanted()]);
         assert!(tokens.due(now + TOKEN_DEADLINE).is_empty(), "it is being asked for");
         tokens.learn(id(), fresh("one", 100), now);
@@ -232,7 +240,7 @@ mod tests {
         tokens.learn(id(), fresh("two", u64::MAX), later);
         assert!(living(&tokens, later + TOKEN_LIFE_MAX - SECOND).is_some());
         assert!(living(&tokens, later + TOKEN_LIFE_MAX).is_none(), "no server is believed for ever");
-        tokens.keep(vec![], later);
+        tokens.keep(vec![], None, later);
         assert_eq!(living(&tokens, later), None);
     }
 
@@ -240,7 +248,7 @@ mod tests {
     fn pauses_double_up_to_a_bound() {
         let now = Instant::now();
         let mut tokens = Tokens::default();
-        tokens.keep(vec![wanted()], now);
+        tokens.keep(vec![wanted()], None, now);
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             let pause = Duration::from_secs(pause);
             tokens.fail(id(), now);

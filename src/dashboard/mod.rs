@@ -8,7 +8,7 @@ mod token;
 
 pub use token::Token;
 
-use crate::admin::{self, Ceiling, Refusal, Shared};
+use crate::admin::{self, Ceiling, Hold, Refusal, Shared};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -41,6 +42,23 @@ pub async fn bind(address: SocketAddr, token: Token) -> io::Result<Dashboard> {
 }
 
 impl Dashboard {
+    /// A dashboard on a listening socket. Must be made on a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn over(listener: std::net::TcpListener, token: Token) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: TcpListener::from_std(listener)?, token: Arc::new(token) })
+    }
+
+    /// The same socket for another process.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -57,10 +75,10 @@ impl Dashboard {
         Ok(format!("http://{}/?token={}", self.address()?, self.token.expose()))
     }
 
-    /// Serves until `stop` is true.
-    pub async fn serve(self, control: Shared, stop: watch::Receiver<bool>) {
+    /// Serves until `stop` is true; takes no connections while they are held.
+    pub async fn serve(self, control: Shared, hold: Hold, stop: watch::Receiver<bool>) {
         let router = router(control, self.token);
-        admin::serve(self.listener, router, Ceiling::DASHBOARD, stop).await;
+        admin::serve(hold.over_listener(self.listener), router, Ceiling::DASHBOARD, stop).await;
     }
 }
 
@@ -69,7 +87,7 @@ impl Dashboard {
 /// # Errors
 /// As [`bind`].
 pub async fn serve(address: SocketAddr, control: Shared, token: Token, stop: watch::Receiver<bool>) -> io::Result<()> {
-    bind(address, token).await?.serve(control, stop).await;
+    bind(address, token).await?.serve(control, Hold::default(), stop).await;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ async fn open(house: &House) -> (SocketAddr, String) {
     let dashboard = bind(SocketAddr::from(([127, 0, 0, 1], 0)), token).await.expect("bound");
     let address = dashboard.address().expect("an address");
     assert_eq!(dashboard.link().expect("a link"), format!("http://{address}/?token={text}"));
-    tokio::spawn(dashboard.serve(house.control.clone(), house.stop.subscribe()));
+    tokio::spawn(dashboard.serve(house.control.clone(), crate::admin::Hold::default(), house.stop.subscribe()));
     (address, text)
 }
 

@@ -22,6 +22,8 @@ static NAMES: Names = Names::new(&[
     "stream_options",
     "messages",
     "service_tier",
+    "previous_response_id",
+    "conversation",
     "routing_policy",
     "provider",
     "optimization",
@@ -40,12 +42,14 @@ const STREAM: usize = 1;
 const STREAM_OPTIONS: usize = 2;
 const MESSAGES: usize = 3;
 const SERVICE_TIER: usize = 4;
-const ROUTING_POLICY: usize = 5;
-const PROVIDER: usize = 6;
-const OPTIMIZATION: usize = 7;
+const PREVIOUS_RESPONSE: usize = 5;
+const CONVERSATION: usize = 6;
+const ROUTING_POLICY: usize = 7;
+const PROVIDER: usize = 8;
+const OPTIMIZATION: usize = 9;
 /// From here on: native fields that are taken out whatever they say.
 const FIRST_STRIPPED: usize = OPTIMIZATION;
-const NAMES_COUNT: usize = 15;
+const NAMES_COUNT: usize = 17;
 
 /// What one request asks for. Spans point into its body.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Ask {
     pub model_name: String,
     /// The `messages` member.
     pub messages: Option<Member>,
+    /// Whether it goes on from something that a provider keeps.
+    pub stored: bool,
     /// Whether a stream is asked for.
     pub stream: bool,
     /// How the answer is delivered.
@@ -82,6 +88,8 @@ pub struct Ask {
     pub native: Vec<Member>,
     /// What else the native fields wish.
     pub wishes: Wishes,
+    /// Whether the request can be sent once only, see [`super::inquiry::is_sent_once`]: no second credential can put it right then.
+    pub once: bool,
 }
 
 impl Ask {
@@ -105,6 +113,7 @@ impl Ask {
             model,
             model_name: model_name(body, model, asked)?,
             messages,
+            stored: found[PREVIOUS_RESPONSE].or(found[CONVERSATION]).is_some_and(|member| member.kind != Kind::Null),
             stream: delivery != Delivery::Whole,
             delivery,
             stream_options,
@@ -140,6 +149,7 @@ impl Ask {
             form_model: None,
             model_name: String::new(),
             messages: None,
+            stored: false,
             stream: false,
             delivery: Delivery::Whole,
             stream_options: None,
@@ -149,6 +159,7 @@ impl Ask {
             provider: None,
             native: Vec::new(),
             wishes: Wishes::default(),
+            once: false,
         }
     }
 

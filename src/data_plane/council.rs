@@ -11,6 +11,7 @@
 //! answer is taken whole, also for a client that wants a stream: it gets the answer as events at the end. Where a member calls tools, the first
 //! answer in the plan's order is taken, since calls cannot be merged. If no member answers, the exchange goes on the plain way.
 
+use super::account;
 use super::ask::Ask;
 use super::downstream::Downstream;
 use super::draft::Draft;
@@ -118,9 +119,7 @@ fn members(exchange: &Exchange<'_>, course: &Course<'_>) -> Result<Vec<usize>, F
     };
     let mut places = Vec::new();
     for name in named {
-        let canonical = crate::providers::table::find(name).map_or(name.as_str(), |row| row.id);
-        let known = course.snapshot.provider_named(name).or_else(|| course.snapshot.provider_named(canonical));
-        let Some(provider) = known else {
+        let Some(provider) = account::named(course.snapshot, &course.inquiry.key.tenant, name) else {
             let message = "A provider of the council is not configured here; see GET /v1/providers.";
             return Err(Fault::invalid(message, Some("council_providers")));
         };

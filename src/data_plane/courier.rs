@@ -3,6 +3,7 @@
 //! Authenticated like any other; the credential goes in, the client's own does not go on. The body may stream (see `upload`). What a passthrough
 //! says is its own; stored objects keep to the provider that made them by the mark in their ids (see `object_ids`).
 
+use super::account;
 use super::ask::Ask;
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next, Received};
@@ -10,13 +11,13 @@ use super::explain;
 use super::failover;
 use super::fairness::Seat;
 use super::fault::Fault;
-use super::inquiry::Inquiry;
+use super::inquiry::{Inquiry, is_sent_once};
 use super::object_ids;
 use super::realtime;
 use super::surface::{Asked, RawCall, Task};
 use super::timing::Lap;
 use super::upload::{self, model_of_form};
-use crate::domain::scope::Scope;
+use crate::domain::id::TenantId;
 use crate::http::head::{KnownField, RequestHead};
 
 /// Whether a body is a multipart form, for a task that takes one; elsewhere it is broken JSON and is told so.
@@ -40,11 +41,14 @@ pub async fn run(
     if let Err(reason) = exchange.core.admit() {
         return exchange.shed(down, reason).await;
     }
-    let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
+    let key = match exchange.authenticate_task(head, down.input().bytes(), &asked.task) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
     exchange.clock.mark(Lap::Auth);
+    if let Err(fault) = exchange.enter(&key, &asked.task) {
+        return exchange.refuse_unread(down, head, head_bytes, &fault).await;
+    }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
         Ok(seat) => seat,
         Err(reason) => return exchange.shed(down, reason).await,
@@ -55,8 +59,8 @@ pub async fn run(
     };
     exchange.clock.mark(Lap::Read);
     let unread = upload.is_some();
-    let ask = match understand(exchange, &mut asked, head, &received) {
-        Ok(ask) => ask,
+    let ask = match understand(exchange, &key.tenant, &mut asked, head, &received) {
+        Ok(ask) => Ask { once: is_sent_once(received.body(), unread), ..ask },
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
     exchange.clock.mark(Lap::Parse);
@@ -65,6 +69,9 @@ pub async fn run(
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
     exchange.clock.mark(Lap::Plan);
+    if let Err(fault) = exchange.reserve_for(&ask, &plan) {
+        return exchange.refuse(down, &fault, unread).await;
+    }
     let inquiry = Inquiry::new(&key, &ask, head, &received).with_upload(upload);
     let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
@@ -77,12 +84,13 @@ pub async fn run(
 /// What the call asks for: the model of a form, the provider of an object or of the path.
 fn understand(
     exchange: &Exchange<'_>,
+    tenant: &TenantId,
     asked: &mut Asked,
     head: &RequestHead,
     received: &Received,
 ) -> Result<Ask, Fault> {
     let marked = match &mut asked.task {
-        Task::Object(call) => marked_provider(exchange, call, received.body()),
+        Task::Object(call) => marked_provider(exchange, tenant, call, received.body()),
         _ => None,
     };
     let form = head
@@ -109,8 +117,12 @@ fn understand(
 }
 
 /// The provider that the ids of an object call are marked with; the marks are taken out of its path and query.
-fn marked_provider(exchange: &Exchange<'_>, call: &mut RawCall, body: &[u8]) -> Option<String> {
-    let is_known = |name: &str| exchange.snapshot.provider_named(name).is_some();
+fn marked_provider(exchange: &Exchange<'_>, tenant: &TenantId, call: &mut RawCall, body: &[u8]) -> Option<String> {
+    let snapshot = &exchange.snapshot;
+    let is_known = |name: &str| {
+        let provider = snapshot.provider_named(name).and_then(|ix| snapshot.provider(ix));
+        provider.is_some_and(|provider| account::is_visible(snapshot, tenant, provider))
+    };
     let in_path = object_ids::unmark_path(&mut call.target, is_known);
     let in_query = object_ids::unmark_query(&mut call.target, is_known);
     in_path.or(in_query).or_else(|| object_ids::provider_in_body(body, is_known))

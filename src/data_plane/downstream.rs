@@ -12,6 +12,7 @@ use crate::rt::{self, Buf};
 use crate::tls::Transport;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub struct Downstream {
     core: Rc<Core>,
     /// Copies what leaves, while an exchange is on whose outcome may be given again.
     recorder: Option<Recorder>,
+    /// The other end of the connection: the client, or a proxy before it.
+    pub peer: IpAddr,
     /// What a client may take to accept bytes.
     pub stall: Duration,
     /// When the first bytes of the head that is read next were there.
@@ -61,9 +64,9 @@ pub enum BodyTrouble {
 
 impl Downstream {
     /// Takes a connection over.
-    pub fn new(core: &Rc<Core>, transport: Transport) -> Self {
+    pub fn new(core: &Rc<Core>, transport: Transport, peer: IpAddr) -> Self {
         let (place, core, stall) = (core.enter_session(), core.clone(), limits::CLIENT_STALL_DEADLINE);
-        Self { transport, place, core, recorder: None, stall, arrived: None, flushed: Duration::ZERO }
+        Self { transport, place, core, recorder: None, peer, stall, arrived: None, flushed: Duration::ZERO }
     }
 
     /// Bytes received and not yet consumed.

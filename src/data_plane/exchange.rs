@@ -3,6 +3,7 @@
 //! route -> authenticate -> read -> plan -> attempt (until one answers) -> relay -> meter -> report. Each phase can end the exchange
 //! with a fault; only `attempt` repeats, and never after a byte of an answer has gone to the client.
 
+use super::allowance::Grant;
 use super::ask::Ask;
 use super::budget::Hold;
 use super::continuation::{Continuation, Legs};
@@ -10,16 +11,15 @@ use super::downstream::{BodyClock, BodyTrouble, Downstream};
 use super::explain::Notes;
 use super::failover;
 use super::fairness::Seat;
-use super::fault::{Fault, KeyTrouble};
+use super::fault::Fault;
 use super::idempotency::{self, Turn};
-use super::inquiry::Inquiry;
+use super::inquiry::{Inquiry, is_sent_once};
 use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
 use super::surface::{self, Asked, Surface, Task};
 use super::timing::{self, Clock, Lap};
 use super::{count, courier, explain, forward, local, preview};
 use crate::dialects::Wire;
-use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
 use crate::domain::pressure::{ShedReason, Stage};
 use crate::domain::scope::Scope;
@@ -29,9 +29,9 @@ use crate::limits;
 use crate::report::Held;
 use crate::rt::Buf;
 use crate::snapshot::AccessKey;
-use crate::vault::access_key;
+use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -60,8 +60,12 @@ pub struct Exchange<'a> {
     pub waited: Duration,
     /// Attempts made.
     pub attempts: u32,
+    /// The other end of the client's connection.
+    pub peer: IpAddr,
     /// Whether the client connection may stay open.
     pub persist: bool,
+    /// Whether the client was told so.
+    promised: Cell<bool>,
     /// Whether the answer may be chunked.
     pub version: Version,
     /// The dialect in which this client understands errors.
@@ -76,6 +80,8 @@ pub struct Exchange<'a> {
     pub legs: Legs,
     /// Memory held for its bodies, until it ends.
     pub hold: Hold,
+    /// What the limits of its access key grant it, if there are any.
+    pub grant: Option<Grant>,
     head_only: bool,
     date: Rc<str>,
 }
@@ -94,7 +100,9 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         began,
         waited: Duration::ZERO,
         attempts: 0,
+        peer: down.peer,
         persist: head.persist() && !last,
+        promised: Cell::new(false),
         version: head.version(),
         face: face_of(head, down.input().bytes()),
         clock,
@@ -102,6 +110,7 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         continuation: None,
         legs: Legs::default(),
         hold: core.bodies.open(),
+        grant: None,
         head_only: head.method() == Method::Head,
         date: core.date(),
     };
@@ -142,11 +151,16 @@ async fn inquire(
     if let Err(reason) = exchange.core.admit() {
         return exchange.shed(down, reason).await;
     }
-    let key = match exchange.authenticate(head, down.input().bytes(), Scope::Inference) {
+    let key = match exchange.authenticate_task(head, down.input().bytes(), &asked.task) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
     exchange.clock.mark(Lap::Auth);
+    // Who may be given an answer again learns first whether it is: that costs nothing.
+    let may_replay = idempotency::has_key(head, down.input().bytes());
+    if !may_replay && let Err(fault) = exchange.enter(&key, &asked.task) {
+        return exchange.refuse_unread(down, head, head_bytes, &fault).await;
+    }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
         Ok(seat) => seat,
         Err(reason) => return exchange.shed(down, reason).await,
@@ -162,6 +176,9 @@ async fn inquire(
         Turn::Refuse(fault) => return exchange.refuse(down, &fault, false).await,
         Turn::Shed(reason) => return exchange.shed(down, reason).await,
     };
+    if may_replay && let Err(fault) = exchange.enter(&key, &asked.task) {
+        return exchange.refuse(down, &fault, false).await;
+    }
     if claim.is_some() {
         down.record();
     }
@@ -180,7 +197,7 @@ async fn answer(
     asked: &Asked,
 ) -> Next {
     let ask = match Ask::read(received.body(), head, received.head(), asked) {
-        Ok(ask) => ask,
+        Ok(ask) => Ask { once: is_sent_once(received.body(), false), ..ask },
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
     exchange.clock.mark(Lap::Parse);
@@ -189,6 +206,9 @@ async fn answer(
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
     exchange.clock.mark(Lap::Plan);
+    if let Err(fault) = exchange.reserve_for(&ask, &plan) {
+        return exchange.refuse(down, &fault, false).await;
+    }
     let inquiry = Inquiry::new(key, &ask, head, received).beginning_with(plan.need.prefix);
     if ask.task == Task::CountTokens && !count::keep_native(exchange, &mut plan, &ask) {
         return count::estimate(exchange, down, &inquiry).await;
@@ -259,13 +279,15 @@ pub enum ReadTrouble {
 impl Exchange<'_> {
     /// What stands in every answer of this exchange.
     pub fn stamp(&self) -> Stamp<'_> {
+        self.promised.set(self.persists());
         Stamp {
             request: self.id,
             face: self.face,
             date: &self.date,
-            persist: self.persists(),
+            persist: self.promised.get(),
             head_only: self.head_only,
             receipt: self.clock.receipt(self),
+            grant: self.grant.as_ref(),
         }
     }
 
@@ -283,35 +305,6 @@ impl Exchange<'_> {
     pub fn overhead_us(&self) -> u64 {
         let own = self.began.elapsed().saturating_sub(self.waited);
         u64::try_from(own.as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// The access key of a request, if it has the scope.
-    pub fn authenticate(&self, head: &RequestHead, bytes: &[u8], needs: Scope) -> Result<Arc<AccessKey>, Fault> {
-        let key = self.authenticate_any(head, bytes)?;
-        if !key.scopes.has(needs) {
-            return Err(Fault::ScopeMissing { needs: needs.name() });
-        }
-        Ok(key)
-    }
-
-    /// Finds the access key; unknown, revoked and expired ones take the same path to the same answer (rule V11).
-    pub(super) fn authenticate_any(&self, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
-        let refused = |why| Err(Fault::InvalidAccessKey { why });
-        let shown = match head.credentials(bytes) {
-            Presented::Bearer(key) | Presented::XApiKey(key) | Presented::XGoogApiKey(key) | Presented::ApiKey(key) => {
-                key
-            }
-            Presented::None => return refused(KeyTrouble::Missing),
-            Presented::Unusable => return refused(KeyTrouble::Unknown),
-            Presented::Conflict => return refused(KeyTrouble::Several),
-            Presented::InUrl => return refused(KeyTrouble::InUrl),
-        };
-        let access = &self.snapshot.access;
-        let known = access.keys.get(&access_key::digest(&access.pepper, shown));
-        match known.filter(|key| key.expires_at.is_none_or(|end| UnixMillis::now().0 < end)) {
-            Some(key) => Ok(key.clone()),
-            None => refused(KeyTrouble::Unknown),
-        }
     }
 
     /// Reads the whole request, or answers why not.
@@ -438,6 +431,9 @@ impl Exchange<'_> {
     /// Answers a fault. `unread` says that bytes of this request are still to come.
     pub async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
         self.core.reports.gauges.refused.fetch_add(1, Ordering::Relaxed);
+        if self.attempts == 0 && fault.is_unserved() {
+            self.core.reports.gauges.unserved.fetch_add(1, Ordering::Relaxed);
+        }
         self.persist &= !unread && !fault.closes();
         self.notes.told(fault.status());
         let mut out = Vec::new();
@@ -453,11 +449,12 @@ impl Exchange<'_> {
         self.refuse(down, &Fault::Shed { reason, retry_after_s }, true).await
     }
 
-    /// Sends what is in the output and says what becomes of the connection.
+    /// Sends what is in the output and says what becomes of the connection. A client that was told that it stays open may be sending its
+    /// next request already: it is answered, unless the process is going down.
     pub async fn finish(&mut self, down: &mut Downstream) -> Next {
         match down.flush().await {
             Err(_) => Next::Abort,
-            Ok(()) if self.persists() => Next::Continue,
+            Ok(()) if self.persist && self.promised.get() && self.core.phase() < Phase::Draining => Next::Continue,
             Ok(()) => Next::Close,
         }
     }

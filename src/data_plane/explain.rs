@@ -119,6 +119,7 @@ fn attempted(report: &AttemptReport) -> Attempted {
         lane: LaneKey { provider: report.provider.clone(), model: report.model.clone(), credential: report.credential },
         outcome: report.outcome.name(),
         status: report.status,
+        key_refused: report.key_refused,
         connect_us: report.connect_us,
         tls_us: report.tls_us,
         first_byte_us: report.first_byte_us,

@@ -7,6 +7,7 @@ use super::ask::Ask;
 use super::fault::{Fault, Tried};
 use super::per_core::Core;
 use super::plan::{Candidate, Plan};
+use super::rota::{Rota, role, word};
 use super::surface::Task;
 use crate::chat::fault::FaultClass;
 use crate::domain::clock::UnixMillis;
@@ -18,9 +19,10 @@ use crate::metering::terms::Terms;
 use crate::routing::affinity;
 use crate::routing::decision::Considered;
 use crate::routing::need::{Need, Rejection};
-use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal};
+use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal, Turn};
 use crate::routing::score::Score;
 use crate::snapshot::{AccessKey, RoutePolicy, Snapshot};
+use std::cell::OnceCell;
 use std::time::Instant;
 
 /// Puts candidates in the order in which they are to be tried.
@@ -89,7 +91,8 @@ fn gather<'a>(
         let score = snapshot.scores.score(lane);
         facts.push(Facts {
             target,
-            standby: candidate.credential.as_ref().is_some_and(|credential| credential.standby),
+            turn: Turn::Usual,
+            behind: None,
             weight: candidate.target.weight,
             quality: terms.rank(lane),
             lacks: if is_conversation(ask) { need.lacking(&candidate.target.abilities) } else { None },
@@ -104,6 +107,8 @@ fn gather<'a>(
             affinity_weight: need.prefix.map_or(0, |prefix| affinity::weight(prefix, lane)),
         });
     }
+    let draw = || core.roll(100);
+    Rota { steer: &core.steer, once: ask.once, now, draw: &draw, drawn: OnceCell::new() }.seat(candidates, &mut facts);
     let any_warm = facts.iter().any(|facts| facts.warm);
     let terms = Terms { service_tier: ask.service_tier, at: UnixMillis::now() };
     for (facts, candidate) in facts.iter_mut().zip(candidates) {
@@ -167,6 +172,7 @@ fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Candidate]) 
             latency_us,
             error_rate: facts.score.map(|score| score.error_rate),
             warm: facts.warm,
+            key_role: word(role(candidate)),
             rejection,
         })
     };

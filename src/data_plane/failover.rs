@@ -45,7 +45,7 @@ pub async fn run(
         return Ok(next);
     }
     while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, Instant::now()) {
-        if exchange.attempts >= budget(&plan.candidates[place]) {
+        if exchange.attempts >= course.budget(place) {
             break;
         }
         let Some(draft) = course.draft(exchange, place) else { continue };
@@ -96,7 +96,7 @@ impl<'a> Course<'a> {
     /// Whether a candidate may run beside others: it is free, has not had its turn, and there is budget for it.
     pub fn may_ask(&self, exchange: &Exchange<'_>, place: usize) -> bool {
         let candidate = &self.plan.candidates[place];
-        let spent = self.trail.over || exchange.attempts >= budget(candidate);
+        let spent = self.trail.over || exchange.attempts >= self.budget(place);
         let steer = &exchange.core.steer;
         let is_free = || steer.standing(&steer.halts(), &candidate.lane, Instant::now()) == Standing::Free;
         !spent && self.turns.is_waiting(place) && !self.trail.rules_out(candidate) && is_free()
@@ -144,6 +144,14 @@ impl<'a> Course<'a> {
         Some(Entrant::enter(exchange, inquiry, candidate, provider, self.plan, draft))
     }
 
+    /// Attempts allowed when a candidate's turn comes. Another key in place of a refused one counts for the bound of all attempts, and not
+    /// for what the owner allows a credential: that is about repeated work.
+    fn budget(&self, place: usize) -> u32 {
+        let configured = self.plan.candidates[place].credential.as_ref().and_then(|credential| credential.max_retries);
+        let allowed = configured.map(|retries| retries.saturating_add(1).saturating_add(self.trail.keys_refused()));
+        limits::ATTEMPTS_MAX.min(allowed.unwrap_or(limits::ATTEMPTS_MAX))
+    }
+
     /// Whether the budget has room for another try after the last failure (rule Q2).
     fn may_retry(&self, exchange: &Exchange<'_>) -> bool {
         let (retries, tenant) = (&exchange.core.steer.retries, &self.inquiry.key.tenant);
@@ -175,9 +183,7 @@ impl<'a> Course<'a> {
             (Ended::Interrupted, Some(provider)) => self.trail.note_interrupted(candidate, provider),
             (Ended::Failed(refusal), Some(provider)) => {
                 park(exchange, candidate, &refusal.fault);
-                let inquiry = self.inquiry;
-                let is_large = inquiry.body().len() > limits::REPLAY_BYTES_MAX || inquiry.rest().is_some();
-                self.trail.note(candidate, provider, refusal, outcome, is_large);
+                self.trail.note(candidate, provider, refusal, outcome, self.inquiry.ask.once);
             }
             (_, None) => {}
         }
@@ -212,12 +218,6 @@ fn park(exchange: &Exchange<'_>, candidate: &Candidate, fault: &UpstreamFault) {
     }
 }
 
-/// Attempts allowed when this candidate's turn comes.
-fn budget(candidate: &Candidate) -> u32 {
-    let configured = candidate.credential.as_ref().and_then(|credential| credential.max_retries);
-    limits::ATTEMPTS_MAX.min(configured.map_or(limits::ATTEMPTS_MAX, |retries| retries.saturating_add(1)))
-}
-
 // === Reports ===
 
 /// Holds the latest report back until it is known whether it is the exchange's last.
@@ -245,6 +245,9 @@ impl Reports {
 
 fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
     exchange.notes.closed(exchange, &report);
+    if let Some(grant) = &exchange.grant {
+        grant.charge(&report);
+    }
     let delivered = exchange.core.reports.push(report);
     debug_assert!(delivered, "a report found no room although admission had reserved it");
 }

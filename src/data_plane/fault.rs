@@ -4,6 +4,8 @@
 //! the type that holds one does not print (rules R3, X7).
 
 use crate::chat::fault::FaultClass;
+use crate::domain::clock::UnixMillis;
+use crate::domain::money::Money;
 use crate::domain::pressure::ShedReason;
 use std::borrow::Cow;
 
@@ -42,6 +44,16 @@ pub enum Fault {
     IdempotencyKeyReused,
     /// A provider refused every credential we had.
     ProviderAuthentication { provider: String },
+    /// The access key may not be used for this kind of task.
+    EndpointNotAllowed { endpoint: &'static str },
+    /// The access key may not be shown from this address.
+    SourceNotAllowed,
+    /// What is asked for lies in a provider's account that is not the tenant's own.
+    AccountNotOwn { provider: String },
+    /// The access key, or its tenant, has used up what it may do in a while.
+    LimitReached { what: &'static str, whose: &'static str, limit: u64, retry_after_s: u64 },
+    /// The access key, or its tenant, has spent its budget.
+    BudgetExceeded { budget: String, whose: &'static str, left: Money, needed: Money, resets_at: Option<UnixMillis> },
     /// Every provider we could use asks us to wait.
     RateLimited { retry_after_s: u64 },
     /// Nobody could answer.
@@ -89,7 +101,12 @@ impl Fault {
         match self {
             Fault::Malformed { status, .. } | Fault::Refused { status, .. } => *status,
             Fault::InvalidAccessKey { .. } => 401,
-            Fault::ScopeMissing { .. } | Fault::ModelNotAllowed { .. } => 403,
+            Fault::ScopeMissing { .. }
+            | Fault::ModelNotAllowed { .. }
+            | Fault::EndpointNotAllowed { .. }
+            | Fault::SourceNotAllowed
+            | Fault::AccountNotOwn { .. } => 403,
+            Fault::BudgetExceeded { .. } => 402,
             Fault::InvalidRequest { .. } => 400,
             Fault::RequestTooLarge { .. } => 413,
             Fault::RequestTimeout => 408,
@@ -100,7 +117,7 @@ impl Fault {
             Fault::MethodNotAllowed { .. } => 405,
             Fault::Overloaded | Fault::Shed { .. } | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
             Fault::ProviderAuthentication { .. } | Fault::UpstreamBroken { .. } => 502,
-            Fault::RateLimited { .. } => 429,
+            Fault::RateLimited { .. } | Fault::LimitReached { .. } => 429,
             Fault::UpstreamTimeout => 504,
         }
     }
@@ -123,7 +140,11 @@ impl Fault {
             Fault::IdempotencyConflict => "idempotency_conflict",
             Fault::IdempotencyKeyReused => "idempotency_key_reused",
             Fault::ProviderAuthentication { .. } => "provider_authentication_failed",
-            Fault::RateLimited { .. } => "rate_limit_exceeded",
+            Fault::EndpointNotAllowed { .. } => "endpoint_not_allowed",
+            Fault::SourceNotAllowed => "source_not_allowed",
+            Fault::AccountNotOwn { .. } => "provider_key_required",
+            Fault::RateLimited { .. } | Fault::LimitReached { .. } => "rate_limit_exceeded",
+            Fault::BudgetExceeded { .. } => "budget_exceeded",
             Fault::AllUnavailable { .. } => "all_providers_unavailable",
             Fault::UpstreamTimeout => "upstream_timeout",
             Fault::UpstreamBroken { .. } => "upstream_broken",
@@ -156,7 +177,9 @@ impl Fault {
     /// Seconds to wait, where waiting helps.
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Fault::RateLimited { retry_after_s } | Fault::Shed { retry_after_s, .. } => Some(*retry_after_s),
+            Fault::RateLimited { retry_after_s }
+            | Fault::Shed { retry_after_s, .. }
+            | Fault::LimitReached { retry_after_s, .. } => Some(*retry_after_s),
             Fault::Overloaded | Fault::ControlUnavailable | Fault::IdempotencyConflict => Some(1),
             Fault::AllUnavailable { .. } => Some(5),
             _ => None,
@@ -165,7 +188,16 @@ impl Fault {
 
     /// Whether a client may send the request again by itself: what nobody has tried yet, or what will have its answer soon.
     pub fn may_repeat(&self) -> bool {
-        matches!(self, Fault::Shed { .. } | Fault::IdempotencyConflict)
+        matches!(self, Fault::Shed { .. } | Fault::LimitReached { .. } | Fault::IdempotencyConflict)
+    }
+
+    /// Whether, where no provider was asked, it is because there was none to ask: what a configuration that lost its routes, providers
+    /// or keys looks like.
+    pub fn is_unserved(&self) -> bool {
+        matches!(
+            self,
+            Fault::ModelNotFound { .. } | Fault::AllUnavailable { .. } | Fault::ProviderAuthentication { .. }
+        )
     }
 
     /// Whether the connection must not be used again after it.
@@ -207,6 +239,25 @@ impl Fault {
                 "Provider authentication failed: {provider} refused every key the gateway holds for it; add or rotate its provider key."
             )
             .into(),
+            Fault::EndpointNotAllowed { endpoint } => format!(
+                "This access key may not ask for {endpoint}; ask the operator for a key whose `endpoints` name it."
+            )
+            .into(),
+            Fault::SourceNotAllowed => {
+                "This access key may not be used from this address; ask the operator to add it to its `sources`.".into()
+            }
+            Fault::AccountNotOwn { provider } => format!(
+                "Files, batches, stored responses and passthrough calls reach a whole account at {provider}, and this tenant has none of \
+                 its own there; add a provider key of its own."
+            )
+            .into(),
+            Fault::LimitReached { what, whose, limit, retry_after_s } => format!(
+                "The limit of {whose}, {limit} {what}, is reached; retry after {retry_after_s} s, or ask for a higher one."
+            )
+            .into(),
+            Fault::BudgetExceeded { budget, whose, left, needed, resets_at } => {
+                budget_exceeded(budget, whose, *left, *needed, *resets_at).into()
+            }
             Fault::RateLimited { retry_after_s } => {
                 format!("Rate limit exceeded at every usable provider; retry after {retry_after_s} s.").into()
             }
@@ -246,6 +297,15 @@ fn shed(reason: ShedReason, retry_after_s: u64) -> String {
         ),
         _ => format!("The gateway is at capacity; retry after {retry_after_s} s."),
     }
+}
+
+fn budget_exceeded(budget: &str, whose: &str, left: Money, needed: Money, resets_at: Option<UnixMillis>) -> String {
+    let state = match needed > left && left > Money::ZERO {
+        true => format!("has ${left} left, and this request may cost ${needed}"),
+        false => "is spent".to_owned(),
+    };
+    let wait = resets_at.map_or(String::new(), |at| format!(", or wait until {}", at.to_rfc3339()));
+    format!("The budget of {whose}, {budget}, {state}; ask for a higher one{wait}.")
 }
 
 fn unknown_path(path: &str) -> String {

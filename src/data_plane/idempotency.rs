@@ -261,6 +261,11 @@ pub enum Turn {
     Shed(ShedReason),
 }
 
+/// Whether a request has one, usable or not.
+pub fn has_key(head: &RequestHead, bytes: &[u8]) -> bool {
+    head.find(bytes, KnownField::IdempotencyKey).is_some()
+}
+
 /// Looks for the key of a request that has been read whole.
 pub fn begin(exchange: &Exchange<'_>, tenant: &TenantId, head: &RequestHead, received: &Received) -> Turn {
     let bytes = received.head();

@@ -7,6 +7,7 @@ use super::surface::Task;
 use super::upload::Upload;
 use crate::chat::request;
 use crate::http::head::{KnownField, Method, RequestHead};
+use crate::limits;
 use crate::snapshot::AccessKey;
 use std::cell::{Cell, OnceCell, RefCell};
 
@@ -39,6 +40,11 @@ pub enum Rest {
     Length(u64),
     /// Until its last chunk.
     Chunked,
+}
+
+/// Whether a body is sent once only: it is longer than what is kept for another attempt, or its end is still to come (rule Q6).
+pub fn is_sent_once(body: &[u8], streams: bool) -> bool {
+    streams || body.len() > limits::REPLAY_BYTES_MAX
 }
 
 impl<'a> Inquiry<'a> {

@@ -1,5 +1,6 @@
 //! Answers that the snapshot alone can give: health, the models and the providers that an access key may use.
 
+use super::account;
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::per_core::Phase;
@@ -61,7 +62,7 @@ pub fn write(exchange: &Exchange<'_>, page: &Page, key: Option<&AccessKey>, out:
     match (page, key) {
         (Page::Root, _) => out.extend_from_slice(b"{\"service\":\"igris\",\"docs\":\"POST /v1/chat/completions\"}"),
         (Page::Live, _) => out.extend_from_slice(b"{\"status\":\"ok\"}"),
-        (Page::Ready, _) if exchange.core.phase() != Phase::Serving => return Err(Fault::Overloaded),
+        (Page::Ready, _) if exchange.core.phase() >= Phase::Draining => return Err(Fault::Overloaded),
         (Page::Ready, _) => out.extend_from_slice(b"{\"status\":\"ready\"}"),
         (Page::Health, _) => health(snapshot, out),
         (Page::Models, Some(key)) => models(snapshot, key, Shape::of(exchange.face), out),
@@ -195,7 +196,8 @@ fn providers(snapshot: &Snapshot, key: &AccessKey, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"providers\":[");
     let mut first = true;
     for (place, provider) in snapshot.providers.iter().enumerate() {
-        if !key.providers.is_empty() && !key.providers.contains(&provider.id) {
+        let allowed = key.providers.is_empty() || key.providers.contains(&provider.id);
+        if !allowed || !account::is_visible(snapshot, &key.tenant, provider) {
             continue;
         }
         if !std::mem::replace(&mut first, false) {

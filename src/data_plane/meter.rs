@@ -226,6 +226,7 @@ mod tests {
             latency_us: None,
             error_rate: None,
             warm: false,
+            key_role: None,
             rejection,
         };
         let considered = [

@@ -4,9 +4,13 @@
 //! request in order, `failover` lets one provider after another have a `tryout`, `draft` and `outbound` say what it is sent, `attempt` makes the try over a
 //! connection from `upstream`, `unary` and `events` pass the answer on, and `reply` is the only file that turns a fault into bytes. No lock, no database, no name resolution, no configuration here.
 
+pub mod account;
+pub mod allowance;
 pub mod ask;
 pub mod attempt;
+pub mod authenticate;
 pub mod budget;
+pub mod client_address;
 pub mod continuation;
 pub mod council;
 pub mod count;
@@ -26,6 +30,7 @@ pub mod heat;
 pub mod hedge;
 pub mod idempotency;
 pub mod inquiry;
+pub mod limit_fields;
 pub mod local;
 pub mod meter;
 pub mod native_stream;
@@ -42,6 +47,7 @@ pub mod race;
 pub mod realtime;
 pub mod relay;
 pub mod reply;
+pub mod rota;
 pub mod session;
 pub mod splice_metadata;
 pub mod steer;

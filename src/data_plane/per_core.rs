@@ -2,6 +2,7 @@
 //!
 //! Nothing here is shared with another core but the snapshot itself and the report queue, which only this core fills.
 
+use super::allowance::Leases;
 use super::budget::Budget;
 use super::fairness::Fairness;
 use super::idempotency::Outcomes;
@@ -21,7 +22,7 @@ use slab::Slab;
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::{Instant, SystemTime};
 
@@ -30,30 +31,58 @@ use std::time::{Instant, SystemTime};
 pub enum Phase {
     /// Taking requests.
     Serving = 0,
+    /// Another process accepts at the same addresses: as draining, but idle connections stay for one more request, and who asks whether
+    /// the gateway is ready hears that it is (rule S2).
+    Leaving = 1,
     /// No new connections, `connection: close` on answers, exchanges in flight finish.
-    Draining = 1,
+    Draining = 2,
     /// What is still there is cut.
-    Cutting = 2,
+    Cutting = 3,
 }
 
 /// The phase, as the application sets it.
 #[derive(Clone, Default)]
-pub struct PhaseSwitch(Arc<AtomicU8>);
+pub struct PhaseSwitch {
+    phase: Arc<AtomicU8>,
+    /// Odd while no core is to accept, also though the process serves; grows with every change.
+    hold: Arc<AtomicU32>,
+}
 
 impl PhaseSwitch {
     /// The current phase.
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
+        match self.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
-            1 => Phase::Draining,
+            1 => Phase::Leaving,
+            2 => Phase::Draining,
             _ => Phase::Cutting,
         }
     }
 
     /// Moves on; a phase never goes back.
     pub fn advance(&self, phase: Phase) {
-        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
+
+    /// Tells the cores to stop accepting for now, or to go on. Answers the word that each of them repeats in its gauge
+    /// [`hold_seen`](crate::report::CoreGauges::hold_seen) once it does.
+    pub fn hold(&self, held: bool) -> u32 {
+        let changed = |hold: u32| (is_held(hold) != held).then(|| hold.wrapping_add(1));
+        match self.hold.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed) {
+            Ok(before) => before.wrapping_add(1),
+            Err(same) => same,
+        }
+    }
+
+    /// The last word about accepting.
+    pub fn hold_word(&self) -> u32 {
+        self.hold.load(Ordering::Acquire)
+    }
+}
+
+/// Whether a word about accepting says not to.
+pub fn is_held(word: u32) -> bool {
+    word % 2 == 1
 }
 
 /// A snapshot in the hands of one core: the inner count is shared with other cores and moves once a publication, the outer one is the
@@ -70,6 +99,8 @@ pub struct Core {
     pub pools: RefCell<Pools>,
     /// What this core knows of the lanes.
     pub steer: Steering,
+    /// What it has taken in advance of limits and budgets.
+    pub leases: Leases,
     /// Exchanges under way by tenant.
     pub fairness: Fairness,
     /// Bytes held for bodies.
@@ -115,6 +146,7 @@ impl Core {
             reports,
             pools: RefCell::new(Pools::default()),
             steer,
+            leases: Leases::new(vitals.cores()),
             fairness: Fairness::default(),
             bodies: Rc::default(),
             outcomes,
@@ -147,6 +179,11 @@ impl Core {
     /// How far the process is on its way down.
     pub fn phase(&self) -> Phase {
         self.phase.phase()
+    }
+
+    /// The last word about accepting; see [`PhaseSwitch::hold`].
+    pub fn hold_word(&self) -> u32 {
+        self.phase.hold_word()
     }
 
     /// A fresh exchange id. Uniqueness matters here, secrecy does not.

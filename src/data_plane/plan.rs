@@ -3,6 +3,7 @@
 //! This file finds who could serve it at all: the model's targets by the snapshot, those that the access key allows and that have the
 //! task, each with its credentials. `facts` gathers what is known of them, and `routing::order` puts them in order.
 
+use super::account;
 use super::ask::Ask;
 use super::draft::is_openai_shaped;
 use super::fault::Fault;
@@ -13,7 +14,7 @@ use crate::chat::ability::Abilities;
 use crate::domain::text::bounded;
 use crate::limits;
 use crate::metering::price::PriceList;
-use crate::providers::{Dialect, ProviderSpec, table};
+use crate::providers::{Dialect, ProviderSpec};
 use crate::routing::decision::{Considered, Sorted};
 use crate::routing::lane::LaneKey;
 use crate::routing::need::Need;
@@ -108,7 +109,7 @@ fn candidates(
     ask: &Ask,
     sought: &str,
 ) -> Result<(Vec<Candidate>, RoutePolicy), Fault> {
-    let forced = forced_provider(snapshot, ask)?;
+    let forced = forced_provider(snapshot, key, ask)?;
     if ask.model_name.is_empty() {
         if !key.models.is_empty() {
             // What a passthrough or a file asks of which model, nobody here reads.
@@ -124,12 +125,15 @@ fn candidates(
         Err(_) if has_usual_maker(&ask.task) => return unlisted(snapshot, key, ask, forced),
         resolved => resolved.map_err(not_found)?,
     };
-    let mut targets: Vec<Target> = resolution
-        .candidates
-        .iter()
-        .filter_map(|candidate| target(snapshot, candidate))
-        .filter(|target| forced.is_none_or(|ix| target.provider == ix) && allowed(snapshot, key, target.provider))
-        .collect();
+    let visible = |target: &Target| {
+        snapshot.provider(target.provider).is_some_and(|there| account::is_visible(snapshot, &key.tenant, there))
+    };
+    let mut targets: Vec<Target> =
+        resolution.candidates.iter().filter_map(|candidate| target(snapshot, candidate)).filter(visible).collect();
+    if targets.is_empty() {
+        return Err(not_found(NotFound { requested: model.to_owned(), nearest: Vec::new() }));
+    }
+    targets.retain(|target| forced.is_none_or(|ix| target.provider == ix) && allowed(snapshot, key, target.provider));
     if targets.is_empty() {
         return Err(if forced.is_some() { not_served_there() } else { not_allowed(model) });
     }
@@ -137,6 +141,7 @@ fn candidates(
     if targets.is_empty() {
         return Err(no_such_task());
     }
+    keep_own(snapshot, key, ask, &mut targets, |target| target.provider)?;
     let mut by = policy_of(snapshot, &resolution);
     by.policy = ask.policy.unwrap_or(by.policy);
     Ok((with_all_credentials(snapshot, key, targets), by))
@@ -158,12 +163,16 @@ fn unlisted(
     let ixs = (0..snapshot.providers.len()).filter_map(|place| u16::try_from(place).ok().map(ProviderIx));
     let mut ixs: Vec<ProviderIx> = ixs
         .filter(|ix| forced.is_none_or(|forced| forced == *ix) && allowed(snapshot, key, *ix))
-        .filter(|ix| snapshot.provider(*ix).is_some_and(|there| serves(&there.spec, &ask.task)))
+        .filter(|ix| {
+            let there = snapshot.provider(*ix);
+            there.is_some_and(|it| account::is_visible(snapshot, &key.tenant, it) && serves(&it.spec, &ask.task))
+        })
         .collect();
     ixs.sort_by_key(|ix| snapshot.provider(*ix).is_none_or(|there| there.id.as_str() != "openai"));
     if ixs.is_empty() {
         return Err(if forced.is_some() { not_served_there() } else { no_such_task() });
     }
+    keep_own(snapshot, key, ask, &mut ixs, |ix| *ix)?;
     if matches!(ask.task, Task::Object(_)) {
         // What is stored at one provider is not at another: one alone is asked, however it answers.
         ixs.retain(|ix| snapshot.provider(*ix).is_some_and(|there| has_credential(snapshot, key, there)));
@@ -179,6 +188,32 @@ fn unlisted(
     };
     let by = RoutePolicy { policy: Policy::Ordered, percentile: None };
     Ok((with_all_credentials(snapshot, key, ixs.into_iter().map(target).collect()), by))
+}
+
+/// Drops what lies in accounts that are not the tenant's own, where the request reaches into them.
+fn keep_own<T>(
+    snapshot: &Snapshot,
+    key: &AccessKey,
+    ask: &Ask,
+    targets: &mut Vec<T>,
+    at: impl Fn(&T) -> ProviderIx,
+) -> Result<(), Fault> {
+    if !account::reaches_account(ask) {
+        return Ok(());
+    }
+    let own =
+        |target: &T| snapshot.provider(at(target)).is_some_and(|there| account::is_own(snapshot, &key.tenant, there));
+    let shared = targets.iter().filter(|target| !own(target)).filter_map(|target| snapshot.provider(at(target)));
+    let shared = shared.filter(|there| has_credential(snapshot, key, there)).map(account::not_own).next();
+    match shared {
+        Some(fault) if !targets.iter().any(own) => Err(fault),
+        Some(_) => {
+            targets.retain(own);
+            Ok(())
+        }
+        // Where nobody has a key, that is what is said.
+        None => Ok(()),
+    }
 }
 
 /// Each target with each of its credentials, those of one target together.
@@ -237,10 +272,9 @@ fn not_found(miss: NotFound) -> Fault {
     Fault::ModelNotFound { model: bounded(&miss.requested, limits::MODEL_NAME_BYTES_MAX), near: miss.nearest }
 }
 
-fn forced_provider(snapshot: &Snapshot, ask: &Ask) -> Result<Option<ProviderIx>, Fault> {
+fn forced_provider(snapshot: &Snapshot, key: &AccessKey, ask: &Ask) -> Result<Option<ProviderIx>, Fault> {
     let Some(name) = &ask.provider else { return Ok(None) };
-    let canonical = table::find(name).map_or(name.as_str(), |row| row.id);
-    match snapshot.provider_named(name).or_else(|| snapshot.provider_named(canonical)) {
+    match account::named(snapshot, &key.tenant, name) {
         Some(ix) => Ok(Some(ix)),
         None => {
             let message = "The provider asked for is not configured here; see GET /v1/providers.";

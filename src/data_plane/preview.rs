@@ -4,6 +4,7 @@
 //! the choice that came most often, and how often it came.
 
 use super::ask::Ask;
+use super::authenticate::check_endpoint;
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
@@ -13,6 +14,7 @@ use super::reply;
 use super::surface::{Asked, Task};
 use super::timing::Lap;
 use crate::dialects::Wire;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::money::Money;
 use crate::domain::scope::Scope;
 use crate::http::head::RequestHead;
@@ -29,15 +31,16 @@ use std::sync::Arc;
 
 /// Answers a preview.
 pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
-    let key = match exchange.authenticate_any(head, down.input().bytes()) {
-        Ok(key) if key.scopes.has(Scope::Inference) || key.scopes.has(Scope::Admin) => key,
-        Ok(_) => {
-            let fault = Fault::ScopeMissing { needs: Scope::Inference.name() };
-            return exchange.refuse_unread(down, head, head_bytes, &fault).await;
-        }
+    let key = match authenticate(exchange, head, down.input().bytes()) {
+        Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
     exchange.clock.mark(Lap::Auth);
+    if !key.allowance.is_unlimited()
+        && let Err(fault) = exchange.enter_limited(&key.allowance, true)
+    {
+        return exchange.refuse_unread(down, head, head_bytes, &fault).await;
+    }
     let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
         Err(next) => return next,
@@ -61,6 +64,16 @@ pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
         }
         Err(fault) => exchange.refuse(down, &fault, false).await,
     }
+}
+
+/// Who may ask models, or administers those who may.
+fn authenticate(exchange: &Exchange<'_>, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
+    let key = exchange.authenticate_any(head, bytes)?;
+    if !key.scopes.has(Scope::Inference) && !key.scopes.has(Scope::Admin) {
+        return Err(Fault::ScopeMissing { needs: Scope::Inference.name() });
+    }
+    check_endpoint(&key, Endpoint::Chat)?;
+    Ok(key)
 }
 
 /// The dialect by what only one of them has. A body without a conversation is a question about its model.

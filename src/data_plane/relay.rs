@@ -8,6 +8,7 @@ use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
 use super::inquiry::Inquiry;
+use super::limit_fields;
 use super::meter::{self, Choice, Metadata};
 use super::plan::{Candidate, Plan};
 use super::reply;
@@ -76,7 +77,7 @@ impl Passage<'_> {
 
     /// The same for one of its words.
     pub fn scrubbed(&self, text: &str) -> String {
-        let secret = self.candidate.credential.as_deref().map(|credential| &credential.secret);
+        let secret = self.candidate.credential.as_deref().map(|credential| &*credential.secret);
         String::from_utf8_lossy(&Scrubber::new(secret.as_slice()).scrub(text.as_bytes())).into_owned()
     }
 
@@ -250,7 +251,10 @@ fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
 pub fn begin(exchange: &Exchange<'_>, out: &mut Vec<u8>, status: u16, kept: &[u8], content_type: &[u8]) {
     exchange.notes.told(status);
     reply::begin_head(out, status, exchange.stamp());
-    out.extend_from_slice(kept);
+    match &exchange.grant {
+        None => out.extend_from_slice(kept),
+        Some(grant) => limit_fields::keep_others(out, kept, grant, exchange.face),
+    }
     if !content_type.is_empty() {
         reply::field(out, "content-type", content_type);
     }

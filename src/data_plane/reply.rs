@@ -4,7 +4,9 @@
 //! our own failover says `x-should-retry: false`, so that an SDK does not repeat what we have already repeated; what was turned away before
 //! anything was tried says `true`.
 
+use super::allowance::Grant;
 use super::fault::Fault;
+use super::limit_fields;
 use super::timing::Receipt;
 use crate::chat::shown::Shown;
 use crate::dialects::{Wire, openai};
@@ -28,6 +30,8 @@ pub struct Stamp<'a> {
     pub head_only: bool,
     /// Where the time went, if the client asked.
     pub receipt: Option<Receipt<'a>>,
+    /// What is left of the limits of its access key, if it has any.
+    pub grant: Option<&'a Grant>,
 }
 
 /// Writes status line and the fields of every answer; the caller goes on with its own and ends with [`end_head`].
@@ -44,6 +48,9 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
     }
     if let Some(receipt) = stamp.receipt {
         number_field(out, "server-timing", receipt);
+    }
+    if let Some(grant) = stamp.grant {
+        limit_fields::write(out, grant, stamp.face);
     }
 }
 

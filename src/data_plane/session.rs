@@ -12,6 +12,7 @@ use crate::dialects::Wire;
 use crate::http::head::{HeadFault, HeadLimits, Progress, RequestHead};
 use crate::report::Held;
 use crate::tls::Transport;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -26,9 +27,9 @@ enum HeadRead {
 }
 
 /// Serves one client connection to its end.
-pub async fn run(core: Rc<Core>, transport: Transport) {
+pub async fn run(core: Rc<Core>, transport: Transport, peer: IpAddr) {
     let _open = Held::one(&core.reports.gauges.connections);
-    let mut down = Downstream::new(&core, transport);
+    let mut down = Downstream::new(&core, transport, peer);
     let mut head = RequestHead::default();
     let exchanges = core.snapshot().settings.exchanges_per_connection;
     for served in 0..exchanges {
@@ -92,7 +93,8 @@ async fn refuse(core: &Core, down: &mut Downstream, fault: &Fault) {
     core.reports.gauges.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let date = core.date();
     let request = core.request_id();
-    let stamp = Stamp { request, face: Wire::Chat, date: &date, persist: false, head_only: false, receipt: None };
+    let stamp =
+        Stamp { request, face: Wire::Chat, date: &date, persist: false, head_only: false, receipt: None, grant: None };
     down.input().clear();
     reply::fault(down.output().vec_mut(), fault, stamp, 0);
     if core.phase() == Phase::Cutting || down.flush().await.is_err() {

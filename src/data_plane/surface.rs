@@ -6,6 +6,7 @@
 use super::fault::Fault;
 use super::{forward, local};
 use crate::dialects::Wire;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::text::bounded;
 use crate::http::head::Method;
 
@@ -64,6 +65,25 @@ pub enum Task {
     Raw(RawCall),
     /// A realtime session over a WebSocket.
     Realtime,
+}
+
+impl Task {
+    /// What an access key's list of endpoints calls it.
+    pub fn endpoint(&self) -> Endpoint {
+        match self {
+            Task::Generate | Task::CountTokens => Endpoint::Chat,
+            Task::Completions => Endpoint::Completions,
+            Task::Embeddings | Task::EmbedContent(_) => Endpoint::Embeddings,
+            Task::Moderations => Endpoint::Moderations,
+            Task::Images(_) => Endpoint::Images,
+            Task::Audio(_) => Endpoint::Audio,
+            Task::Rerank => Endpoint::Rerank,
+            Task::Object(call) if call.target.starts_with("/batches") => Endpoint::Batches,
+            Task::Object(_) => Endpoint::Files,
+            Task::Raw(_) => Endpoint::Passthrough,
+            Task::Realtime => Endpoint::Realtime,
+        }
+    }
 }
 
 /// A call that is carried as it is.
@@ -248,6 +268,30 @@ mod tests {
             assert_eq!((asked.wire, asked.task), (wire, Task::Generate), "{path}");
         }
         assert_eq!(at(Method::Get, "/v1/messages"), Err(Fault::MethodNotAllowed { allow: "POST" }));
+    }
+
+    #[test]
+    fn every_task_has_the_endpoint_that_keys_are_held_to() {
+        let endpoint = |method, path: &str| match at(method, path) {
+            Ok(Surface::Inquiry(asked) | Surface::Courier(asked)) => asked.task.endpoint(),
+            other => panic!("{path}: {other:?}"),
+        };
+        for (method, path, meant) in [
+            (Method::Post, "/v1/infer", Endpoint::Chat),
+            (Method::Post, "/v1/messages/count_tokens", Endpoint::Chat),
+            (Method::Post, "/v1/completions", Endpoint::Completions),
+            (Method::Post, "/v1beta/models/m:batchEmbedContents", Endpoint::Embeddings),
+            (Method::Post, "/v1/moderations", Endpoint::Moderations),
+            (Method::Post, "/v1/images/edits", Endpoint::Images),
+            (Method::Post, "/v1/audio/speech", Endpoint::Audio),
+            (Method::Post, "/v2/rerank", Endpoint::Rerank),
+            (Method::Get, "/v1/files/f/content", Endpoint::Files),
+            (Method::Post, "/v1/batches/b/cancel", Endpoint::Batches),
+            (Method::Get, "/v1/realtime?model=m", Endpoint::Realtime),
+            (Method::Get, "/v1/passthrough/openai/batches", Endpoint::Passthrough),
+        ] {
+            assert_eq!(endpoint(method, path), meant, "{path}");
+        }
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub struct Trail {
     last: Option<Refusal>,
     classes: Vec<FaultClass>,
     retry_after: Option<Duration>,
+    /// Provider and model that failed last, if another key of that provider may do better.
+    sibling_of: Option<(ProviderIx, Arc<str>)>,
+    /// How many keys were refused.
+    keys_refused: u32,
     dead_providers: Vec<ProviderIx>,
     dead_credentials: Vec<CredentialId>,
     dead_models: Vec<(ProviderIx, Arc<str>)>,
@@ -89,6 +93,22 @@ impl Trail {
             || self.window_exceeded.is_some_and(too_small)
     }
 
+    /// Whether a candidate has another key for what failed last, and that is worth more than another provider: the provider lives.
+    pub fn is_sibling(&self, candidate: &Candidate) -> bool {
+        let target = &candidate.target;
+        self.sibling_of.as_ref().is_some_and(|(provider, model)| *provider == target.provider && *model == target.model)
+    }
+
+    /// Whether what failed last may do better with another key of its provider.
+    pub fn wants_sibling(&self) -> bool {
+        self.sibling_of.is_some()
+    }
+
+    /// How many keys were refused so far. Trying another one repeats no work, so an owner who allows no retries has not ruled that out.
+    pub fn keys_refused(&self) -> u32 {
+        self.keys_refused
+    }
+
     /// Whether anything has failed.
     pub fn has_failures(&self) -> bool {
         self.last.is_some()
@@ -117,6 +137,9 @@ impl Trail {
         let class = refusal.fault.class;
         let reach = reach(outcome, class);
         self.exclude(candidate, class);
+        let target = &candidate.target;
+        self.sibling_of = class.again().other_key.then(|| (target.provider, target.model.clone()));
+        self.keys_refused += u32::from(is_about_the_key(class));
         self.broken += usize::from(outcome == Outcome::Broken);
         self.over |= is_large && reach != Reach::Unsent;
         self.over |= class.again().other_provider == Elsewhere::Never;
@@ -125,8 +148,7 @@ impl Trail {
             Repeat::Errors => reach == Reach::Late,
             Repeat::All => false,
         };
-        let is_free = reach == Reach::Unsent
-            || matches!(class, FaultClass::BadKey | FaultClass::NoPermission | FaultClass::NoCredit);
+        let is_free = reach == Reach::Unsent || is_about_the_key(class);
         self.charged = (!is_free).then(|| provider.id.clone());
         self.may_pass =
             reach != Reach::Unsent && (outcome == Outcome::Broken || class.again().same_key == SameKey::AfterBackoff);
@@ -214,6 +236,11 @@ impl Trail {
             _ => Fault::AllUnavailable { tried: self.tried },
         }
     }
+}
+
+/// Whether a failure is about the key that was shown, and not about the provider or the request: nobody worked on it.
+pub fn is_about_the_key(class: FaultClass) -> bool {
+    matches!(class, FaultClass::BadKey | FaultClass::NoPermission | FaultClass::NoCredit)
 }
 
 fn reach(outcome: Outcome, class: FaultClass) -> Reach {

@@ -10,10 +10,10 @@ use super::per_core::Core;
 use super::plan::{Candidate, Plan};
 use super::prime::{Patience, Primed};
 use super::relay::{self, Passage, Passed, Relayed};
-use super::steer::Permit;
+use super::steer::{Permit, Refused};
 use super::surface::Task;
-use super::trail::Refusal;
-use super::{events, realtime, unary};
+use super::trail::{Refusal, is_about_the_key};
+use super::{events, realtime, rota, unary};
 use crate::chat::fault::{self, BreakerWeight, FaultClass, UpstreamFault};
 use crate::chat::response::Response;
 use crate::domain::clock::UnixMillis;
@@ -25,7 +25,7 @@ use crate::metering::tap;
 use crate::metering::terms::{Terms, Tier};
 use crate::report::{AttemptReport, Outcome};
 use crate::routing::observed::{Sample, Verdict};
-use crate::snapshot::{Provider, Settings};
+use crate::snapshot::{Provider, Role, Settings};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -53,6 +53,8 @@ pub struct Entrant<'a> {
     first_content: Option<Instant>,
     /// How its failure, if it failed, speaks of the provider.
     weight: BreakerWeight,
+    /// What its failure, if it failed, says of the key.
+    key_refused: Option<Refused>,
     /// Whether the head of its answer is there.
     pub headed: Cell<bool>,
     /// Whether it was given up for being late.
@@ -73,10 +75,14 @@ impl<'a> Entrant<'a> {
         let report = open_report(exchange, inquiry, candidate, provider);
         let terms = Cell::new(Terms { service_tier: inquiry.ask.service_tier, at: report.started });
         let tokens = plan.need.input_tokens + tap::estimate_tokens(draft.replayed);
-        let permit = exchange.core.steer.begin(&candidate.lane, tokens, Instant::now());
+        let began = Instant::now();
+        let permit = exchange.core.steer.begin(&candidate.lane, tokens, began);
+        if rota::role(candidate) == Role::Standby {
+            exchange.core.steer.begin_trial(&candidate.lane, began);
+        }
         let passage = Passage { inquiry, draft, candidate, provider, plan, terms, together: None };
-        let (began, weight, headed) = (Instant::now(), BreakerWeight::None, Cell::new(false));
-        Self { passage, report, began, permit, first_content: None, weight, headed, late: false }
+        let (weight, headed) = (BreakerWeight::None, Cell::new(false));
+        Self { passage, report, began, permit, first_content: None, weight, key_refused: None, headed, late: false }
     }
 
     /// Asks, and passes the answer on.
@@ -121,7 +127,7 @@ impl<'a> Entrant<'a> {
 
     /// The same, for one whose answer is still to be told.
     pub fn part(self, exchange: &Exchange<'_>) -> (Passage<'a>, AttemptReport) {
-        let Self { passage, mut report, began, mut permit, first_content, weight, late, .. } = self;
+        let Self { passage, mut report, began, mut permit, first_content, weight, key_refused, late, .. } = self;
         let now = Instant::now();
         report.total_us = micros(now - began);
         report.first_token_us = first_content.map_or(0, |at| micros(at - began).max(1));
@@ -133,7 +139,15 @@ impl<'a> Entrant<'a> {
             // A name that has not been looked up yet says nothing of the provider.
             permit.mark_unreachable(!passage.provider.origin.addresses.is_empty());
         }
-        exchange.core.steer.close(permit, &passage.candidate.lane, &sample, now);
+        let (steer, lane) = (&exchange.core.steer, &passage.candidate.lane);
+        steer.close(permit, lane, &sample, now);
+        match key_refused {
+            Some(refused) => steer.key_refused(lane, refused, began, now),
+            None if report.outcome == Outcome::Completed => {
+                steer.key_accepted(lane, is_usual(passage.candidate), began, now)
+            }
+            None => {}
+        }
         if let Some(prefix) = passage.inquiry.prefix.filter(|_| report.outcome == Outcome::Completed) {
             let cache = passage.provider.spec.prompt_cache(&passage.candidate.target.model);
             exchange.core.steer.warmed(prefix, &passage.candidate.lane, cache, &report.usage, now);
@@ -165,14 +179,27 @@ impl<'a> Entrant<'a> {
     /// Notes an error that came under a success's status.
     pub fn faulted(&mut self, exchange: &Exchange<'_>, answer: &Answer, fault: UpstreamFault) -> Ended {
         self.see(exchange, answer);
-        self.report.outcome = Outcome::Refused;
-        self.weight = fault.class.counts_against_breaker();
+        self.blame(fault.class);
         Ended::Failed(fault.into())
+    }
+
+    /// Notes a refusal, and whom it speaks of: the provider, or the key.
+    fn blame(&mut self, class: FaultClass) {
+        let is_carried = matches!(self.passage.inquiry.ask.task, Task::Raw(_) | Task::Object(_));
+        self.report.outcome = Outcome::Refused;
+        self.report.key_refused = is_about_the_key(class);
+        self.key_refused = Refused::of(class, is_carried);
+        self.weight = class.counts_against_breaker();
     }
 
     fn see(&mut self, exchange: &Exchange<'_>, answer: &Answer) {
         let lane = &self.passage.candidate.lane;
         exchange.core.steer.learn_quota(&self.permit, lane, &answer.allowances, Instant::now());
+        let is_success = (200..300).contains(&answer.status) || answer.status == 101;
+        if is_success && !self.passage.provider.spec.faults.in_success {
+            // A key that is good again is not kept waiting for the end of a long stream.
+            exchange.core.steer.key_accepted(lane, is_usual(self.passage.candidate), self.began, Instant::now());
+        }
         self.report.status = answer.status;
         self.report.connect_us = micros(answer.connecting);
         self.report.tls_us = micros(answer.tls);
@@ -216,11 +243,11 @@ impl<'a> Entrant<'a> {
             Failure::TimedOut => (Outcome::TimedOut, FaultClass::Timeout, "the provider sent no answer in time"),
             Failure::Broken => (Outcome::Broken, FaultClass::Unknown, "the provider's answer broke off"),
         };
+        self.weight = BreakerWeight::Full;
+        if failure == Failure::Unsigned {
+            self.blame(class);
+        }
         self.report.outcome = outcome;
-        self.weight = match failure {
-            Failure::Unsigned => BreakerWeight::None,
-            _ => BreakerWeight::Full,
-        };
         Ended::Failed(UpstreamFault::without_answer(class, words).into())
     }
 
@@ -264,8 +291,7 @@ impl<'a> Entrant<'a> {
                 Ended::Interrupted
             }
             Relayed::Fault(fault) => {
-                report.outcome = Outcome::Refused;
-                self.weight = fault.class.counts_against_breaker();
+                self.blame(fault.class);
                 Ended::Failed(fault.into())
             }
             Relayed::Failed(failure) => self.failed(failure),
@@ -287,10 +313,9 @@ impl<'a> Entrant<'a> {
         let mut fault = fault::classify(book, answer.status, &header, body.bytes(), UnixMillis::now());
         attempt::give_back(exchange.core, &passage.provider.origin, answer);
         passage.scrub(&mut fault);
-        report.outcome = Outcome::Refused;
         let param = blamed(body.bytes()).map(|param| bounded(&passage.scrubbed(&param), limits::FAULT_CODE_BYTES_MAX));
         let status = report.status;
-        self.weight = fault.class.counts_against_breaker();
+        self.blame(fault.class);
         Ended::Failed(Refusal { fault, status, param })
     }
 }
@@ -416,6 +441,7 @@ fn open_report(
         model: candidate.target.model.clone(),
         outcome: Outcome::Broken,
         status: 0,
+        key_refused: false,
         stream: inquiry.ask.stream,
         usage: Usage::default(),
         usage_source: UsageSource::Unknown,
@@ -427,6 +453,11 @@ fn open_report(
         first_byte_us: 0,
         total_us: 0,
     }
+}
+
+/// Whether a candidate's credential is no part of a rotation.
+fn is_usual(candidate: &Candidate) -> bool {
+    rota::role(candidate) == Role::Usual
 }
 
 fn micros(duration: Duration) -> u32 {

@@ -1,5 +1,5 @@
-//! Whose turn it is: the candidates of a plan in their order, but what was halted since the plan was made after the others, what its owner
-//! halted never, and a provider that stands alone once more.
+//! Whose turn it is: the candidates of a plan in their order, but where a key failed another one of that provider and model first, what was
+//! halted since the plan was made after the others, what its owner halted never, and a provider that stands alone once more.
 
 use super::plan::Candidate;
 use super::steer::{Leave, Steering};
@@ -57,6 +57,17 @@ impl<'p> Turns<'p> {
     }
 
     fn choose(&self, steer: &Steering, trail: &mut Trail, now: Instant) -> Option<usize> {
+        let key_failed = trail.keys_refused() > 0;
+        if trail.wants_sibling() {
+            let is_open = |place: &usize| {
+                let candidate = &self.candidates[*place];
+                let may = trail.is_sibling(candidate) && !trail.rules_out(candidate);
+                may && steer.leave(&candidate.lane, key_failed, now) == Leave::Granted
+            };
+            if let Some(place) = self.waiting.iter().copied().find(is_open) {
+                return Some(place);
+            }
+        }
         let is_untouched = self.waiting.len() == self.candidates.len();
         let mut halted = None;
         for &place in &self.waiting {
@@ -64,7 +75,7 @@ impl<'p> Turns<'p> {
             if trail.rules_out(candidate) {
                 continue;
             }
-            match steer.leave(&candidate.lane, now) {
+            match steer.leave(&candidate.lane, key_failed, now) {
                 Leave::Granted => return Some(place),
                 // The plan knew that a moment ago, and put it first all the same.
                 Leave::Halted if place == 0 && is_untouched => return Some(place),
@@ -81,3 +92,7 @@ impl<'p> Turns<'p> {
         Some(Turn { place, again: true })
     }
 }
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

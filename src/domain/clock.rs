@@ -24,7 +24,7 @@ impl UnixMillis {
 }
 
 /// Days since 1970-01-01 to a proleptic Gregorian date, counting years from March so that the leap day comes last.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
+pub(super) fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;

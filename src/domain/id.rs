@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Alphabet without `i l o u`, so that an id read aloud has one spelling (Crockford base32, lower case).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// The tenant that exists when none is listed: the operator's own.
+pub const TENANT_DEFAULT: &str = "default";
+
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -81,6 +84,13 @@ macro_rules! random_id {
             }
         }
     };
+}
+
+impl TenantId {
+    /// Whether this is the operator's own tenant.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == TENANT_DEFAULT
+    }
 }
 
 name_id!(

@@ -2,10 +2,15 @@
 //!
 //! Values only: no I/O, no clock reads, no configuration. Everything here may be named by every other module.
 
+pub mod budget;
+pub mod cidr;
 pub mod clock;
+pub mod endpoint;
 pub mod id;
+pub mod limit;
 pub mod money;
 pub mod pressure;
+pub mod role;
 pub mod scope;
 pub mod secret;
 pub mod text;

@@ -70,6 +70,8 @@ pub struct Considered {
     pub error_rate: Option<f64>,
     /// Whether the prompt's beginning was thought to be in its cache.
     pub warm: bool,
+    /// The part of its credential in a rotation: `fresh`, `outgoing` or `standby`.
+    pub key_role: Option<&'static str>,
     /// Why it was not to be tried, if it was not.
     pub rejection: Option<Rejection>,
 }
@@ -83,6 +85,8 @@ pub struct Attempted {
     pub outcome: &'static str,
     /// The provider's status, 0 if none came.
     pub status: u16,
+    /// Whether the provider refused the key; then another key of that provider went next, if there was one.
+    pub key_refused: bool,
     /// Until the connection stood; 0 for a reused one.
     pub connect_us: u32,
     /// The part of it that TLS took.

@@ -10,6 +10,7 @@ pub mod contest;
 pub mod decision;
 pub mod glob;
 pub mod hedge;
+pub mod key_pause;
 pub mod lane;
 pub mod need;
 pub mod observed;

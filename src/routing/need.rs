@@ -57,6 +57,8 @@ pub enum Rejection {
     NoCredential,
     /// Its format has no words for the request.
     Unsuited,
+    /// Its provider refused the key.
+    KeyRefused,
 }
 
 impl Rejection {
@@ -76,6 +78,7 @@ impl Rejection {
             Self::NotAllowed => "not_allowed",
             Self::NoCredential => "no_credential",
             Self::Unsuited => "unsuited",
+            Self::KeyRefused => "key_refused",
         }
     }
 }

@@ -48,7 +48,8 @@ mod tests {
 
     fn candidate(warm: bool, rejection: Option<Rejection>) -> Considered {
         let lane = LaneKey { provider: ProviderId::new("p"), model: Arc::from("m"), credential: None };
-        Considered { lane, score: 0.0, cost: None, latency_us: None, error_rate: None, warm, rejection }
+        let key_role = None;
+        Considered { lane, score: 0.0, cost: None, latency_us: None, error_rate: None, warm, key_role, rejection }
     }
 
     #[test]

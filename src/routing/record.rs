@@ -20,15 +20,18 @@ use std::sync::Arc;
 pub enum View {
     /// The operator's: everything.
     Operator,
-    /// A tenant's: without the credentials behind the lanes, which may be the operator's.
+    /// A tenant's: without the credentials behind the lanes and how they fare, since they may be the operator's.
     Tenant,
 }
 
 /// How attempts end, by name.
 const OUTCOMES: [&str; 7] = ["completed", "refused", "unreachable", "timed_out", "broken", "client_gone", "superseded"];
 
+/// Parts of credentials in a rotation, by name.
+const KEY_ROLES: [&str; 3] = ["fresh", "outgoing", "standby"];
+
 /// Why candidates are rejected.
-const REJECTIONS: [Rejection; 11] = [
+const REJECTIONS: [Rejection; 12] = [
     Rejection::NoTools,
     Rejection::NoVision,
     Rejection::NoJsonSchema,
@@ -40,6 +43,7 @@ const REJECTIONS: [Rejection; 11] = [
     Rejection::NotAllowed,
     Rejection::NoCredential,
     Rejection::Unsuited,
+    Rejection::KeyRefused,
 ];
 
 // ---- Writing ------------------------------------------------------------------------------------------------------------------
@@ -106,6 +110,9 @@ pub fn considered(candidate: &Considered, view: View) -> Value {
     value.insert("estimated_latency_ms".to_owned(), json!(candidate.latency_us.map(millis)));
     value.insert("error_rate".to_owned(), json!(candidate.error_rate));
     value.insert("warm".to_owned(), json!(candidate.warm));
+    if let Some(role) = candidate.key_role.filter(|_| view == View::Operator) {
+        value.insert("key_role".to_owned(), json!(role));
+    }
     if let Some(rejection) = candidate.rejection {
         value.insert("rejected".to_owned(), json!(rejection.as_str()));
     }
@@ -126,6 +133,9 @@ fn attempted(attempt: &Attempted, view: View) -> Value {
     });
     if let Value::Object(figures) = figures {
         value.extend(figures);
+    }
+    if attempt.key_refused && view == View::Operator {
+        value.insert("key_refused".to_owned(), json!(true));
     }
     Value::Object(value)
 }
@@ -200,6 +210,7 @@ fn read_considered(value: &Value) -> Option<Considered> {
         latency_us: value["estimated_latency_ms"].as_f64().map(|millis| (millis * 1_000.0).round() as u32),
         error_rate: value["error_rate"].as_f64(),
         warm: value["warm"].as_bool().unwrap_or_default(),
+        key_role: value["key_role"].as_str().and_then(|role| KEY_ROLES.into_iter().find(|known| *known == role)),
         rejection,
     })
 }
@@ -210,6 +221,7 @@ fn read_attempted(value: &Value) -> Option<Attempted> {
         lane: read_lane(value)?,
         outcome: OUTCOMES.into_iter().find(|known| *known == outcome)?,
         status: number(&value["status"]),
+        key_refused: value["key_refused"].as_bool().unwrap_or_default(),
         connect_us: number(&value["connect_us"]),
         tls_us: number(&value["tls_us"]),
         first_byte_us: number(&value["first_byte_us"]),
@@ -287,12 +299,14 @@ pub(crate) mod tests {
             latency_us: Some(340_500),
             error_rate: Some(0.25),
             warm: true,
+            key_role: Some("fresh"),
             rejection,
         };
         let attempt = |provider: &str, outcome, status, cost: Option<&str>| Attempted {
             lane: lane(provider),
             outcome,
             status,
+            key_refused: status == 401,
             connect_us: 1_200,
             tls_us: 800,
             first_byte_us: 300_000,

@@ -1,4 +1,4 @@
-//! How a lane stands right now: free, halted, or half open for one probe; and how much of its quota is left.
+//! How a lane stands right now: free, halted, or open for one request that finds out; and how much of its quota is left.
 
 use std::time::Instant;
 
@@ -17,6 +17,8 @@ pub enum Why {
     QuotaLow,
     /// The account has no money left.
     NoCredit,
+    /// The provider refused the key.
+    KeyRefused,
 }
 
 impl Why {
@@ -29,6 +31,7 @@ impl Why {
             Self::Quota => "quota",
             Self::QuotaLow => "quota_low",
             Self::NoCredit => "no_credit",
+            Self::KeyRefused => "key_refused",
         }
     }
 }
@@ -40,6 +43,8 @@ pub enum Standing {
     Free,
     /// Half open: one request may find out whether it lives.
     Probe,
+    /// Its key was refused a while ago: one request may find out whether it is good again.
+    KeyDue,
     /// It is not to be asked before `until`.
     Halted {
         /// Why.

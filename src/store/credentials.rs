@@ -34,6 +34,8 @@ pub enum Origin {
     Api,
     /// Configuration or environment: it goes when they no longer name it.
     Config,
+    /// The API, by a rotation of a key that configuration had brought: it serves whom that one served and stays like one of the API.
+    Rotated,
 }
 
 /// One row, without the tenant that asked for it.
@@ -110,10 +112,20 @@ impl CredentialState {
 // === impl Origin ===
 
 impl Origin {
-    const fn name(self) -> &'static str {
+    /// As stored: who brought it first, and whether a rotation did.
+    const fn columns(self) -> (&'static str, bool) {
         match self {
-            Self::Api => "api",
-            Self::Config => "config",
+            Self::Api => ("api", false),
+            Self::Config => ("config", false),
+            Self::Rotated => ("config", true),
+        }
+    }
+
+    fn parse(origin: &str, rotated: bool) -> Self {
+        match (origin, rotated) {
+            ("config", true) => Self::Rotated,
+            ("config", false) => Self::Config,
+            _ => Self::Api,
         }
     }
 }
@@ -129,15 +141,16 @@ impl Store {
         let transaction = self.connection.savepoint()?;
         store_count(&transaction, tenant, new.data_key_generation, new.seals)?;
         let row = new.row;
+        let (origin, rotated) = row.origin.columns();
         transaction.execute(
-            "INSERT INTO credentials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL)",
+            "INSERT INTO credentials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, ?14)",
             params![
                 row.id.bits().to_be_bytes(),
                 tenant.as_str(),
                 row.provider.as_str(),
                 row.base_url,
                 row.state.name(),
-                row.origin.name(),
+                origin,
                 to_sql(row.generation),
                 row.kek_version,
                 row.record,
@@ -145,9 +158,20 @@ impl Store {
                 row.timeout_ms,
                 row.max_retries,
                 to_sql(row.created.0),
+                rotated,
             ],
         )?;
         Ok(transaction.commit()?)
+    }
+
+    /// Makes a key that came by a rotation one of the configuration, which names it by now.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], also when it is another tenant's or revoked.
+    pub fn adopt_credential(&mut self, tenant: &TenantId, id: CredentialId) -> Result<(), StoreError> {
+        let sql = "UPDATE credentials SET rotated = 0 WHERE tenant = ?1 AND id = ?2 AND record IS NOT NULL";
+        let changed = self.connection.execute(sql, params![tenant.as_str(), id.bits().to_be_bytes()])?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::NotFound("provider key")) }
     }
 
     /// One credential of this tenant.
@@ -262,23 +286,22 @@ impl Store {
 // === impl Admin ===
 
 impl Admin<'_> {
-    /// Every living credential with its tenant's data key, tenant by tenant, one row in memory at a time.
+    /// Every living credential with its tenant's data key, tenant by tenant, one row in memory at a time; of all tenants or of one.
     ///
     /// # Errors
     /// Whatever `each` answers; [`StoreError::Database`], [`StoreError::Damaged`].
     pub fn for_each_credential<E: From<StoreError>>(
         &mut self,
+        of: Option<&TenantId>,
         mut each: impl FnMut(&TenantId, &WrappedDataKey, CredentialRow) -> Result<(), E>,
     ) -> Result<(), E> {
         let connection = &self.store.connection;
-        let mut statement = connection
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS}, tenant, dek_generation, dek_kek_version, dek_record, dek_seals
-                 FROM credentials JOIN tenants ON tenants.id = credentials.tenant
-                 WHERE record IS NOT NULL AND destroyed IS NULL ORDER BY tenant, provider, credentials.created, credentials.id"
-            ))
-            .map_err(StoreError::from)?;
-        let mut rows = statement.query([]).map_err(StoreError::from)?;
+        let sql = match of {
+            Some(_) => format!("SELECT {COLUMNS}, {WITH_DATA_KEY} WHERE tenant = ?1 AND {IN_ORDER}"),
+            None => format!("SELECT {COLUMNS}, {WITH_DATA_KEY} WHERE ?1 IS NULL AND {IN_ORDER}"),
+        };
+        let mut statement = connection.prepare_cached(&sql).map_err(StoreError::from)?;
+        let mut rows = statement.query([of.map(TenantId::as_str)]).map_err(StoreError::from)?;
         let mut current: Option<(TenantId, WrappedDataKey)> = None;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let (tenant, key) = with_tenant(current.take(), row)?;
@@ -287,7 +310,30 @@ impl Admin<'_> {
         }
         Ok(())
     }
+
+    /// The providers that living credentials are for, by name. Costs as many look-ups as there are providers, however many credentials.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn keyed_providers(&mut self) -> Result<Vec<String>, StoreError> {
+        let sql = "WITH RECURSIVE names (name) AS (
+                       SELECT min(provider) FROM credentials WHERE record IS NOT NULL
+                       UNION ALL
+                       SELECT (SELECT min(provider) FROM credentials WHERE record IS NOT NULL AND provider > name)
+                       FROM names WHERE name IS NOT NULL)
+                   SELECT name FROM names WHERE name IS NOT NULL";
+        let mut statement = self.store.connection.prepare_cached(sql)?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
 }
+
+/// What a credential's secret is opened with, beside its own columns.
+const WITH_DATA_KEY: &str = "tenant, dek_generation, dek_kek_version, dek_record, dek_seals
+     FROM credentials JOIN tenants ON tenants.id = credentials.tenant";
+/// The living ones, tenant by tenant.
+const IN_ORDER: &str = "record IS NOT NULL AND destroyed IS NULL
+     ORDER BY tenant, provider, credentials.created, credentials.id";
 
 /// The tenant of this row, kept from the row before when it is the same.
 fn with_tenant(
@@ -358,7 +404,7 @@ fn read(row: &Row<'_>) -> Result<CredentialRow, StoreError> {
         provider: ProviderId::new(row.get_ref(1)?.as_str().map_err(|_| damaged("a provider's name"))?),
         base_url: row.get(2)?,
         state: CredentialState::parse(&state).ok_or_else(|| damaged("a credential's state"))?,
-        origin: if origin == "config" { Origin::Config } else { Origin::Api },
+        origin: Origin::parse(&origin, row.get(13)?),
         generation: from_sql(row.get(5)?),
         kek_version: row.get(6)?,
         record: row.get(7)?,
@@ -371,5 +417,5 @@ fn read(row: &Row<'_>) -> Result<CredentialRow, StoreError> {
 }
 
 const COLUMNS: &str = "credentials.id, provider, base_url, state, origin, generation, kek_version, record, display, \
-                       timeout_ms, max_retries, credentials.created, retired";
-const COLUMN_COUNT: usize = 13;
+                       timeout_ms, max_retries, credentials.created, retired, rotated";
+const COLUMN_COUNT: usize = 14;

@@ -23,6 +23,22 @@ pub enum StoreError {
         /// Newest version this build knows.
         known: u32,
     },
+    /// The tables are of an older build, and this call does not bring them up to date.
+    #[error("{} was written by an older igris (tables version {found}, this build has {known}); start this one on it once, or use the older one", .path.display())]
+    TooOld {
+        /// The database file.
+        path: PathBuf,
+        /// Version in the file.
+        found: u32,
+        /// Newest version this build knows.
+        known: u32,
+    },
+    /// A copy would go over a file.
+    #[error("{} exists and is not overwritten; name a new file", .path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A SQLite file, but not one of ours.
     #[error("{} is a database of another program; give igris its own --data-dir", .path.display())]
     Foreign {
@@ -61,7 +77,7 @@ impl StoreError {
     /// Who has to act.
     pub fn whose(&self) -> Whose {
         match self {
-            Self::NotFound(_) | Self::Changed(_) | Self::Exists(_) => Whose::Client,
+            Self::NotFound(_) | Self::Changed(_) | Self::Exists(_) | Self::Occupied { .. } => Whose::Client,
             Self::Vault(error) => error.whose(),
             _ => Whose::Operator,
         }

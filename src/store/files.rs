@@ -30,10 +30,7 @@ impl Drop for Lock {
 
 /// Makes directory and file when missing, takes the lock, and leaves the database readable by its owner only.
 pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let at = |place: &Path| {
         let path = place.to_owned();
         move |cause: io::Error| StoreError::File { path, cause }
@@ -53,6 +50,11 @@ pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
     }
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory))?;
     Ok(lock)
+}
+
+/// The directory that a file lies in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn lock(path: &Path) -> Result<Lock, StoreError> {

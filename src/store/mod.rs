@@ -6,7 +6,10 @@
 
 mod access_keys;
 mod admin;
+mod allowances;
 mod audit;
+mod backup;
+mod config_history;
 mod config_versions;
 mod credentials;
 mod error;
@@ -19,25 +22,34 @@ mod usage;
 
 pub use access_keys::{AccessKeyRow, NewAccessKey, StoredAccessKey};
 pub use admin::Admin;
-pub use audit::{AuditEntry, AuditRow};
+pub use allowances::{HolderName, RateState};
+pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditRow};
+pub use config_history::{ConfigHistory, Reverted, StoredText, StoredTrust, TextState};
 pub use config_versions::{Accepted, ConfigVersion};
 pub use credentials::{CredentialRow, CredentialState, CredentialStep, NewCredential, Origin};
 pub use error::StoreError;
 pub use rotations::RotationRow;
 pub use usage::{Ingested, UsageBatch, UsageFilter, UsageRow};
 
+use crate::limits::STORE_BUSY_DEADLINE;
+use crate::vault::AuditKey;
 use files::Lock;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The open store. Dropping it releases the lock.
 pub struct Store {
     connection: Connection,
     /// Erased bytes still lie in the log, because a transaction was open when they were erased.
     flush_due: Cell<bool>,
-    /// Held for as long as the connection; the field order closes the connection first.
-    _lock: Lock,
+    /// Binds the audit log; there once the hierarchy is open. It cannot be read out of its type.
+    audit_key: Option<Arc<AuditKey>>,
+    /// Held for as long as the connection, but by who only reads; the field order closes the connection first. `None` also while the
+    /// store is released.
+    lock: Option<Lock>,
 }
 
 /// A transaction over many calls; dropped without its end, also by a panic, it undoes them.
@@ -54,10 +66,40 @@ impl Store {
         let mut connection = Connection::open(path)?;
         schema::configure(&connection)?;
         schema::migrate(&mut connection, path)?;
-        let store = Self { connection, flush_due: Cell::new(false), _lock: lock };
+        let store = Self { connection, flush_due: Cell::new(false), audit_key: None, lock: Some(lock) };
         // A crash may have left erased rows in the log.
         store.flush_log()?;
         Ok(store)
+    }
+
+    /// Closes the file and releases the lock, for another process (rule S3). From here on every call fails until
+    /// [`Store::take_back`]: there are no tables behind it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; then the store is open as before.
+    pub fn release(&mut self) -> Result<(), StoreError> {
+        self.flush_log()?;
+        let nothing = Connection::open_in_memory()?;
+        let open = std::mem::replace(&mut self.connection, nothing);
+        if let Err((open, error)) = open.close() {
+            self.connection = open;
+            return Err(error.into());
+        }
+        self.lock = None;
+        Ok(())
+    }
+
+    /// Opens a released store again.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; then it is still released.
+    pub fn take_back(&mut self, path: &Path) -> Result<(), StoreError> {
+        if self.lock.is_none() {
+            let mut open = Self::open(path)?;
+            open.audit_key = self.audit_key.take();
+            *self = open;
+        }
+        Ok(())
     }
 
     /// The calls that see every tenant: snapshots, ingest, rotation of master keys.
@@ -71,11 +113,16 @@ impl Store {
     /// [`StoreError::Damaged`] with SQLite's first finding.
     pub fn verify(&self) -> Result<(), StoreError> {
         let finding: String = self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if finding == "ok" { Ok(()) } else { Err(StoreError::Damaged(finding)) }
+        if finding != "ok" {
+            return Err(StoreError::Damaged(finding));
+        }
+        let orphan =
+            self.connection.query_row("PRAGMA foreign_key_check", [], |row| row.get::<_, String>(0)).optional()?;
+        orphan.map_or(Ok(()), |table| Err(StoreError::Damaged(format!("a row of {table} points at nothing"))))
     }
 
     /// Runs many calls as one transaction: an error from `work` undoes all of them, and there is one sync instead of one a call.
-    /// Not for the rotations of root and master keys, whose key ring would be ahead of what was undone.
+    /// A key ring is adopted after the end, never within: it would be ahead of what may yet be undone.
     ///
     /// # Errors
     /// Whatever `work` answers; [`StoreError::Database`] when the transaction cannot begin or end, then nothing changed.
@@ -95,13 +142,25 @@ impl Store {
     }
 
     /// Moves what the write-ahead log holds into the file and empties the log, so that erased bytes are gone from both; after
-    /// the end of the transaction, if one is open.
+    /// the end of the transaction, if one is open, and after the end of a reader, if one reads: nobody waits for it here, and
+    /// [`Store::flush_if_due`] takes it up.
     pub(crate) fn flush_log(&self) -> Result<(), StoreError> {
-        self.flush_due.set(!self.connection.is_autocommit());
+        self.flush_due.set(true);
         if self.connection.is_autocommit() {
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            self.connection.busy_timeout(STORE_BUSY_DEADLINE)?;
+            self.flush_due.set(busy?);
         }
         Ok(())
+    }
+
+    /// Empties the log if erased bytes are still in it. Costs nothing otherwise; called at every tick.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn flush_if_due(&self) -> Result<(), StoreError> {
+        if self.flush_due.get() { self.flush_log() } else { Ok(()) }
     }
 }
 

@@ -48,8 +48,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let transaction = self.connection.savepoint()?;
         let (old, new) = (row.old.bits().to_be_bytes(), row.new.bits().to_be_bytes());
-        let rotating =
-            "SELECT 1 FROM rotations WHERE open = 1 AND (old_credential IN (?1, ?2) OR new_credential IN (?1, ?2))";
+        // A new key that has left `pending` is nobody's but the old one's matter any more, and may itself be replaced.
+        let rotating = "SELECT 1 FROM rotations JOIN credentials ON credentials.id = new_credential
+                        WHERE open = 1 AND (old_credential IN (?1, ?2)
+                            OR (new_credential IN (?1, ?2) AND credentials.state = 'pending'))";
         if transaction.prepare_cached(rotating)?.exists(params![old, new])? {
             return Err(StoreError::Exists("rotation"));
         }
@@ -126,6 +128,56 @@ impl Store {
             found.push(read(row)?);
         }
         Ok(found)
+    }
+}
+
+// === Keys that were rotated away ===
+
+impl Store {
+    /// Remembers the text of a key that was rotated away, as a digest under a pepper.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn retire_key(
+        &mut self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        (pepper_version, digest): (u32, &[u8; 32]),
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO retired_keys VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = params![tenant.as_str(), provider.as_str(), pepper_version, digest, to_sql(now.0)];
+        self.connection.execute(sql, values)?;
+        Ok(())
+    }
+
+    /// Whether a text was rotated away, by its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn is_retired_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        digest: &[u8; 32],
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM retired_keys WHERE tenant = ?1 AND provider = ?2 AND digest = ?3";
+        Ok(self.connection.prepare_cached(sql)?.exists(params![tenant.as_str(), provider.as_str(), digest])?)
+    }
+
+    /// Forgets that a text was rotated away: somebody wants it back.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn readmit_key(
+        &mut self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        digest: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        let sql = "DELETE FROM retired_keys WHERE tenant = ?1 AND provider = ?2 AND digest = ?3";
+        self.connection.execute(sql, params![tenant.as_str(), provider.as_str(), digest])?;
+        Ok(())
     }
 }
 

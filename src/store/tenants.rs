@@ -71,7 +71,7 @@ impl Admin<'_> {
         Ok(true)
     }
 
-    /// Shreds a tenant: data key erased, sealed records erased, access keys revoked, in one transaction.
+    /// Shreds a tenant: data key erased, sealed records erased, access keys revoked, rotations gone, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such tenant.
@@ -86,9 +86,20 @@ impl Admin<'_> {
         let sql = "UPDATE credentials SET state = 'revoked', record = NULL, retired = ?2 WHERE tenant = ?1 AND record IS NOT NULL";
         transaction.execute(sql, values)?;
         transaction.execute("UPDATE access_keys SET revoked = ?2 WHERE tenant = ?1 AND revoked IS NULL", values)?;
-        transaction.execute("UPDATE rotations SET open = 0, updated = ?2 WHERE tenant = ?1 AND open = 1", values)?;
+        // Whoever takes the name next finds nothing of them.
+        transaction.execute("DELETE FROM rotations WHERE tenant = ?1", [tenant.as_str()])?;
+        transaction.execute("DELETE FROM retired_keys WHERE tenant = ?1", [tenant.as_str()])?;
         transaction.commit()?;
         self.store.flush_log()
+    }
+
+    /// How many tenants are living.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn tenant_count(&mut self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM tenants WHERE destroyed IS NULL";
+        Ok(self.store.connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(from_sql))?)
     }
 
     /// The living tenants, by name.

@@ -177,7 +177,7 @@ fn a_master_key_rotation_may_stop_anywhere() {
     for tenant in &tenants {
         keyring.open_data_key(tenant, &store.data_key(tenant).expect("row")).expect("opens");
     }
-    assert_eq!(store.admin().finish_master_rotation(&mut keyring, &mut OsEntropy).expect("finished"), 345);
+    assert_eq!(store.admin().finish_master_rotation(&mut keyring, &mut OsEntropy).expect("finished"), 346);
     assert_eq!(store.admin().finish_master_rotation(&mut keyring, &mut OsEntropy).expect("again"), 0);
     let versions: Vec<u32> = (store.connection.prepare("SELECT version FROM kek_versions").expect("sql"))
         .query_map([], |row| row.get(0))
@@ -421,7 +421,19 @@ fn access_keys_stream_tenant_by_tenant() {
     };
     store.admin().for_each_access_key(later, each).expect("streamed");
     assert_eq!(seen.len(), 89);
-    assert!(seen.is_sorted(), "tenant by tenant");
+    let living = |id: u128, now| {
+        let read = |row: AccessKeyRow<'_>| row.living;
+        store.admin().lend_access_key(AccessKeyId::from_bits(id), now, read).expect("read")
+    };
+    let mut living = living;
+    assert_eq!(
+        [living(2, later), living(1, later), living(10, NOW), living(10, later), living(100, NOW)],
+        [Some(true), Some(false), Some(true), Some(false), None]
+    );
+    assert_eq!(store.admin().next_access_key_end(NOW).expect("read"), Some(later));
+    assert_eq!(store.admin().next_access_key_end(later).expect("read"), None);
+    assert_eq!(store.admin().access_keys_ended(NOW, later).expect("read").len(), 10);
+    assert!(store.admin().access_keys_ended(later, UnixMillis(NOW.0 + 9)).expect("read").is_empty());
     store.verify().expect("sound");
 }
 
@@ -476,6 +488,24 @@ fn how_long_a_snapshot_load_takes() {
     };
     store.admin().for_each_access_key(NOW, each).expect("streamed");
     println!("{count} access keys streamed in {:?}", start.elapsed());
+}
+
+#[test]
+fn a_released_store_is_another_processs_until_it_is_taken_back() {
+    let place = Place::new("released");
+    let mut store = Store::open(&place.database()).expect("opened");
+    let batch = |sequence| UsageBatch { source: "reports", sequence, rows: &[] };
+    store.admin().add_usage(&batch(3)).expect("added");
+    store.release().expect("released");
+    assert!(store.admin().add_usage(&batch(4)).is_err(), "nothing is written beside the other process");
+    let mut other = Store::open(&place.database()).expect("the lock is free");
+    assert_eq!(other.admin().usage_sequence("reports").expect("read"), Some(3));
+    assert!(matches!(store.take_back(&place.database()), Err(StoreError::InUse { .. })));
+    drop(other);
+    store.take_back(&place.database()).expect("taken back");
+    assert_eq!(store.admin().add_usage(&batch(4)).expect("added"), Ingested::Added);
+    store.admin().forget_usage_source("reports").expect("forgotten");
+    assert_eq!(store.admin().usage_sequence("reports").expect("read"), None);
 }
 
 #[test]

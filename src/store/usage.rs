@@ -4,7 +4,7 @@
 //! the number that names it, so that adding it again (after a crash, rule L6) adds nothing.
 
 use super::error::{StoreError, damaged, from_sql, to_sql};
-use super::{Admin, Store};
+use super::{Admin, Store, allowances};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
@@ -120,6 +120,7 @@ impl Admin<'_> {
         for row in batch.rows {
             add(&transaction, row)?;
         }
+        allowances::add_totals(&transaction, batch.rows)?;
         transaction.commit()?;
         Ok(Ingested::Added)
     }
@@ -132,6 +133,15 @@ impl Admin<'_> {
         let mut statement =
             self.store.connection.prepare_cached("SELECT sequence FROM usage_sources WHERE source = ?1")?;
         Ok(statement.query_row([source], |row| row.get(0).map(from_sql)).optional()?)
+    }
+
+    /// Forgets a source of which there will be no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn forget_usage_source(&mut self, source: &str) -> Result<(), StoreError> {
+        self.store.connection.execute("DELETE FROM usage_sources WHERE source = ?1", [source])?;
+        Ok(())
     }
 
     /// Every tenant's lines, for the books and the dashboard.

@@ -12,6 +12,7 @@ mod config;
 mod session;
 mod stream;
 mod transport;
+mod validity;
 
 use std::io;
 
@@ -20,6 +21,7 @@ pub use rustls::pki_types::ServerName;
 pub use rustls::{ClientConfig, ServerConfig};
 pub use stream::Stream;
 pub use transport::Transport;
+pub use validity::end_of;
 
 /// Why there is no TLS connection, or no configuration for one.
 #[derive(Debug, thiserror::Error)]

@@ -77,6 +77,14 @@ pub fn checksum_ok(text: &[u8]) -> bool {
     checksum(body) == *sum
 }
 
+/// Whether a text has the whole form of a key made by Igris and a checksum that is not its own: a typo, or a scanner's guess,
+/// which can be answered without a lookup (rule V9) unless an owner supplied such a text.
+pub fn is_mistyped(text: &[u8]) -> bool {
+    let body = text.strip_prefix(ACCESS_KEY_PREFIX.as_bytes());
+    let has_form = text.len() == ACCESS_KEY_BYTES && body.is_some_and(|body| body.iter().all(is_base62));
+    has_form && !checksum_ok(text)
+}
+
 /// The digest under which an access key is known: `HMAC-SHA-256(pepper, key)`.
 pub fn digest(pepper: &Pepper, key: &[u8]) -> [u8; DIGEST_BYTES] {
     let tag = hmac::sign(&pepper.key, key);
@@ -222,6 +230,22 @@ mod tests {
             }
         }
         assert!(!checksum_ok(&key.expose()[..57]) && !checksum_ok(b"") && !checksum_ok(b"sk-igris-"));
+    }
+
+    #[test]
+    fn rule_v9_only_a_whole_key_with_a_wrong_checksum_is_a_typo() {
+        let key = AccessKeyText::make(&mut Counting(3)).expect("entropy");
+        assert!(!is_mistyped(key.expose()));
+        for place in ACCESS_KEY_PREFIX.len()..key.expose().len() {
+            let mut text = key.expose().to_vec();
+            text[place] = if text[place] == b'x' { b'y' } else { b'x' };
+            assert!(is_mistyped(&text), "byte {place}");
+        }
+        // Owners may bring these: the digest alone decides.
+        let dashed = [&key.expose()[..20], b"-", &key.expose()[21..]].concat();
+        for supplied in [&key.expose()[..57], &dashed, b"sk-igris-my-own-key-of-20", b"something else entirely"] {
+            assert!(!is_mistyped(supplied), "{}", String::from_utf8_lossy(supplied));
+        }
     }
 
     #[test]

@@ -95,6 +95,15 @@ pub enum VaultError {
         /// The version wanted.
         version: u32,
     },
+    /// The key of the audit log is gone although the root key vouches for it, or the hierarchy was not opened.
+    #[error("the key of the audit log is not in the store; restore the store from a backup")]
+    AuditKeyMissing,
+    /// A key file that is to become the root key holds the one that is in use.
+    #[error("{source_name} holds the root key that is in use; name another file for the new one")]
+    SameRootKey {
+        /// The file.
+        source_name: String,
+    },
     /// A data key has sealed as often as it may (rule V2).
     #[error("this tenant's data key has sealed 2^32 records; rotate the data key")]
     SealsSpent,

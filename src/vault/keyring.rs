@@ -5,6 +5,7 @@
 //! nothing. The newest master key wraps; older ones only unwrap, until no row uses them and the store drops them.
 
 use super::access_key::Pepper;
+use super::audit_key::AuditKey;
 use super::entropy::Entropy;
 use super::error::VaultError;
 use super::locked::LockedKey;
@@ -25,6 +26,8 @@ pub struct Keyring {
     root: RootKey,
     masters: BTreeMap<u32, LockedKey>,
     peppers: BTreeMap<u32, Arc<Pepper>>,
+    /// `None` until a store that was made without it gets one.
+    audit: Option<Arc<AuditKey>>,
 }
 
 /// A tenant's data key, open. It lives as long as one operation and is wiped after it.
@@ -53,6 +56,15 @@ pub struct WrappedPepper {
     pub record: Vec<u8>,
 }
 
+/// The key of the audit log as stored: sealed under a master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedAuditKey {
+    /// The master key that wraps it.
+    pub kek_version: u32,
+    /// The sealed record.
+    pub record: Vec<u8>,
+}
+
 /// A tenant's data key as stored: sealed under a master key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedDataKey {
@@ -69,12 +81,14 @@ pub struct WrappedDataKey {
 /// Everything of the hierarchy above the tenants, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyringRows {
-    /// An empty record under the root key: opens with the right root key only.
+    /// A record under the root key: opens with the right root key only, and says whether there is a key of the audit log.
     pub root_check: Vec<u8>,
     /// All living master keys.
     pub masters: Vec<WrappedMasterKey>,
     /// All peppers.
     pub peppers: Vec<WrappedPepper>,
+    /// The key of the audit log; absent in a store that was made without it.
+    pub audit: Option<WrappedAuditKey>,
 }
 
 /// A master key that is not in use yet: store `wrapped`, then hand this to [`Keyring::adopt`].
@@ -85,41 +99,59 @@ pub struct NewMasterKey {
     key: LockedKey,
 }
 
+/// A key for an audit log that had none: store both records, then hand this to [`Keyring::adopt_audit_key`].
+#[derive(Debug)]
+pub struct NewAuditKey {
+    /// The proof of the root key, which vouches for the audit key from now on.
+    pub root_check: Vec<u8>,
+    /// The audit key.
+    pub wrapped: WrappedAuditKey,
+    key: AuditKey,
+}
+
+/// What the proof of the root key holds when the hierarchy has a key of the audit log: erasing the key's row then shows.
+const VOUCHED: &[u8] = b"audit";
+
 // === impl Keyring ===
 
 impl Keyring {
-    /// The rows of a new hierarchy: one master key, one pepper.
+    /// The rows of a new hierarchy: one master key, one pepper, one key of the audit log.
     ///
     /// # Errors
     /// [`VaultError::NoEntropy`], [`VaultError::LockedMemory`].
     pub fn create(root: &RootKey, entropy: &mut dyn Entropy) -> Result<KeyringRows, VaultError> {
-        let root_check = seal_with(root.bytes(), &Place::root_check(), &[], entropy)?;
+        let root_check = seal_with(root.bytes(), &Place::root_check(), VOUCHED, entropy)?;
         let master = NewMasterKey::make(root, 1, entropy)?;
         let mut pepper = Zeroizing::new([0; KEY_BYTES]);
         entropy.fill(&mut pepper[..])?;
         let record = seal_with(master.key.expose(), &Place::pepper(1, 1), &pepper[..], entropy)?;
         let peppers = vec![WrappedPepper { version: 1, kek_version: 1, record }];
-        Ok(KeyringRows { root_check, masters: vec![master.wrapped], peppers })
+        let (_, audit) = wrapped_audit_key(1, master.key.expose(), entropy)?;
+        Ok(KeyringRows { root_check, masters: vec![master.wrapped], peppers, audit: Some(audit) })
     }
 
     /// Opens a stored hierarchy.
     ///
     /// # Errors
-    /// [`VaultError::WrongRootKey`] when the root key is another one; otherwise as [`super::seal::open`].
+    /// [`VaultError::WrongRootKey`] when the root key is another one; [`VaultError::AuditKeyMissing`]; otherwise as
+    /// [`super::seal::open`].
     pub fn open(root: RootKey, rows: &KeyringRows) -> Result<Self, VaultError> {
-        open_with(root.bytes(), &Place::root_check(), &rows.root_check).map_err(|error| match error {
-            VaultError::WrongKey => VaultError::WrongRootKey,
-            other => other,
-        })?;
+        let vouched = proven(&root, &rows.root_check)?;
+        if vouched && rows.audit.is_none() {
+            return Err(VaultError::AuditKeyMissing);
+        }
         let mut masters = BTreeMap::new();
         for row in &rows.masters {
             let key = open_with(root.bytes(), &Place::master_key(row.version), &row.record)?;
             masters.insert(row.version, LockedKey::copy_of(key.expose())?);
         }
-        let mut keyring = Self { root, masters, peppers: BTreeMap::new() };
+        let mut keyring = Self { root, masters, peppers: BTreeMap::new(), audit: None };
         for row in &rows.peppers {
             let pepper = Pepper::new(row.version, &*keyring.unwrap_pepper(row)?);
             keyring.peppers.insert(row.version, Arc::new(pepper));
+        }
+        if let Some(row) = &rows.audit {
+            keyring.audit = Some(Arc::new(AuditKey::new(&*keyring.unwrap_audit_key(row)?)));
         }
         keyring.active()?;
         keyring.pepper()?;
@@ -145,6 +177,63 @@ impl Keyring {
     /// All peppers, newest first: a presented key is digested with each until one is known.
     pub fn peppers(&self) -> impl Iterator<Item = &Arc<Pepper>> {
         self.peppers.values().rev()
+    }
+
+    /// Whether a root key opens a stored hierarchy, by its proof alone.
+    ///
+    /// # Errors
+    /// As [`super::seal::open`], but that a wrong key is an answer.
+    pub fn opens(root: &RootKey, root_check: &[u8]) -> Result<bool, VaultError> {
+        match proven(root, root_check) {
+            Ok(_) => Ok(true),
+            Err(VaultError::WrongRootKey) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether this is the root key that the hierarchy hangs below.
+    pub fn is_under(&self, root: &RootKey) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.root.bytes(), root.bytes()).is_ok()
+    }
+
+    /// The same hierarchy once more, in locked memory of its own: for reading the store beside its writer.
+    ///
+    /// # Errors
+    /// [`VaultError::LockedMemory`].
+    pub fn duplicate(&self) -> Result<Self, VaultError> {
+        let copy = |(version, key): (&u32, &LockedKey)| Ok((*version, LockedKey::copy_of(key.expose())?));
+        Ok(Self {
+            root: self.root.duplicate()?,
+            masters: self.masters.iter().map(copy).collect::<Result<_, VaultError>>()?,
+            peppers: self.peppers.clone(),
+            audit: self.audit.clone(),
+        })
+    }
+
+    /// The key of the audit log.
+    pub fn audit_key(&self) -> Option<&Arc<AuditKey>> {
+        self.audit.as_ref()
+    }
+
+    /// A key for an audit log that has none, not yet in use.
+    ///
+    /// # Errors
+    /// [`VaultError::NoEntropy`].
+    pub fn next_audit_key(&self, entropy: &mut dyn Entropy) -> Result<NewAuditKey, VaultError> {
+        let (version, master) = self.active()?;
+        let (key, wrapped) = wrapped_audit_key(version, master.expose(), entropy)?;
+        let root_check = seal_with(self.root.bytes(), &Place::root_check(), VOUCHED, entropy)?;
+        Ok(NewAuditKey { root_check, wrapped, key })
+    }
+
+    /// Takes a stored audit key into use.
+    pub fn adopt_audit_key(&mut self, new: NewAuditKey) {
+        self.audit = Some(Arc::new(new.key));
+    }
+
+    /// How many master keys live, the active one among them: more than one means that a rotation is not finished.
+    pub fn master_count(&self) -> usize {
+        self.masters.len()
     }
 
     /// The next master key, not yet in use.
@@ -180,7 +269,8 @@ impl Keyring {
         root: &RootKey,
         entropy: &mut dyn Entropy,
     ) -> Result<(Vec<u8>, Vec<WrappedMasterKey>), VaultError> {
-        let root_check = seal_with(root.bytes(), &Place::root_check(), &[], entropy)?;
+        let vouched = if self.audit.is_some() { VOUCHED } else { &[] };
+        let root_check = seal_with(root.bytes(), &Place::root_check(), vouched, entropy)?;
         let mut masters = Vec::with_capacity(self.masters.len());
         for (version, key) in &self.masters {
             let record = seal_with(root.bytes(), &Place::master_key(*version), key.expose(), entropy)?;
@@ -249,6 +339,24 @@ impl Keyring {
         Ok(Some(WrappedPepper { version: row.version, kek_version, record }))
     }
 
+    /// The same audit key under the active master key; `None` when it is there already.
+    ///
+    /// # Errors
+    /// As [`super::seal::open`].
+    pub fn rewrap_audit_key(
+        &self,
+        row: &WrappedAuditKey,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<WrappedAuditKey>, VaultError> {
+        let (kek_version, master) = self.active()?;
+        if row.kek_version == kek_version {
+            return Ok(None);
+        }
+        let key = self.unwrap_audit_key(row)?;
+        let record = seal_with(master.expose(), &Place::audit_key(kek_version), &key[..], entropy)?;
+        Ok(Some(WrappedAuditKey { kek_version, record }))
+    }
+
     fn wrap_data_key(
         &self,
         tenant: &TenantId,
@@ -265,6 +373,10 @@ impl Keyring {
     fn unwrap_pepper(&self, row: &WrappedPepper) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
         let place = Place::pepper(row.version, row.kek_version);
         key_bytes(open_with(self.master(row.kek_version)?, &place, &row.record)?)
+    }
+
+    fn unwrap_audit_key(&self, row: &WrappedAuditKey) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
+        key_bytes(open_with(self.master(row.kek_version)?, &Place::audit_key(row.kek_version), &row.record)?)
     }
 
     fn active(&self) -> Result<(u32, &LockedKey), VaultError> {
@@ -319,6 +431,26 @@ impl std::fmt::Debug for DataKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "DataKey({} seals, …)", self.seals)
     }
+}
+
+/// Whether a root key's proof vouches for a key of the audit log; an error when it is another root key's.
+fn proven(root: &RootKey, root_check: &[u8]) -> Result<bool, VaultError> {
+    let proof = open_with(root.bytes(), &Place::root_check(), root_check).map_err(|error| match error {
+        VaultError::WrongKey => VaultError::WrongRootKey,
+        other => other,
+    })?;
+    Ok(proof.expose() == VOUCHED)
+}
+
+fn wrapped_audit_key(
+    kek_version: u32,
+    master: &[u8; KEY_BYTES],
+    entropy: &mut dyn Entropy,
+) -> Result<(AuditKey, WrappedAuditKey), VaultError> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    entropy.fill(&mut bytes[..])?;
+    let record = seal_with(master, &Place::audit_key(kek_version), &bytes[..], entropy)?;
+    Ok((AuditKey::new(&bytes), WrappedAuditKey { kek_version, record }))
 }
 
 fn key_bytes(opened: Secret) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {

@@ -61,7 +61,7 @@ fn another_root_key_takes_over() {
     let tenant = TenantId::new("acme");
     let data_key = keyring.make_data_key(&tenant, 1, &mut OsEntropy).expect("made");
     let (root_check, masters) = keyring.under(&root("after"), &mut OsEntropy).expect("moved");
-    let moved = KeyringRows { root_check, masters, peppers: rows.peppers.clone() };
+    let moved = KeyringRows { root_check, masters, peppers: rows.peppers.clone(), audit: rows.audit.clone() };
     assert!(matches!(Keyring::open(root("before"), &moved), Err(VaultError::WrongRootKey)));
     let keyring = Keyring::open(root("after"), &moved).expect("opened");
     assert!(keyring.open_data_key(&tenant, &data_key).is_ok());
@@ -78,4 +78,39 @@ fn master_keys_cannot_change_places() {
     rows.masters[0].record = second;
     rows.masters[1].record = first;
     assert!(Keyring::open(root("swap"), &rows).is_err());
+}
+
+#[test]
+fn a_hierarchy_without_its_audit_key_is_refused_and_an_older_one_gets_it() {
+    let mut rows = Keyring::create(&root("audit"), &mut OsEntropy).expect("created");
+    let keyring = Keyring::open(root("audit"), &rows).expect("opened");
+    let bond = keyring.audit_key().expect("there").bind(b"row", &[b"1"]);
+    let kept = rows.audit.take();
+    assert!(matches!(Keyring::open(root("audit"), &rows), Err(VaultError::AuditKeyMissing)));
+
+    // As a store that was made before the audit log had a key: the root key vouches for nothing.
+    rows.root_check = seal_with(root("audit").bytes(), &Place::root_check(), &[], &mut OsEntropy).expect("sealed");
+    let mut older = Keyring::open(root("audit"), &rows).expect("opened");
+    assert!(older.audit_key().is_none());
+    let new = older.next_audit_key(&mut OsEntropy).expect("made");
+    (rows.root_check, rows.audit) = (new.root_check.clone(), Some(new.wrapped.clone()));
+    older.adopt_audit_key(new);
+    let again = Keyring::open(root("audit"), &rows).expect("opened");
+    let other = again.audit_key().expect("there").bind(b"row", &[b"1"]);
+    assert_eq!(other, older.audit_key().expect("there").bind(b"row", &[b"1"]));
+    assert_ne!(other, bond);
+
+    // It goes with the master key, and with the root key.
+    rows.audit = kept;
+    rows.root_check = Keyring::create(&root("audit"), &mut OsEntropy).expect("created").root_check;
+    let mut keyring = Keyring::open(root("audit"), &rows).expect("opened");
+    let next = keyring.next_master(&mut OsEntropy).expect("next");
+    rows.masters.push(next.wrapped.clone());
+    keyring.adopt(next);
+    let moved = keyring.rewrap_audit_key(rows.audit.as_ref().expect("a row"), &mut OsEntropy).expect("rewrapped");
+    let moved = moved.expect("moved");
+    assert!(keyring.rewrap_audit_key(&moved, &mut OsEntropy).expect("no error").is_none());
+    rows.audit = Some(moved);
+    let copy = Keyring::open(root("audit"), &rows).expect("opened").duplicate().expect("copied");
+    assert_eq!(copy.audit_key().expect("there").bind(b"row", &[b"1"]), bond);
 }

@@ -23,11 +23,14 @@ pub struct LockedKey {
     bytes_mapped: usize,
 }
 
-/// Makes memory dumps impossible: core size 0 and the process not dumpable, both read back (rule V12).
+/// Makes memory dumps impossible: core size 0 and the process not dumpable, both read back (rule V12). Before that, whatever the process
+/// makes from now on belongs to its owner alone: umask 077 (rule A1). Called before there are threads, because both are the process's.
 ///
 /// # Errors
 /// [`VaultError::Dumpable`] when the kernel refuses either.
 pub fn harden_process() -> Result<(), VaultError> {
+    // SAFETY: umask takes and returns a number and cannot fail.
+    unsafe { libc::umask(0o077) };
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `none` is a valid `rlimit` for the whole call, which only reads it.
     if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) } != 0 {

@@ -8,20 +8,30 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod access_key;
+pub mod audit_key;
 pub mod entropy;
 pub mod error;
 pub mod keyring;
 pub mod locked;
+mod root_file;
 pub mod root_key;
+pub mod rotation;
 pub mod scrub;
 pub mod seal;
 pub mod sign;
+pub mod signature;
+pub mod token_digest;
 
 pub use access_key::{AccessKeyText, Pepper};
+pub use audit_key::AuditKey;
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Again, VaultError, Whose};
 pub use keyring::{DataKey, Keyring};
 pub use locked::harden_process;
+pub use root_file::Settled;
+#[cfg(test)]
+pub(crate) use root_file::cut;
 pub use root_key::{RootKey, RootSource};
 pub use scrub::Scrubber;
 pub use seal::{Place, Purpose, open, seal};
+pub use token_digest::TokenDigest;

@@ -1,17 +1,18 @@
 //! The root key: 32 bytes the owner keeps, as 64 hexadecimal digits in a file, an inherited descriptor, or (for development)
 //! an environment variable (rule V1). Never an argument of a command.
 //!
-//! A file that others can read is refused. A missing file is made on the first start, mode 0400, and written so that a crash
-//! leaves either a whole key or none; an existing file is never written to.
+//! A file that others can read is refused. A missing file is made on the first start, mode 0400; how files are written and replaced is
+//! in `root_file`.
 
 use super::entropy::Entropy;
 use super::error::VaultError;
 use super::locked::LockedKey;
+use super::root_file::{self, TEXT_BYTES_MAX};
 use super::seal::KEY_BYTES;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// Where the root key comes from.
@@ -69,10 +70,9 @@ impl RootSource {
         let Self::File(path) = self else {
             return Err(self.io(io::Error::from(io::ErrorKind::NotFound)));
         };
-        let mut key = LockedKey::zeroed()?;
-        entropy.fill(key.expose_mut())?;
-        write_once(path, key.expose()).map_err(|cause| self.io(cause))?;
-        Ok(RootKey(key))
+        let key = RootKey::random(entropy)?;
+        root_file::write_once(path, key.bytes()).map_err(|cause| self.io(cause))?;
+        Ok(key)
     }
 
     /// The error that says: sealed rows without their root key.
@@ -101,7 +101,7 @@ impl RootSource {
         Ok(RootKey(key))
     }
 
-    fn io(&self, cause: io::Error) -> VaultError {
+    pub(super) fn io(&self, cause: io::Error) -> VaultError {
         VaultError::RootKeyIo { source_name: self.to_string(), cause }
     }
 }
@@ -123,31 +123,18 @@ impl RootKey {
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         self.0.expose()
     }
-}
 
-/// Whole or not at all, and never over another: written beside, synced, then linked to its name.
-fn write_once(path: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES_MAX));
-    for byte in key {
-        text.extend([hex_digit(byte >> 4), hex_digit(byte & 15)]);
+    /// From random bytes.
+    pub(super) fn random(entropy: &mut dyn Entropy) -> Result<Self, VaultError> {
+        let mut key = LockedKey::zeroed()?;
+        entropy.fill(key.expose_mut())?;
+        Ok(Self(key))
     }
-    text.push(b'\n');
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&beside)?;
-    let written = file.write_all(&text).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&beside, path));
-    let removed = fs::remove_file(&beside);
-    written.and(removed)?;
-    File::open(directory)?.sync_all()
-}
 
-fn hex_digit(nibble: u8) -> u8 {
-    HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')
+    /// The same key on another locked page.
+    pub(super) fn duplicate(&self) -> Result<Self, VaultError> {
+        LockedKey::copy_of(self.bytes()).map(Self)
+    }
 }
 
 fn hex_pair(pair: &[u8]) -> Option<u8> {
@@ -156,16 +143,14 @@ fn hex_pair(pair: &[u8]) -> Option<u8> {
     Some((value(high)? << 4) | value(low)?)
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-/// 64 digits, CR LF, and one to notice more.
-const TEXT_BYTES_MAX: usize = 2 * KEY_BYTES + 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::vault::entropy::OsEntropy;
     use crate::vault::entropy::tests::Counting;
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("igris-root-{name}-{}", std::process::id()));

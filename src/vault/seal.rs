@@ -28,6 +28,8 @@ pub enum Purpose {
     MasterKey,
     /// A pepper of access-key digests, under a master key.
     Pepper,
+    /// The key of the audit log, under a master key.
+    AuditKey,
     /// A tenant's data key, under a master key.
     DataKey,
     /// A provider key, under a data key.
@@ -78,6 +80,7 @@ impl Purpose {
             Self::RootCheck => b"igris/root-check/v1",
             Self::MasterKey => b"igris/master-key/v1",
             Self::Pepper => b"igris/pepper/v1",
+            Self::AuditKey => b"igris/audit-key/v1",
             Self::DataKey => b"igris/data-key/v1",
             Self::ProviderKey => b"igris/provider-key/v1",
         }
@@ -108,6 +111,11 @@ impl<'a> Place<'a> {
     /// Pepper of this version, under that master key.
     pub const fn pepper(version: u32, kek_version: u32) -> Place<'static> {
         Place { purpose: Purpose::Pepper, kek_version, generation: version as u64, ..Self::root_check() }
+    }
+
+    /// The key of the audit log, under that master key.
+    pub const fn audit_key(kek_version: u32) -> Place<'static> {
+        Place { purpose: Purpose::AuditKey, kek_version, ..Self::root_check() }
     }
 
     /// A tenant's data key of this generation, under that master key.

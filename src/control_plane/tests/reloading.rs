@@ -18,10 +18,10 @@ fn the_same_twice_is_nothing() {
     assert_eq!(control.published().load().config.version, 4);
     assert!(!control.reload(WHO, None).expect("fine").changed);
     let rows = control.store.admin().audit_tail(9).expect("read");
-    assert_eq!(
-        (rows.len(), rows[0].what.as_str(), rows[0].before.as_str(), rows[0].after.as_str()),
-        (2, "config.put", "3", "4")
-    );
+    let version = |mark: &str| mark.split_once(':').map(|(version, digest)| (version.to_owned(), digest.len()));
+    assert_eq!((rows.len(), rows[0].what.as_str()), (2, "config.put"));
+    assert_eq!((version(&rows[0].before), version(&rows[0].after)), (Some(("3".into(), 32)), Some(("4".into(), 32))));
+    assert_eq!((rows[1].after.as_str(), rows[1].before.as_str()), (rows[0].before.as_str(), ""));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::board::{Board, Halts, Scope};
 use crate::domain::id::{ProviderId, TenantId};
 use crate::limits;
 use crate::routing::breaker::{Breaker, Cause, ProviderTally, Tally};
+use crate::routing::key_pause::KeyPause;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Verdict;
 use crate::routing::terms::BreakerTerms;
@@ -37,16 +38,19 @@ struct Counted<T> {
 /// Probes that one attempt has claimed; given back when dropped, so that a request that is cut holds up nobody.
 pub struct Probes {
     board: Arc<Board>,
+    /// Of breakers.
     scopes: Vec<Scope>,
+    /// Of keys that were refused.
+    keys: Vec<Scope>,
 }
 
 impl Probes {
-    /// Whether the attempt is an ordinary one.
+    /// Whether no breaker waits for the outcome.
     pub fn is_empty(&self) -> bool {
         self.scopes.is_empty()
     }
 
-    /// The scopes; from now on it is the caller's business what becomes of them.
+    /// The breakers' scopes; from now on it is the caller's business what becomes of them.
     fn spend(mut self) -> Vec<Scope> {
         std::mem::take(&mut self.scopes)
     }
@@ -56,6 +60,8 @@ impl Drop for Probes {
     fn drop(&mut self) {
         let now = Instant::now();
         self.scopes.iter().for_each(|scope| self.board.probe_dropped(scope, now));
+        // What was found out of a key is on the board by other ways; then this changes nothing.
+        self.keys.iter().for_each(|scope| self.board.key_probe_dropped(scope, now));
     }
 }
 
@@ -92,13 +98,21 @@ impl Health {
 
     /// Claims what probes a lane needs; `None` when another request has one of them.
     pub fn claim(&self, halts: &Halts, lane: &LaneKey, now: Instant) -> Option<Probes> {
-        let mut probes = Probes { board: self.board.clone(), scopes: Vec::new() };
+        let mut probes = Probes { board: self.board.clone(), scopes: Vec::new(), keys: Vec::new() };
         for scope in breaker_scopes(lane) {
             if matches!(halts.breaker(&scope, now), Breaker::HalfOpen(_)) {
                 if !self.board.claim(&scope, now) {
                     return None;
                 }
                 probes.scopes.push(scope);
+            }
+        }
+        for scope in key_scopes(lane) {
+            if matches!(halts.key(&scope, now), Some(KeyPause::Due(_))) {
+                if !self.board.claim_key(&scope, now) {
+                    return None;
+                }
+                probes.keys.push(scope);
             }
         }
         Some(probes)
@@ -213,6 +227,11 @@ pub struct Ended<'a> {
 /// The breakers that a lane stands behind.
 fn breaker_scopes(lane: &LaneKey) -> [Scope; 2] {
     [Scope::Provider(lane.provider.clone()), Scope::Lane(lane.clone())]
+}
+
+/// What a lane's key may have been refused for: everything, or this model alone.
+pub(super) fn key_scopes(lane: &LaneKey) -> impl Iterator<Item = Scope> {
+    [lane.credential.map(Scope::Credential), Some(Scope::Lane(lane.clone()))].into_iter().flatten()
 }
 
 /// The tally of a key, begun anew if the owner has had it forgotten; `None` when there is no room for another one.

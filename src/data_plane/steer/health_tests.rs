@@ -77,7 +77,7 @@ fn an_outage_that_one_core_finds_is_known_to_the_other_at_once() {
     let [one, other] = cores();
     (0..3).for_each(|_| unreachable(&one, "a", now));
     is_halted(&other, "c", now);
-    assert_eq!(other.leave(&lane("c"), now), Leave::Halted);
+    assert_eq!(other.leave(&lane("c"), false, now), Leave::Halted);
     other.reachable(&ProviderId::new("p"), now);
     assert_eq!(standing(&one, "a", now), Standing::Probe, "no lane was blamed for it");
     let [one, other] = cores();
@@ -103,10 +103,10 @@ fn one_probe_passes_on_one_core_and_its_answer_lets_all_pass() {
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, now));
     let later = after(now);
     assert_eq!((standing(&one, "a", later), standing(&other, "a", later)), (Standing::Probe, Standing::Probe));
-    assert_eq!(other.leave(&lane("a"), later), Leave::Granted);
-    assert_eq!(one.leave(&lane("a"), later), Leave::Probing, "the other core has it");
-    assert_eq!(other.leave(&lane("b"), later), Leave::Granted);
-    assert_eq!(one.leave(&lane("a"), later), Leave::Granted, "the other core went elsewhere and gave it back");
+    assert_eq!(other.leave(&lane("a"), false, later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Probing, "the other core has it");
+    assert_eq!(other.leave(&lane("b"), false, later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted, "the other core went elsewhere and gave it back");
     let probe = one.begin(&lane("a"), 1, later);
     is_halted(&other, "a", later);
     one.close(probe, &lane("a"), &sample(Verdict::Good), later);
@@ -119,13 +119,13 @@ fn a_probe_that_fails_halts_for_longer_and_one_that_is_cut_holds_up_nobody() {
     let ([one, other], now) = (cores(), Instant::now());
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, now));
     let later = after(now);
-    assert_eq!(one.leave(&lane("a"), later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
     drop(one.begin(&lane("a"), 1, later));
     assert_eq!(standing(&other, "a", later), Standing::Probe, "cut");
-    assert_eq!(one.leave(&lane("a"), later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
     one.close(one.begin(&lane("a"), 1, later), &lane("a"), &sample(Verdict::Neutral), later);
     assert_eq!(standing(&other, "a", later), Standing::Probe, "it said nothing");
-    assert_eq!(one.leave(&lane("a"), later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
     one.close(one.begin(&lane("a"), 1, later), &lane("a"), &sample(Verdict::Bad), later);
     is_halted(&other, "a", later + 19 * SECOND);
     assert_eq!(standing(&other, "a", later + 23 * SECOND), Standing::Probe);
@@ -136,10 +136,10 @@ fn a_probe_that_stays_out_is_lost() {
     let ([one, other], now) = (cores(), Instant::now());
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, now));
     let later = after(now);
-    assert_eq!(one.leave(&lane("a"), later), Leave::Granted);
+    assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
     let _probe = one.begin(&lane("a"), 1, later);
     is_halted(&other, "a", later);
-    assert_eq!(other.leave(&lane("a"), later + limits::PROBE_LIFE), Leave::Granted);
+    assert_eq!(other.leave(&lane("a"), false, later + limits::PROBE_LIFE), Leave::Granted);
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn an_answer_on_any_lane_lifts_the_providers_halt() {
     let ([one, other], now) = (cores(), Instant::now());
     (0..3).for_each(|_| unreachable(&one, "a", now));
     let later = after(now);
-    assert_eq!(other.leave(&lane("z"), later), Leave::Granted);
-    assert_eq!(one.leave(&lane("y"), later), Leave::Probing, "one probe for the whole provider");
+    assert_eq!(other.leave(&lane("z"), false, later), Leave::Granted);
+    assert_eq!(one.leave(&lane("y"), false, later), Leave::Probing, "one probe for the whole provider");
     attempt(&other, "z", Verdict::Good, later);
     assert_eq!(standing(&one, "y", later), Standing::Free);
 }
@@ -176,7 +176,7 @@ fn what_the_owner_had_forgotten_counts_no_more() {
     attempt(&one, "a", Verdict::Bad, now);
     is_halted(&one, "a", now);
     one.board.force(&ProviderId::new("p"));
-    assert_eq!(one.leave(&lane("a"), now), Leave::Forbidden);
+    assert_eq!(one.leave(&lane("a"), false, now), Leave::Forbidden);
 }
 
 #[test]

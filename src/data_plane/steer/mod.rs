@@ -6,6 +6,7 @@
 mod affinity;
 mod health;
 mod hedges;
+mod keys;
 mod observe;
 mod quota;
 mod retries;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use health::Leave;
+pub use keys::Refused;
 pub use retries::Retries;
 
 /// One core's knowledge.
@@ -45,6 +47,7 @@ pub struct Steering {
     pub hedges: HedgeBooks,
     warmth: Warmth,
     health: Health,
+    rotating: keys::Rotating,
     /// What may be tried again.
     pub retries: Retries,
 }
@@ -103,6 +106,7 @@ impl Steering {
             hedges: HedgeBooks::default(),
             warmth: Warmth::default(),
             health: Health::new(board.clone()),
+            rotating: keys::Rotating::default(),
             retries: Retries::new(board.clone()),
             board,
         }
@@ -123,13 +127,15 @@ impl Steering {
         halts.standing(lane, now)
     }
 
-    /// Whether a lane may be asked now. Where it is half open this claims its probe, on every core, for the attempt that begins next.
-    pub fn leave(&self, lane: &LaneKey, now: Instant) -> Leave {
+    /// Whether a lane may be asked now. Where it is half open, or its key is to be tried again, this claims that probe, on every core, for
+    /// the attempt that begins next. `key_failed` says that a key was refused in this exchange: then no other dead one is risked.
+    pub fn leave(&self, lane: &LaneKey, key_failed: bool, now: Instant) -> Leave {
         self.waive();
         let halts = self.board.look();
         match halts.standing(lane, now) {
             Standing::Free => Leave::Granted,
-            Standing::Probe => match self.health.claim(&halts, lane, now) {
+            Standing::KeyDue if key_failed => Leave::Halted,
+            Standing::Probe | Standing::KeyDue => match self.health.claim(&halts, lane, now) {
                 Some(probes) => {
                     self.health.keep(lane, probes);
                     Leave::Granted
@@ -138,6 +144,7 @@ impl Steering {
             },
             Standing::Halted { why: Why::Forced, .. } => Leave::Forbidden,
             Standing::Halted { why: Why::Breaker, .. } if halts.is_probed(lane, now) => Leave::Probing,
+            Standing::Halted { why: Why::KeyRefused, .. } if halts.is_key_asked(lane, now) => Leave::Probing,
             Standing::Halted { .. } => Leave::Halted,
         }
     }

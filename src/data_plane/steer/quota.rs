@@ -46,7 +46,7 @@ impl Steering {
             let Standing::Halted { why, until } = self.standing(&halts, lane, now) else { return None };
             match why {
                 Why::RateLimit | Why::Quota => waiting_helps = true,
-                Why::NoCredit => {}
+                Why::NoCredit | Why::KeyRefused => {}
                 Why::QuotaLow | Why::Breaker | Why::Forced => return None,
             }
             soonest = Some(soonest.map_or(until, |known| known.min(until)));

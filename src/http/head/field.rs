@@ -191,6 +191,19 @@ fn is_coding_list(value: &[u8]) -> bool {
     list(value).next().is_some() && list(value).all(name)
 }
 
+// === FieldSpan ===
+
+impl FieldSpan {
+    fn field<'a>(&self, bytes: &'a [u8]) -> Field<'a> {
+        Field {
+            name: self.name.text(bytes),
+            value: self.value.of(bytes),
+            known: self.known,
+            named_by_connection: self.named_by_connection,
+        }
+    }
+}
+
 // === Fields ===
 
 /// The visible fields of a head, in the order they came.
@@ -205,11 +218,13 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Field<'a>> {
         let span = self.spans.by_ref().find(|span| !span.underscore)?;
-        Some(Field {
-            name: span.name.text(self.bytes),
-            value: span.value.of(self.bytes),
-            known: span.known,
-            named_by_connection: span.named_by_connection,
-        })
+        Some(span.field(self.bytes))
+    }
+}
+
+impl DoubleEndedIterator for Fields<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let span = self.spans.by_ref().rfind(|span| !span.underscore)?;
+        Some(span.field(self.bytes))
     }
 }

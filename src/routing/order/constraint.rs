@@ -17,6 +17,8 @@ pub enum Waiting {
     Short(Instant),
     /// It was told to wait until then.
     Parked(Instant),
+    /// Its key was refused, and lets others go first until then.
+    Refused(Instant),
     /// Its breaker is open until then.
     Open(Instant),
 }
@@ -115,6 +117,7 @@ impl Waiting {
     pub fn rejection(self) -> Rejection {
         match self {
             Self::Short(_) | Self::Parked(_) => Rejection::QuotaShort,
+            Self::Refused(_) => Rejection::KeyRefused,
             Self::Open(_) => Rejection::BreakerOpen,
         }
     }
@@ -122,7 +125,7 @@ impl Waiting {
     /// Sorts those that wait: an open breaker last, of the others the soonest first.
     pub fn rank(self) -> (bool, Instant) {
         match self {
-            Self::Short(until) | Self::Parked(until) => (false, until),
+            Self::Short(until) | Self::Parked(until) | Self::Refused(until) => (false, until),
             Self::Open(until) => (true, until),
         }
     }
@@ -133,9 +136,10 @@ impl Waiting {
             Standing::Halted { why: Why::RateLimit | Why::Quota | Why::NoCredit, until } => {
                 return Some(Self::Parked(until));
             }
+            Standing::Halted { why: Why::KeyRefused, until } => return Some(Self::Refused(until)),
             // The last of it may still be sent, but others go first.
             Standing::Halted { why: Why::QuotaLow, until } => return Some(Self::Short(until)),
-            Standing::Free | Standing::Probe => {}
+            Standing::Free | Standing::Probe | Standing::KeyDue => {}
         }
         let headroom = &facts.headroom;
         // Other cores take from the same quota: the last of it is not worth a refusal.

@@ -49,8 +49,10 @@ pub struct Question<'a> {
 pub struct Facts<'a> {
     /// Which target it belongs to, counted as listed: lanes of one target differ in nothing but the credential.
     pub target: usize,
-    /// Whether its credential is only to be asked when the others of its target fail.
-    pub standby: bool,
+    /// When its turn comes among the lanes of its target.
+    pub turn: Turn,
+    /// The lane of its target that it stands right behind, whatever else is known of it; see [`Turn`].
+    pub behind: Option<usize>,
     /// Share of its target under `weighted`.
     pub weight: u32,
     /// The owner's rank of its model, 0 to 1, if there is one.
@@ -75,6 +77,19 @@ pub struct Facts<'a> {
     pub warm: bool,
     /// Its weight for the prompt's beginning; the highest keeps it.
     pub affinity_weight: u64,
+}
+
+/// When the turn of a lane comes among those of its target; it stands above everything else that is known of it. A lane that stands behind
+/// another one has that one's turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Turn {
+    /// Before the others.
+    First,
+    /// As it fares.
+    #[default]
+    Usual,
+    /// After the others: only to be asked when they fail.
+    Last,
 }
 
 /// Lanes in the order in which they are to be tried.
@@ -157,7 +172,7 @@ pub fn order(question: &Question<'_>, facts: &[Facts<'_>], dice: &mut Rng) -> Re
     if free == 0 {
         return Ok(waiting_only(facts, lanes, rejected));
     }
-    lanes.sort_by_key(|lane| (lane.waiting.is_some(), credential_rank(&facts[lane.place], lane.place)));
+    lanes.sort_by_key(|lane| (lane.waiting.is_some(), credential_rank(facts, lane.place)));
     let mut targets = targets(facts, &lanes[..free]);
     let explores = policy::order(question, facts, &mut targets, dice);
     let exploration = !affinity::apply(question, facts, &mut targets) && explores;
@@ -178,9 +193,11 @@ fn waiting_only(facts: &[Facts<'_>], mut lanes: Vec<Lane>, rejected: Vec<(usize,
 }
 
 /// In which order the credentials of one target are to be tried; targets as listed.
-fn credential_rank(facts: &Facts<'_>, place: usize) -> (usize, bool, bool, Reverse<bool>, Reverse<u64>, usize) {
-    let probe = facts.standing == Standing::Probe;
-    (facts.target, facts.standby, probe, Reverse(facts.warm), Reverse(facts.affinity_weight), place)
+fn credential_rank(facts: &[Facts<'_>], place: usize) -> impl Ord + use<> {
+    let probe = facts[place].standing == Standing::Probe;
+    let leader = facts[place].behind.unwrap_or(place);
+    let Facts { target, turn, warm, affinity_weight, .. } = facts[leader];
+    (target, turn, probe, Reverse(warm), Reverse(affinity_weight), leader, place != leader, place)
 }
 
 /// The runs of lanes with one target.

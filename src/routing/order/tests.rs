@@ -26,7 +26,8 @@ fn score(median_ms: u32, error_rate: f64) -> Score {
 fn facts(target: usize) -> Facts<'static> {
     Facts {
         target,
-        standby: false,
+        turn: Turn::Usual,
+        behind: None,
         weight: 1,
         quality: None,
         lacks: None,
@@ -218,7 +219,7 @@ fn credentials_of_one_target_stand_together() {
     let now = Instant::now();
     let (fast, slow) = (score(200, 0.0), score(900, 0.0));
     let lanes = [
-        Facts { standby: true, ..scored(0, &slow, 10) },
+        Facts { turn: Turn::Last, ..scored(0, &slow, 10) },
         scored(0, &slow, 10),
         scored(1, &fast, 10),
         Facts { standing: halted(Why::RateLimit, 9, now), ..scored(1, &fast, 10) },
@@ -414,6 +415,6 @@ fn credentials_of_one_target_share_prompts_by_their_beginning() {
     let lane = |affinity_weight, warm| Facts { affinity_weight, warm, ..facts(0) };
     assert_eq!(ordered(&question, &[lane(1, false), lane(9, false), lane(5, false)]), [1, 2, 0]);
     assert_eq!(ordered(&question, &[lane(1, false), lane(9, false), lane(5, true)]), [2, 1, 0]);
-    let standby = Facts { standby: true, ..lane(99, true) };
+    let standby = Facts { turn: Turn::Last, ..lane(99, true) };
     assert_eq!(ordered(&question, &[standby, lane(1, false)]), [1, 0]);
 }

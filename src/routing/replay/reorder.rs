@@ -9,7 +9,7 @@ use crate::routing::decision::{Considered, Decision};
 use crate::routing::glob::NamePattern;
 use crate::routing::lane::LaneKey;
 use crate::routing::need::Rejection;
-use crate::routing::order::{self, Facts, Question};
+use crate::routing::order::{self, Facts, Question, Turn};
 use crate::routing::policy::Policy;
 use crate::routing::score::{Beta, Quantiles, Score};
 use crate::routing::standing::{Headroom, Standing, Why};
@@ -87,12 +87,14 @@ fn facts<'a>(
     let (lacks, standing) = match candidate.rejection {
         None => (None, Standing::Free),
         Some(Rejection::BreakerOpen) => (None, halted(Why::Breaker)),
+        Some(Rejection::KeyRefused) => (None, halted(Why::KeyRefused)),
         Some(Rejection::QuotaShort) => (None, halted(Why::Quota)),
         Some(rejection) => (Some(rejection), Standing::Free),
     };
     Facts {
         target,
-        standby: false,
+        turn: Turn::Usual,
+        behind: None,
         weight,
         quality: rank,
         lacks,

@@ -18,6 +18,7 @@ fn considered(provider: &str, cost: &str, latency_us: u32) -> Considered {
         latency_us: Some(latency_us),
         error_rate: Some(0.0),
         warm: false,
+        key_role: None,
         rejection: None,
     }
 }
@@ -27,6 +28,7 @@ fn attempt(provider: &str, outcome: &'static str, status: u16, total_us: u32, co
         lane: lane(provider),
         outcome,
         status,
+        key_refused: false,
         connect_us: 0,
         tls_us: 0,
         first_byte_us: if outcome == "completed" { total_us / 2 } else { 0 },
