@@ -1,9 +1,14 @@
 //! The promise of the configuration: what is wrong is refused with its place and a remedy, all of it at once, and nothing panics.
 
+#[path = "config/bad.rs"]
+mod bad;
+
+use bad::BAD;
 use igris::config::{
     Budget, Config, Durability, Io, KeySource, Known, KnownProvider, Metadata, Policy, Store, check, raw,
 };
 use igris::domain::money::Money;
+use igris::domain::role::Roles;
 use igris::domain::scope::{Scope, Scopes};
 use igris::limits;
 use proptest::prelude::*;
@@ -50,209 +55,6 @@ fn refused(text: &str) -> String {
         Err(problems) => problems.to_string(),
     }
 }
-
-/// `(text, line:col, phrase)`: the only problem of the text stands there and says that.
-const BAD: &[(&str, &str, &str)] = &[
-    // Syntax and shape.
-    ("[server]\nlisen = []", "2:1", "unknown key `lisen`; did you mean `listen`?"),
-    ("[sever]", "1:2", "unknown key `sever`; did you mean `server`?"),
-    ("zebra = 1", "1:1", "unknown key `zebra`; known are `version`"),
-    ("version = ", "1:", "not valid TOML"),
-    ("version = 1\nversion = 2", "2:1", "not valid TOML: duplicate key"),
-    ("server = 5", "1:10", "`server` must be a table, not a number"),
-    ("[providers]\nname = \"openai\"", "1:1", "write `[[providers]]` above each entry"),
-    ("[server]\nlisten = \"127.0.0.1:1\"", "2:10", "`listen` must be a list, not text"),
-    ("[log]\nlevel = [\"info\"]", "2:9", "`level` must be a single value, not a list"),
-    ("a.b.c.d.e.f.g.h.i = 1", "1:16", "a key of more than 8 dotted parts"),
-    // Units.
-    ("[server]\ndrain_timeout = 30", "2:17", "`drain_timeout` is `30`, a number without a unit; write \"30s\""),
-    ("[server]\ndrain_timeout = \"30\"", "2:17", "a number without a unit; write \"30s\""),
-    ("[server]\ndrain_timeout = \"soon\"", "2:17", "`soon`, not a duration"),
-    ("[server.limits]\nbody_bytes = 1048576", "2:14", "a number without a unit"),
-    ("[server.limits]\nbody_bytes = \"257MiB\"", "2:14", "`257MiB`, above the ceiling, 256MiB; write at most 256MiB"),
-    ("[server.limits]\nhead_deadline = \"61s\"", "2:17", "above the ceiling, 60s; write at most 60s"),
-    ("[server.limits]\nexchange_deadline = \"100s\"", "2:21", "longer than `exchange_deadline`"),
-    ("version = -1", "1:11", "below zero"),
-    ("version = 1.5", "1:11", "not a whole number"),
-    ("version = 99999999999999999999", "1:11", "a number beyond 64 bits"),
-    ("format = 2", "1:10", "`format` is `2`"),
-    ("expires_at = 2020-01-01", "1:14", "not an instant"),
-    ("issued_at = 2026-01-02T00:00:00Z\nexpires_at = 2026-01-01T00:00:00Z", "2:14", "not after `issued_at`"),
-    // Server and operation.
-    ("[server]\nlisten = [\"localhost\"]", "2:11", "not an address and port"),
-    ("[server]\nlisten = []", "1:1", "`listen` is empty"),
-    ("[server]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "2:26", "the address `127.0.0.1:1` stands twice"),
-    ("[server]\nlisten=[\"127.0.0.1:1\"]\n[admin]\nmetrics = \"127.0.0.1:1\"", "4:11", "stands twice"),
-    ("[server]\nio = \"iouring\"", "2:6", "did you mean `io_uring`?"),
-    ("[server]\nworkers = 2000", "2:11", "above the ceiling, 1024"),
-    ("[server]\ntls = { cert = \"c\" }", "2:7", "`tls` has no `key`"),
-    ("[server]\ntrusted_proxies = [\"10.0.0.1/8\"]", "2:20", "did you mean \"10.0.0.0/8\"?"),
-    ("[server]\nmetadata = true", "2:12", "is a truth value, not text"),
-    ("[store]\nurl = \"postgres://u:marker@h/db\"", "2:7", "names PostgreSQL, which this version does not speak"),
-    ("[store]\nurl = \"mysql:marker\"", "2:7", "names no store that is known"),
-    ("[vault]\nroot_key = { env = \"A\", fd = 3 }", "2:12", "`root_key` names several places"),
-    ("[vault]\nroot_key = { fd = 2 }", "2:19", "below the least, 3"),
-    ("[ledger]\ndurability = \"disk\"", "2:14", "known are `process`, `power`"),
-    ("[trust]\nkeys = []", "1:1", "list 1 to 5 public keys"),
-    // Providers.
-    ("[[providers]]", "1:1", "`[[providers]]` has no `name`"),
-    ("[[providers]]\nname = \"opnai\"", "2:8", "did you mean `openai`?"),
-    (
-        "[[providers]]\nname = \"mine\"\ndialect = \"openai\"",
-        "2:8",
-        "not built in and has no `base_url`; add `base_url`",
-    ),
-    ("[[providers]]\nname = \"a/b\"", "2:8", "which is not a name"),
-    ("[[providers]]\nname=\"google\"\n[[providers]]\nname=\"gemini\"", "4:6", "provider `google` stands twice"),
-    ("[[providers]]\nname = \"azure\"", "2:8", "provider `azure` has no address of its own"),
-    ("[[providers]]\nname = \"bedrock\"", "2:8", "provider `bedrock` has no address of its own; add `region`"),
-    (
-        "[[providers]]\nname = \"openai\"\nregion = \"eu-west-1\"",
-        "3:10",
-        "`region` means nothing to the dialect `openai`",
-    ),
-    (
-        "[[providers]]\nname = \"anthropic\"\nproject = \"p\"",
-        "3:11",
-        "`project` means nothing to the dialect `anthropic`",
-    ),
-    (
-        "[[providers]]\nname = \"bedrock\"\nregion = \"eu-west-1\"\napi_version = \"2024-10-21\"",
-        "4:15",
-        "`api_version` means nothing to the dialect `bedrock`",
-    ),
-    ("[[providers]]\nname = \"bedrock\"\nregion = \"a.example/x\"", "3:10", "not a region; write it as in"),
-    ("[[providers]]\nname = \"bedrock\"\nregion = \"-x\"", "3:10", "which is no region"),
-    (
-        "[[providers]]\nname = \"vertex\"\nregion = \"us-east5\"",
-        "2:8",
-        "the dialect `vertex` needs a `project`, and this provider has none; add `project`",
-    ),
-    (
-        "[[providers]]\nname = \"vertex\"\nbase_url = \"https://a.example\"\nproject = \"p\"",
-        "2:8",
-        "the dialect `vertex` needs a `region`",
-    ),
-    (
-        "[[providers]]\nname = \"vertex\"\nregion = \"us-east5\"\nproject = \"../x\"",
-        "4:11",
-        "not a project; write its id",
-    ),
-    (
-        "[[providers]]\nname = \"azure\"\nbase_url = \"https://a.example\"\napi_version = \"1&x=2\"",
-        "4:15",
-        "not an API version",
-    ),
-    ("[[providers]]\nname = \"openai\"\ndialect = \"antropic\"", "3:11", "did you mean `anthropic`?"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"http://a.example\"", "3:12", "is plain http"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://127.0.0.1/v1\"", "3:12", "add `allow_private_address"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://0x7f.1/v1\"", "3:12", "a number form of an address"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://2130706433/v1\"", "3:12", "a number form of an address"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://u:marker@a.example\"", "3:12", "holds a user name"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://a.example?k=marker\"", "3:12", "holds a query"),
-    ("[[providers]]\nname = \"openai\"\nbase_url = \"https://a.example#marker\"", "3:12", "holds a fragment"),
-    ("[[providers]]\nname = \"openai\"\napi_key = \"sk-marker\"", "3:11", "`api_key` must be a table, not text"),
-    (
-        "[[providers]]\nname = \"openai\"\napi_key = { env = \"sk-marker\" }",
-        "3:19",
-        "not the name of an environment var",
-    ),
-    (
-        "[[providers]]\nname = \"openai\"\napi_key = { value = \"sk-marker\", env = \"A\" }",
-        "3:13",
-        "unknown key `value`",
-    ),
-    ("[[providers]]\nname = \"openai\"\napi_key = { fd = 3 }", "3:18", "cannot come from a file descriptor"),
-    ("[[providers]]\nname = \"openai\"\napi_key = {}", "3:11", "`api_key` names no places"),
-    (
-        "[[providers]]\nname = \"openai\"\nheaders = { Authorization = \"marker\" }",
-        "3:13",
-        "one that Igris sets itself",
-    ),
-    (
-        "[[providers]]\nname = \"openai\"\nheaders = { X-Forwarded-For = \"marker\" }",
-        "3:13",
-        "one that Igris sets itself",
-    ),
-    ("[[providers]]\nname = \"openai\"\nheaders = { x-amz-date = \"marker\" }", "3:13", "one that Igris sets itself"),
-    ("[[providers]]\nname = \"openai\"\nheaders = { x_a = \"marker\" }", "3:13", "is no header name"),
-    (
-        "[[providers]]\nname = \"openai\"\nheaders = { a = \"marker\\r\\nb: c\" }",
-        "3:17",
-        "`a` holds a control character",
-    ),
-    ("[[providers]]\nname = \"openai\"\nheaders = { a = \"x\", A = \"y\" }", "3:", "the header `a` stands twice"),
-    ("[[providers]]\nname = \"openai\"\nallow_private_address = \"yes\"", "3:25", "not a truth value"),
-    ("[[providers]]\nname = \"openai\"\nmax_retries = 11", "3:15", "above the ceiling, 10"),
-    // Models.
-    ("[[models]]\nname = \"m\"", "1:1", "`[[models]]` has no `targets`"),
-    (
-        "[[models]]\nname = \"m\"\npolicy = \"thomson\"\ntargets = [{ provider = \"openai\" }]",
-        "3:10",
-        "did you mean `thompson`?",
-    ),
-    (
-        "[[models]]\nname = \"m\"\ntargets = [{ provider = \"opena\" }]",
-        "3:25",
-        "unknown provider `opena`; did you mean `openai`?",
-    ),
-    ("[[models]]\nname = \"m\"\ntargets = [{ provider = \"openai\", weight = 0 }]", "3:44", "below the least, 1"),
-    (
-        "[[models]]\nname = \"m\"\ntargets = [{ provider = \"openai\", model = \"g*\" }]",
-        "3:43",
-        "a pattern where one model belongs",
-    ),
-    (
-        "[[models]]\nname=\"m\"\ntargets=[{provider=\"openai\"},{provider=\"openai\"}]",
-        "3:30",
-        "the target `openai/*` stands twice",
-    ),
-    // Prices.
-    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\ninput=\"$1/Mtok\"", "1:1", "`[[prices]]` has no `output`"),
-    ("[[prices]]\nprovider=\"openai\"\ninput=\"$1/Mtok\"\noutput=\"$1/Mtok\"", "1:1", "has no `model`"),
-    (
-        "[[prices]]\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\nmodel=\"m\"\nprovider=\"opena\"",
-        "5:10",
-        "did you mean `openai`?",
-    ),
-    ("[[prices]]\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\nprovider=\"openai\"\nmodel=\"g*\"", "5:7", "write the name"),
-    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=2.5", "5:7", "write dollars per million"),
-    ("[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$2\"", "5:7", "is `$2`, not a price"),
-    (
-        "[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\ncached_input=\"$-1/Mtok\"",
-        "6:14",
-        "not a price of tokens",
-    ),
-    (
-        "[[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"\n\
-         [[prices]]\nprovider=\"openai\"\nmodel=\"m\"\noutput=\"$1/Mtok\"\ninput=\"$1/Mtok\"",
-        "6:1",
-        "the price of `openai/m` stands twice",
-    ),
-    // Tenants and access keys.
-    ("[[tenants]]\nid = \"a\"\n[[tenants]]\nid = \"a\"", "4:6", "tenant `a` stands twice"),
-    ("[[access_keys]]\nname = \"a\"", "1:1", "`[[access_keys]]` has no `key`"),
-    (
-        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\ntenant=\"defualt\"",
-        "4:8",
-        "unknown tenant `defualt`; add a `[[tenants]]` entry; did you mean `default`?",
-    ),
-    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nscopes=[\"inferrence\"]", "4:9", "did you mean `inference`?"),
-    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nscopes=[]", "1:1", "`scopes` is empty"),
-    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={budget=50}", "4:16", "write \"$50/month\""),
-    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={budget=\"$50/year\"}", "4:16", "an unknown period"),
-    ("[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\nlimits={concurrent=0}", "4:20", "below the least, 1"),
-    (
-        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\n[[access_keys]]\nname=\"b\"\nkey={env=\"K\"}",
-        "6:5",
-        "the secret in `environment variable K` stands twice",
-    ),
-    (
-        "[[access_keys]]\nname=\"a\"\nkey={env=\"K\"}\n[[access_keys]]\nname=\"a\"\nkey={env=\"L\"}",
-        "5:6",
-        "access key `a` stands twice",
-    ),
-];
 
 #[test]
 fn every_bad_file_is_refused_at_its_place_with_a_remedy() {
@@ -338,7 +140,12 @@ fn the_example_means_what_its_comments_say() {
     assert_eq!(key.scopes, Scopes::NONE.with(Scope::Inference));
     assert_eq!(key.limits.tokens_per_minute, Some(1_000_000));
     let amount = Money::parse_usd("50").expect("an amount");
-    assert_eq!(key.limits.budget, Some(Budget { amount, period: igris::config::Period::Month }));
+    let hard = Budget { amount, period: igris::config::Period::Month, cap: igris::config::Cap::Hard };
+    assert_eq!(key.limits.budgets[0], hard);
+    let written: Vec<String> = key.limits.budgets.iter().map(Budget::to_string).collect();
+    assert_eq!(written, ["$50/month", "$5/day soft", "$500/total"]);
+    let tenant = &config.tenants[0].limits;
+    assert_eq!((tenant.requests_per_minute, tenant.concurrent, tenant.budgets.len()), (Some(6_000), Some(256), 2));
 }
 
 /// Where each table of the reader stands in the example.
@@ -348,12 +155,16 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("Tls", "server.tls"),
     ("ServerLimits", "server.limits"),
     ("Admin", "admin"),
+    ("AllowedUser", "admin.allowed_uids"),
+    ("AdminToken", "admin.tokens"),
     ("Store", "store"),
     ("Price", "prices"),
     ("Vault", "vault"),
     ("Ledger", "ledger"),
     ("Log", "log"),
     ("Trust", "trust"),
+    ("Rollout", "rollout"),
+    ("Rotation", "rotation"),
     ("Provider", "providers"),
     ("Routing", "routing"),
     ("Breaker", "routing.breaker"),
@@ -365,6 +176,8 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("Tenant", "tenants"),
     ("AccessKey", "access_keys"),
     ("KeyLimits", "access_keys.limits"),
+    ("TenantLimits", "tenants.limits"),
+    ("Budget", "access_keys.limits.budgets"),
 ];
 
 #[test]
@@ -653,3 +466,28 @@ const PIECES: &[&str] = &[
     "\u{2028}",
     "\r",
 ];
+
+#[test]
+fn a_user_of_the_admin_socket_may_look_unless_more_is_said() {
+    let admin = parsed(
+        "[admin]\nallowed_uids = [1000, { uid = 1001, roles = [\"operate\"] }]\n[[admin.tokens]]\nname = \"deploy\"\n\
+         roles = [\"keys\", \"operate\"]\nkey = { env = \"T\" }\n",
+    )
+    .admin;
+    let users: Vec<_> = admin.allowed_uids.iter().map(|user| (user.uid, user.roles)).collect();
+    assert_eq!(users, [(1000, Roles::READ), (1001, Roles::OPERATE)]);
+    assert_eq!((admin.tokens[0].name.as_str(), admin.tokens[0].roles), ("deploy", Roles::ALL));
+    for (lines, sign) in [
+        ("allowed_uids = [1000, 1000]", "1000"),
+        ("allowed_uids = [{ roles = [\"keys\"] }]", "`uid` is missing"),
+        ("allowed_uids = [{ uid = 1, roles = [\"root\"] }]", "keys"),
+        ("allowed_uids = [\"me\"]", "allowed_uids"),
+        ("[[admin.tokens]]\nname = \"t\"\nkey = { env = \"T\" }", "allows nothing"),
+        ("[[admin.tokens]]\nname = \"t\"\nroles = [\"keys\"]", "has no `key`"),
+        ("[[admin.tokens]]\nroles = [\"keys\"]\nkey = { env = \"T\" }", "name"),
+        ("[[admin.tokens]]\nname = \"t\"\nroles = [\"keys\"]\nkey = { fd = 3 }", "descriptor"),
+    ] {
+        let problems = refused(&format!("[admin]\n{lines}\n"));
+        assert!(problems.contains(sign), "{lines}: {problems}");
+    }
+}

@@ -12,8 +12,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/configuration.md", "docs/api.md", "docs/dialects.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/ARCHITECTURE.md",
+    "docs/configuration.md",
+    "docs/api.md",
+    "docs/dialects.md",
+    "docs/operations.md",
+];
 const TABLE_BEGIN: &str = "<!-- providers: written by IGRIS_BLESS=1 cargo test --test readme -->\n";
 const TABLE_END: &str = "<!-- /providers -->";
 

@@ -15,6 +15,9 @@ mod shape;
 #[path = "tidy/source.rs"]
 mod source;
 
+#[path = "tidy/tenants.rs"]
+mod tenants;
+
 use std::path::Path;
 
 use source::{Finding, Source};
@@ -70,6 +73,13 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn nothing_off_the_wire_unwraps() {
     hold(shape::unwraps(&Source::all(root(), &["src"])));
+}
+
+#[test]
+fn rule_t2_the_store_is_asked_for_a_tenant() {
+    let sources = Source::all(root(), &["src"]);
+    hold(tenants::store_calls(&sources));
+    hold(tenants::statements(&sources));
 }
 
 #[test]

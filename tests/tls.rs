@@ -7,10 +7,11 @@ use igris_load::certs::{Authority, Issued};
 use igris_load::load::Expectation;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use support::{Client, Gateway, SOON, bare, chat, post, stream_of, wait_until};
 
@@ -20,16 +21,22 @@ fn authority(name: &str) -> (Authority, Issued) {
     (authority, issued)
 }
 
-/// A client that trusts this authority alone; `Err` if the handshake fails.
-fn try_connect(gateway: &Gateway, trusted: &Authority) -> std::io::Result<Client> {
+/// What a client trusts and remembers: the same value twice is the same client, with its session tickets.
+fn trusting(trusted: &[&Authority]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let cert = CertificateDer::from_pem_slice(trusted.cert_pem().as_bytes()).expect("our own PEM");
-    roots.add(cert).expect("our own certificate");
+    for authority in trusted {
+        let cert = CertificateDer::from_pem_slice(authority.cert_pem().as_bytes()).expect("our own PEM");
+        roots.add(cert).expect("our own certificate");
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.expect("defaults are usable").with_root_certificates(roots).with_no_client_auth();
+    Arc::new(config.expect("defaults are usable").with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A connection and how its handshake went; `Err` if it fails.
+fn try_shake(gateway: &Gateway, config: &Arc<ClientConfig>) -> std::io::Result<(Client, Option<HandshakeKind>)> {
     let name = ServerName::try_from("localhost").expect("a name");
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
+    let connection = ClientConnection::new(config.clone(), name).map_err(std::io::Error::other)?;
     let tcp = TcpStream::connect(gateway.address())?;
     tcp.set_read_timeout(Some(Duration::from_secs(15)))?;
     let mut stream = StreamOwned::new(connection, tcp.try_clone()?);
@@ -37,7 +44,13 @@ fn try_connect(gateway: &Gateway, trusted: &Authority) -> std::io::Result<Client
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
     }
-    Ok(Client::over(stream, tcp))
+    let kind = stream.conn.handshake_kind();
+    Ok((Client::over(stream, tcp), kind))
+}
+
+/// A client that trusts this authority alone; `Err` if the handshake fails.
+fn try_connect(gateway: &Gateway, trusted: &Authority) -> std::io::Result<Client> {
+    try_shake(gateway, &trusting(&[trusted])).map(|(client, _)| client)
 }
 
 fn connect(gateway: &Gateway, trusted: &Authority) -> Client {
@@ -145,3 +158,122 @@ fn an_encrypted_stream_that_is_cut_does_not_look_complete() {
     assert!(!stream.answer.whole && stream.answer.text().contains("event: error"), "{}", stream.answer.text());
     assert_eq!(gateway.chat(&chat("x")).status, 200);
 }
+
+/// Has the gateway read its files again; the answer's status.
+fn reload(gateway: &Gateway) -> u16 {
+    gateway.admin_ask("POST", "/reload", "").status
+}
+
+#[test]
+fn swaps_under_load_fail_no_handshake_on_either_driver() {
+    for driver in ["epoll", "auto"] {
+        let simulator = Simulator::builder().start().expect("a loopback port");
+        let (authority, first) = authority("own");
+        let builder = Gateway::builder().provider("openai", &simulator).workers(2).io(driver).tls();
+        let gateway = builder.file("cert.pem", &first.cert_pem).file("key.pem", &first.key_pem).start();
+        let (over, served) = (AtomicBool::new(false), AtomicU32::new(0));
+        let mut established = connect(&gateway, &authority);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    // Keeps its tickets: each connection tries to resume the last one's session, whichever pair that was under.
+                    let config = trusting(&[&authority]);
+                    while !over.load(Ordering::Relaxed) {
+                        let (mut client, _) = try_shake(&gateway, &config).expect("a handshake");
+                        assert_eq!(client.ask(&post(&chat("x"))).status, 200);
+                        served.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for swap in 0..5 {
+                let pair = authority.issue(&["localhost", &format!("n{swap}.example.com")]).expect("signed");
+                replace_files(&gateway, &pair);
+                assert_eq!(reload(&gateway), 200);
+                assert_eq!(established.ask(&post(&chat("established"))).status, 200);
+                let before = served.load(Ordering::Relaxed);
+                wait_until(SOON, "clients come on", || served.load(Ordering::Relaxed) > before + 3);
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        println!("{driver}: {} connections over five swaps", served.load(Ordering::Relaxed));
+    }
+}
+
+#[test]
+fn a_pair_that_is_no_good_is_refused_with_its_reason_and_the_old_one_stays() {
+    let ((own, pair), (_, other)) = (authority("own"), authority("other"));
+    let builder = Gateway::builder().tls();
+    let gateway = builder.file("cert.pem", &pair.cert_pem).file("key.pem", &pair.key_pem).start();
+    let bad = [
+        (pair.cert_pem.as_str(), other.key_pem.as_str(), "key"),
+        ("garbage", pair.key_pem.as_str(), "certificate"),
+        (pair.cert_pem.as_str(), "", "key"),
+        (ENDED_CERT, ENDED_KEY, "ended"),
+    ];
+    for (cert, key, word) in bad {
+        std::fs::write(gateway.home().join("cert.pem"), cert).expect("written");
+        std::fs::write(gateway.home().join("key.pem"), key).expect("written");
+        let answer = gateway.admin_ask("POST", "/reload", "");
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        assert!(answer.text().contains(word), "{}", answer.text());
+        assert_eq!(connect(&gateway, &own).ask(&bare("GET", "/v1/health", "")).status, 200);
+    }
+}
+
+#[test]
+fn a_session_is_resumed_only_under_the_pair_it_began_with() {
+    let (own, pair) = authority("own");
+    let gateway = Gateway::builder().tls().file("cert.pem", &pair.cert_pem).file("key.pem", &pair.key_pem).start();
+    let config = trusting(&[&own]);
+    let shake = || {
+        let (mut client, kind) = try_shake(&gateway, &config).expect("a handshake");
+        assert_eq!(client.ask(&bare("GET", "/v1/health", "")).status, 200);
+        kind.expect("a handshake has a kind")
+    };
+    assert_eq!(shake(), HandshakeKind::Full);
+    assert_eq!(shake(), HandshakeKind::Resumed);
+    replace_files(&gateway, &own.issue(&["localhost"]).expect("signed"));
+    assert_eq!(reload(&gateway), 200);
+    assert_eq!(shake(), HandshakeKind::Full, "an old ticket opens nothing and breaks nothing");
+    assert_eq!(shake(), HandshakeKind::Resumed);
+}
+
+#[test]
+fn a_client_authority_that_is_asked_for_later_cannot_be_walked_around_with_a_ticket() {
+    let ((own, pair), (clients, _)) = (authority("own"), authority("clients"));
+    let builder = Gateway::builder().tls().file("clients.pem", &clients.cert_pem());
+    let gateway = builder.file("cert.pem", &pair.cert_pem).file("key.pem", &pair.key_pem).start();
+    let config = trusting(&[&own]);
+    let (mut established, _) = try_shake(&gateway, &config).expect("a handshake");
+    assert_eq!(established.ask(&bare("GET", "/v1/health", "")).status, 200);
+    let home = gateway.home().display().to_string();
+    let key = format!("key = \"{home}/key.pem\" }}");
+    let asked = format!("key = \"{home}/key.pem\", client_ca = \"{home}/clients.pem\" }}");
+    assert!(gateway.config().contains(&key));
+    gateway.write_config(&gateway.config().replace(&key, &asked));
+    assert_eq!(reload(&gateway), 200);
+    // In TLS 1.3 the client is done before the server has looked for its certificate.
+    let outcome = try_shake(&gateway, &config).map_err(|error| error.to_string()).and_then(|(mut client, _)| {
+        client.send(&bare("GET", "/v1/health", ""));
+        client.try_answer()
+    });
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert_eq!(established.ask(&bare("GET", "/v1/health", "")).status, 200, "an established connection is untouched");
+}
+
+/// A pair that belongs together and ended with the year 2019. Its dates were changed after it was signed: nobody verifies it here.
+const ENDED_CERT: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBBzCBrgIBBzAKBggqhkjOPQQDAjAQMQ4wDAYDVQQDDAVlbmRlZDAeFw0xOTAx\n\
+MDEwMDAwMDBaFw0yMDAxMDEwMDAwMDBaMBAxDjAMBgNVBAMMBWVuZGVkMFkwEwYH\n\
+KoZIzj0CAQYIKoZIzj0DAQcDQgAE8dpMpiDFu2T6lJ+oH8xezmFtYX32LaHigKt4\n\
+HKlIXJ4b03ExuWmgWbFViXEXODx7blYcQ3ySdI58qF3zw7I5hzAKBggqhkjOPQQD\n\
+AgNIADBFAiEAmNn0RNu9OsPhiNiTrbIFioPqzriI/wK6YdKafAjbxrQCIFVu7Kvm\n\
+phbglbCn+5tJ5qFfvL11DI7jY5CfNazA8Sxy\n\
+-----END CERTIFICATE-----\n";
+const ENDED_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----\n\
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1C2WoXjz4Y+NLMfi\n\
+zwLNaWGSOSaqovvbAnfFuZgMF+GhRANCAATx2kymIMW7ZPqUn6gfzF7OYW1hffYt\n\
+oeKAq3gcqUhcnhvTcTG5aaBZsVWJcRc4PHtuVhxDfJJ0jnyoXfPDsjmH\n\
+-----END PRIVATE KEY-----\n";

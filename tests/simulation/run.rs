@@ -9,7 +9,7 @@ use fastrand::Rng;
 use igris::domain::money::Money;
 use igris::limits;
 use igris::routing::need::Need;
-use igris::routing::order::{Facts, Question, Weights, order};
+use igris::routing::order::{Facts, Question, Turn, Weights, order};
 use igris::routing::policy::Policy;
 use igris::routing::score::Beta;
 use igris::routing::standing::Standing;
@@ -306,7 +306,8 @@ impl World<'_> {
         let expected = truth.cost(prompt.input, limits::OUTPUT_TOKENS_GUESS as f64);
         Facts {
             target: place,
-            standby: false,
+            turn: Turn::Usual,
+            behind: None,
             weight: 1,
             quality: Some(truth.quality),
             lacks: None,

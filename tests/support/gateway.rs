@@ -46,10 +46,13 @@ pub struct Builder {
     providers: Vec<Provider>,
     server: String,
     limits: String,
+    admin: String,
     sections: String,
     files: Vec<(String, String)>,
     words: Vec<String>,
     workers: usize,
+    io: Option<String>,
+    variables: Vec<(String, String)>,
     tls: bool,
 }
 
@@ -104,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// Further lines of `[admin]`.
+    #[must_use]
+    pub fn admin(mut self, lines: &str) -> Self {
+        writeln!(self.admin, "{lines}").expect("a String takes everything");
+        self
+    }
+
     /// Further sections.
     #[must_use]
     pub fn config_toml(mut self, sections: &str) -> Self {
@@ -148,6 +158,20 @@ impl Builder {
         self
     }
 
+    /// The I/O driver, whatever the environment says.
+    #[must_use]
+    pub fn io(mut self, driver: &str) -> Self {
+        self.io = Some(driver.to_owned());
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Gateway {
@@ -167,8 +191,11 @@ impl Builder {
             home,
             words: self.words,
             workers: self.workers,
+            io: self.io,
+            variables: self.variables,
             tls: self.tls,
             starts: 0,
+            successor: None,
         };
         gateway.write_config(&gateway.config.clone());
         gateway.start();
@@ -180,7 +207,7 @@ impl Builder {
         if !self.limits.is_empty() {
             write!(text, "[server.limits]\n{}", self.limits).expect("a String takes everything");
         }
-        text.push_str("[admin]\nsocket = \"{home}/admin.sock\"\n");
+        write!(text, "[admin]\nsocket = \"{{home}}/admin.sock\"\n{}", self.admin).expect("a String takes everything");
         for Provider { name, base_url, key, members } in &self.providers {
             let key =
                 key.as_ref().map_or(String::new(), |_| format!("api_key = {{ file = \"{{home}}/{name}.key\" }}\n"));
@@ -212,8 +239,12 @@ pub struct Gateway {
     home: PathBuf,
     words: Vec<String>,
     workers: usize,
+    io: Option<String>,
+    variables: Vec<(String, String)>,
     tls: bool,
     starts: u32,
+    /// The process that took over last.
+    successor: Option<u32>,
 }
 
 impl Gateway {
@@ -223,10 +254,13 @@ impl Gateway {
             providers: Vec::new(),
             server: String::new(),
             limits: String::new(),
+            admin: String::new(),
             sections: String::new(),
             files: Vec::new(),
             words: Vec::new(),
             workers: 1,
+            io: None,
+            variables: Vec::new(),
             tls: false,
         }
     }
@@ -246,9 +280,19 @@ impl Gateway {
         format!("http://{}", self.address)
     }
 
-    /// Its process id.
+    /// The id of the process that serves.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        self.successor.unwrap_or_else(|| self.child.as_ref().expect("it runs").id())
+    }
+
+    /// Has it hand over to a new process; `members` is the body. The process that was started here can still be waited for.
+    pub fn upgrade(&mut self, members: &str) -> Answer {
+        let answer = self.admin_ask("POST", "/upgrade", members);
+        if answer.status == 200 {
+            let pid = answer.json()["pid"].as_u64().expect("a process id");
+            self.successor = Some(u32::try_from(pid).expect("a process id"));
+        }
+        answer
     }
 
     /// Where its configuration, its state (`data`) and its output lie.
@@ -272,9 +316,13 @@ impl Gateway {
     }
 
     fn output(&self, kind: &str) -> String {
-        let text = |start| fs::read(self.home.join(format!("{kind}.{start}"))).unwrap_or_default();
-        let whole: Vec<u8> = (1..=self.starts).flat_map(text).collect();
-        String::from_utf8_lossy(&whole).into_owned()
+        (1..=self.starts).map(|start| self.said(kind, start)).collect()
+    }
+
+    /// What one of its starts wrote.
+    fn said(&self, kind: &str, start: u32) -> String {
+        let bytes = fs::read(self.home.join(format!("{kind}.{start}"))).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A new connection to it.
@@ -351,6 +399,9 @@ impl Gateway {
 
     /// Kills it without warning.
     pub fn kill(&mut self) {
+        if let Some(pid) = self.successor.take() {
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>&1")]).output();
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -361,6 +412,12 @@ impl Gateway {
     pub fn restart(&mut self) {
         self.kill();
         self.start();
+    }
+
+    /// Kills it and starts it again with these words at the end of its command line instead of the former ones.
+    pub fn restart_with(&mut self, words: &[&str]) {
+        self.words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.restart();
     }
 
     /// Resident memory, bytes.
@@ -384,10 +441,17 @@ impl Gateway {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs, as our own user").count()
     }
 
-    fn start(&mut self) {
-        self.starts += 1;
-        let file = |kind| File::create(self.home.join(format!("{kind}.{}", self.starts))).expect("a new file");
-        let io = std::env::var("IGRIS_TEST_IO").unwrap_or_else(|_| "auto".into());
+    /// Kills it, starts it again, and kills it once more after so long, ready or not.
+    pub fn restart_and_kill(&mut self, after: Duration) {
+        self.kill();
+        self.spawn();
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    /// The command that starts it, without its streams.
+    pub fn command(&self) -> Command {
+        let io = self.io.clone().or_else(|| std::env::var("IGRIS_TEST_IO").ok()).unwrap_or_else(|| "auto".into());
         let mut command = Command::new(env!("CARGO_BIN_EXE_igris"));
         command.arg("serve").arg("--config").arg(self.home.join("igris.toml"));
         command.arg("--data-dir").arg(self.home.join("data")).args(["--listen", "127.0.0.1:0"]);
@@ -395,9 +459,21 @@ impl Gateway {
         for (name, _, key, _) in ACCESS_KEYS {
             command.env(variable(name), key);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn start(&mut self) {
+        self.spawn();
+        self.wait_until_ready();
+    }
+
+    fn spawn(&mut self) {
+        self.starts += 1;
+        let file = |kind| File::create(self.home.join(format!("{kind}.{}", self.starts))).expect("a new file");
+        let mut command = self.command();
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         self.child = Some(command.spawn().expect("the binary starts"));
-        self.wait_until_ready();
     }
 
     fn wait_until_ready(&mut self) {
@@ -405,10 +481,10 @@ impl Gateway {
         let mark = format!("listening on {scheme}://");
         let end = Instant::now() + SOON;
         loop {
-            let said = self.stdout() + &self.stderr();
+            let said = self.said("stdout", self.starts) + &self.said("stderr", self.starts);
             let latest = said.rsplit_once(&mark).map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default());
             let found = latest.and_then(|text| text.trim_end_matches(['/', ',', '.']).parse().ok());
-            if let Some(address) = found.filter(|_| said.matches(&mark).count() >= self.starts as usize) {
+            if let Some(address) = found {
                 self.address = address;
                 if self.tls || self.is_ready() {
                     return;

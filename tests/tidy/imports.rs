@@ -9,18 +9,20 @@ use crate::source::{Finding, Source, is_name, name_at, words};
 struct Row(&'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
-const TABLE: [Row; 27] = [
+const TABLE: [Row; 29] = [
     Row("main",          &["cli"]),
     Row("lib",           &[]),
     Row("cli",           &["app", "demo", "admin", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
     Row("demo",          &["app", "config", "vault", "json", "domain", "limits", "telemetry"]),
-    Row("app",           &["admin", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
+    Row("app",           &["admin", "handover", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
     Row("dashboard",     &["admin", "vault", "json", "domain", "limits", "telemetry"]),
     Row("admin",         &["control_plane", "snapshot", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
-    Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
-    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
-    Row("snapshot",      &["providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
+    Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "allowance", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
+    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "allowance", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
+    Row("snapshot",      &["allowance", "providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
     Row("report",        &["routing", "metering", "chat", "domain", "limits"]),
+    Row("allowance",     &["domain", "limits"]),
+    Row("handover",      &["domain", "limits", "telemetry"]),
     Row("board",         &["routing", "domain", "limits"]),
     Row("providers",     &["routing", "metering", "http", "chat", "dialects", "json", "domain", "limits", "vault::sign"]),
     Row("dialects",      &["metering", "chat", "http", "json", "domain", "limits"]),

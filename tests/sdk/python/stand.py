@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from tap import Tap
 
 ACCESS_KEY = "sk-test-access-key-canary-0123456789"
+#: One that may ask thirty times a minute.
+LIMITED_KEY = "sk-test-limited-key-canary-0123456789"
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ class Gateway:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="gateway-", dir=scratch))
         config = self.home / "igris.toml"
         config.write_text(configuration(self.home, providers.ports))
-        env = {f"TEST_{name.upper()}_KEY": key for name, key in CREDENTIALS.items()} | {"TEST_ACCESS_KEY": ACCESS_KEY}
+        env = {f"TEST_{name.upper()}_KEY": key for name, key in CREDENTIALS.items()}
+        env |= {"TEST_ACCESS_KEY": ACCESS_KEY, "TEST_LIMITED_KEY": LIMITED_KEY}
         words = [os.environ["IGRIS"], "serve", "--config", str(config), "--data-dir", str(self.home)]
         words += ["--listen", "127.0.0.1:0", "--workers", "1"]
         self.taps = providers.taps
@@ -177,7 +180,7 @@ class Gateway:
     def stop(self):
         """Stops it, and looks for keys in everything it wrote (rule R4)."""
         self.program.stop()
-        secrets = [key.encode() for key in (*CREDENTIALS.values(), ACCESS_KEY)]
+        secrets = [key.encode() for key in (*CREDENTIALS.values(), ACCESS_KEY, LIMITED_KEY)]
         written = {"output": self.program.output.encode()}
         written |= {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
         leaks = [
@@ -248,4 +251,9 @@ id = "default"
 name = "test"
 tenant = "default"
 key = {{ env = "TEST_ACCESS_KEY" }}
+[[access_keys]]
+name = "limited"
+tenant = "default"
+key = {{ env = "TEST_LIMITED_KEY" }}
+limits = {{ requests_per_minute = 30 }}
 """

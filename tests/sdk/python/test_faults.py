@@ -57,6 +57,21 @@ def test_rate_limit_costs_one_round(fresh_client, fresh_gateway):
     assert len(tap.chats()) - before == attempts
 
 
+def test_a_limit_of_the_access_key_is_waited_for(fresh_gateway):
+    with client_of(fresh_gateway, api_key=stand.LIMITED_KEY, max_retries=0) as client:
+        with pytest.raises(openai.RateLimitError) as raised:
+            for _ in range(60):
+                answer = client.chat.completions.with_raw_response.create(
+                    model="gpt-4o-mini", messages=[{"role": "user", "content": "hello"}]
+                )
+                assert answer.headers["x-ratelimit-limit-requests"] == "30"
+        assert raised.value.code == "rate_limit_exceeded"
+        assert raised.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+        assert 1 <= int(raised.value.response.headers["retry-after"]) <= 2
+        # Nothing was tried yet: the client does by itself what helps, and waits as long as it was told.
+        assert ask(client.with_options(max_retries=3)).choices[0].message.content
+
+
 def test_rate_limit_of_one_provider_is_served_by_another(fresh_client, fresh_gateway):
     tap = fresh_gateway.taps["mistral"]
     with pytest.raises(openai.RateLimitError):
