@@ -35,6 +35,7 @@ fn plan(lanes: &[LaneKey]) -> Plan {
         latency_us: Some(300_000),
         error_rate: Some(0.01),
         warm: false,
+        key_role: None,
         rejection: None,
     };
     Plan {
@@ -54,6 +55,7 @@ fn attempt(lane: &LaneKey) -> Attempted {
         lane: lane.clone(),
         outcome: "completed",
         status: 200,
+        key_refused: false,
         connect_us: 0,
         tls_us: 0,
         first_byte_us: 300_000,
@@ -76,12 +78,11 @@ fn benches(criterion: &mut Criterion) {
     });
     let key = AccessKey {
         id: AccessKeyId::from_bits(1),
-        name: Arc::from("app"),
         tenant: TenantId::new("default"),
         scopes: Scopes::INFERENCE,
         expires_at: None,
-        models: Vec::new(),
-        providers: Vec::new(),
+        terms: Arc::default(),
+        allowance: Arc::default(),
     };
     let subject = Subject { id: RequestId::from_bits(7), core: 0, at: UnixMillis(0), key: &key, model: "gpt-4o" };
     let reports = CoreReports::new(16);

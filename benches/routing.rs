@@ -6,7 +6,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use igris::domain::money::Money;
 use igris::routing::need::Need;
-use igris::routing::order::{Facts, Question, order};
+use igris::routing::order::{Facts, Question, Turn, order};
 use igris::routing::policy::Policy;
 use igris::routing::score::{Beta, Quantiles, Score};
 use igris::routing::standing::{Headroom, Standing, Why};
@@ -33,7 +33,8 @@ fn facts(place: usize, score: &Score, now: Instant) -> Facts<'_> {
     let standing = if place % 3 == 2 { Standing::Halted { why: Why::RateLimit, until } } else { Standing::Free };
     Facts {
         target: place * 2 / 3,
-        standby: false,
+        turn: Turn::Usual,
+        behind: None,
         weight: 1,
         quality: Some(0.5),
         lacks: None,

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::{Place, on_path};
 use crate::process::{self, Background, ask};
-use crate::{bench_overload, nginx, rust};
+use crate::{bench_estate, bench_overload, nginx, rust};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
 pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(300);
@@ -61,8 +61,9 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     let rest = match words.split_first() {
         Some((&"proxy", rest)) => rest,
         Some((&"overload", rest)) => return bench_overload::run(place, rest),
+        Some((&"estate", rest)) => return bench_estate::run(place, rest),
         Some((&"hedging", [])) => return hedging(place),
-        _ => bail!("there are three benches: `cargo xtask bench proxy`, `… hedging` and `… overload`"),
+        _ => bail!("there are four benches: `cargo xtask bench proxy`, `… hedging`, `… overload` and `… estate`"),
     };
     let options = parse(rest)?;
     build(place, "release")?;

@@ -5,11 +5,13 @@
 //! Nothing is written outside `target/`.
 
 mod bench;
+mod bench_estate;
 mod bench_overload;
 mod browser;
 mod counts;
 mod debian;
 mod fuzz;
+mod mutants;
 mod nginx;
 mod place;
 mod process;
@@ -20,7 +22,7 @@ mod steps;
 use std::process::ExitCode;
 
 use place::Place;
-use steps::Steps;
+use steps::{Outcome, Steps};
 
 const HELP: &str = "\
 cargo xtask <command>
@@ -29,6 +31,9 @@ cargo xtask <command>
   check                      the short loop: format, lints, unit tests, tidy
   sdk                        real clients and coding agents against the gateway and the simulator
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
+  mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
+  bench estate               memory, publications and reloads of a large estate
+      --profile NAME         programs of this build profile (fast)
   bench hedging              Latency and spend with and without second attempts, on a provider with two modes
   bench proxy [OPTIONS]      CPU per request of igris and of nginx as a bare proxy, in interleaved rounds
       --requests N           requests of one round (20000)
@@ -58,7 +63,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
             println!("{HELP}");
             return Ok(ExitCode::SUCCESS);
         }
-        "test" | "check" | "sdk" | "fuzz" | "bench" => {}
+        "test" | "check" | "sdk" | "fuzz" | "bench" | "mutants" => {}
         other => {
             eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
             return Ok(ExitCode::from(2));
@@ -67,6 +72,9 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
     let place = Place::find()?;
     if command == "bench" {
         return bench::run(&place, rest);
+    }
+    if command == "mutants" {
+        return mutants::run(&place, rest);
     }
     let mut steps = Steps::new();
     match command {
@@ -82,6 +90,13 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
 fn test(place: &Place, steps: &mut Steps) {
     rust::format(place, steps);
     rust::lint(place, steps);
+    // tests/signed_config.rs signs with the stock tool where it is there.
+    steps.step("minisign", || {
+        Ok(match debian::program("minisign", "minisign") {
+            Ok(_) => Outcome::Passed(counts::Counts::default()),
+            Err(why) => Outcome::Skipped(why),
+        })
+    });
     rust::tests_on_both_drivers(place, steps);
     rust::doc_tests(place, steps);
     rust::docs(place, steps);
