@@ -1,0 +1,46 @@
+//! The key that chains the records of the ledger journal (rule L7): whoever can write the files still cannot make one that follows.
+//!
+//! Derived from the audit log's key, which is never replaced, so that a journal can be verified for as long as it is kept. It can link and
+//! compare; it cannot print or leave.
+
+use aws_lc_rs::hmac;
+
+/// Bytes of a link: half of an HMAC-SHA-256 (RFC 2104 §5 allows it), 128 bits.
+pub const LINK_BYTES: usize = 16;
+
+/// What chains one record to the one before it.
+pub type Link = [u8; LINK_BYTES];
+
+/// The open key of the ledger journal.
+pub struct LedgerKey(hmac::Key);
+
+impl LedgerKey {
+    /// A key from its 32 bytes; the caller wipes its own copy.
+    pub(super) fn new(bytes: &[u8; super::audit_key::BOND_BYTES]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// A key for tests, benches and fuzzing, which have no vault.
+    pub fn for_tests() -> Self {
+        Self::new(&[7; super::audit_key::BOND_BYTES])
+    }
+
+    /// The link of a record whose bytes follow those that `before` stands for.
+    pub fn link(&self, before: &Link, record: &[u8]) -> Link {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(before);
+        context.update(record);
+        let tag = context.sign();
+        let mut link = [0; LINK_BYTES];
+        for (slot, byte) in link.iter_mut().zip(tag.as_ref()) {
+            *slot = *byte;
+        }
+        link
+    }
+}
+
+impl std::fmt::Debug for LedgerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LedgerKey(…)")
+    }
+}
