@@ -42,6 +42,8 @@ const fn cast(name: &'static str, model: &'static str, weight: u32, latency_ms: 
 
 /// What each of them accepts as its key.
 const PROVIDER_KEY: &str = "sk-demo-simulated-provider-key";
+/// What they accept as well: keys to add and to rotate to.
+const FURTHER_KEYS: [&str; 2] = ["sk-demo-second-provider-key-2", "sk-demo-third-provider-key-3"];
 /// Pause between two requests of the trickle.
 const TRICKLE_PAUSE: Duration = Duration::from_millis(700);
 
@@ -52,11 +54,13 @@ pub fn run(listen: Option<SocketAddr>) -> anyhow::Result<()> {
     let simulators = simulators.context("cannot start the simulated providers")?;
     let key = AccessKeyText::make(&mut OsEntropy)?;
     place.write("access.key", key.expose())?;
+    let viewer = AccessKeyText::make(&mut OsEntropy)?;
+    place.write("viewer.token", viewer.expose())?;
     place.write("provider.key", PROVIDER_KEY.as_bytes())?;
-    place.write("igris.toml", configuration(&place, &simulators).as_bytes())?;
     let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8081)));
     // The next port; with port 0 the kernel chooses both.
     let dashboard = SocketAddr::new(listen.ip(), if listen.port() == 0 { 0 } else { listen.port().saturating_add(1) });
+    place.write("igris.toml", configuration(&place, &simulators, dashboard).as_bytes())?;
     let running = app::start(
         ServeOptions {
             config: Some(place.file("igris.toml")),
@@ -67,7 +71,7 @@ pub fn run(listen: Option<SocketAddr>) -> anyhow::Result<()> {
         },
         |name| std::env::var(name).ok(),
     )?;
-    introduce(&running, &key);
+    introduce(&running, &key, &viewer);
     if let Some(address) = running.addresses.first() {
         let (address, key) = (*address, Secret::copy_of(key.expose()));
         thread::Builder::new().name("demo-trickle".to_owned()).spawn(move || trickle(address, &key))?;
@@ -76,12 +80,13 @@ pub fn run(listen: Option<SocketAddr>) -> anyhow::Result<()> {
 }
 
 fn simulate(cast: &Cast) -> std::io::Result<Simulator> {
-    let provider = Simulator::builder().name(cast.name).keys([PROVIDER_KEY]).models([cast.model]);
+    let provider =
+        Simulator::builder().name(cast.name).keys([&[PROVIDER_KEY], &FURTHER_KEYS[..]].concat()).models([cast.model]);
     provider.latency(cast.latency).event_gap(cast.gap).counters_only().start()
 }
 
 /// What the gateway is configured with: one model that three providers serve, each under its own name for it.
-fn configuration(place: &Place, simulators: &[Simulator]) -> String {
+fn configuration(place: &Place, simulators: &[Simulator], dashboard: SocketAddr) -> String {
     let mut text = String::from("version = 1\n");
     let mut targets = String::new();
     for (Cast { name, model, weight, .. }, simulator) in PROVIDERS.iter().zip(simulators) {
@@ -95,10 +100,14 @@ fn configuration(place: &Place, simulators: &[Simulator]) -> String {
     let key = place.file("access.key");
     text.push_str("[[tenants]]\nid = \"default\"\n[[access_keys]]\nname = \"demo\"\ntenant = \"default\"\n");
     text.push_str(&format!("key = {{ file = {key:?} }}\nscopes = [\"inference\", \"keys\", \"costs\", \"admin\"]\n"));
+    let viewer = place.file("viewer.token");
+    text.push_str(&format!(
+        "[[admin.tokens]]\nname = \"viewer\"\nroles = [\"read\"]\nkey = {{ file = {viewer:?} }}\n[admin]\ndashboard = \"{dashboard}\"\n"
+    ));
     text
 }
 
-fn introduce(running: &Running, key: &AccessKeyText) {
+fn introduce(running: &Running, key: &AccessKeyText, viewer: &AccessKeyText) {
     let Some(address) = running.addresses.first() else { return };
     println!("Igris Overture is up, in front of {} simulated providers.\n", PROVIDERS.len());
     println!("Stream an answer through it:\n");
@@ -108,6 +117,8 @@ fn introduce(running: &Running, key: &AccessKeyText) {
     );
     if let Some(url) = &running.dashboard_url {
         println!("Dashboard: {url}\n");
+        println!("Token that may only look: {}", String::from_utf8_lossy(viewer.expose()));
+        println!("Provider keys to add and to rotate to: {}\n", FURTHER_KEYS.join(", "));
     }
     println!("Ctrl-C ends it.");
 }

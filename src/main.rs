@@ -23,12 +23,15 @@ fn main() -> ExitCode {
             trust_keys: args.trust_key,
             trust_threshold: args.trust_threshold.map(usize::from),
             fleet_label: args.fleet_label,
+            ledger_degraded: args.ledger_degraded,
             invocation: app::Invocation::of_process().ok(),
+            ledger_disk: None,
         }),
         Command::Demo(args) => demo::run(args.listen),
         Command::Check(args) => return check(&args.file),
         Command::Sign(args) => return cli::sign::run(&args),
         Command::Vault(args) => return cli::vault::run(&args),
+        Command::Ledger(args) => return cli::ledger::run(&args),
         Command::Admin(args) => return cli::admin::run(&args),
     };
     match outcome {

@@ -3,18 +3,24 @@
 //! A core reserves a place in its queue before it admits an exchange, so a record always has room (rule L4); when the queue is full,
 //! admission stops. No text of a prompt or an answer is in a report (rule R1).
 
+pub mod exchange;
+pub mod figures;
+
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, RequestId, TenantId};
 use crate::domain::limit::LimitKind;
 use crate::domain::money::Money;
 use crate::domain::pressure::ShedReason;
 use crate::domain::token::{Usage, UsageSource};
+use crate::limits::telemetry::EXCHANGES_WAITING_MAX;
 use crate::limits::{DECISIONS_KEPT, OBSERVED_WAITING_MAX};
 use crate::routing::decision::Decision;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Observed;
 use crate::routing::policy::Policy;
 use crossbeam_queue::ArrayQueue;
+use exchange::ExchangeReport;
+use figures::Figures;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -35,6 +41,8 @@ pub enum Outcome {
     ClientGone,
     /// Another attempt of a race was first, and this one was cancelled (rule Q4).
     Superseded,
+    /// The process ended first; found when the journal was replayed (rule L6).
+    Interrupted,
 }
 
 impl Outcome {
@@ -48,6 +56,7 @@ impl Outcome {
             Outcome::Broken => "broken",
             Outcome::ClientGone => "client_gone",
             Outcome::Superseded => "superseded",
+            Outcome::Interrupted => "interrupted",
         }
     }
 }
@@ -71,6 +80,8 @@ pub struct AttemptReport {
     pub credential: Option<CredentialId>,
     /// For which model, by the provider's name.
     pub model: Arc<str>,
+    /// The policy that chose it.
+    pub policy: Policy,
     /// How it ended.
     pub outcome: Outcome,
     /// HTTP status of the provider, 0 if none came.
@@ -86,6 +97,8 @@ pub struct AttemptReport {
     pub usage_source: UsageSource,
     /// What it cost; `None` when the model's price is unknown.
     pub cost: Option<Money>,
+    /// Which list of prices that is by; 0 where the price is unknown.
+    pub price_version: u64,
     /// When it began.
     pub started: UnixMillis,
     /// Until the connection stood, microseconds; 0 for a reused one.
@@ -113,6 +126,10 @@ pub struct CoreReports {
     spare: ArrayQueue<HandOver>,
     /// The latest decisions; the oldest gives way.
     decisions: ArrayQueue<Box<Decision>>,
+    /// Exchanges that are over, where somebody wants to know of each.
+    exchanges: ArrayQueue<Box<ExchangeReport>>,
+    /// Counts and durations of all exchanges; written by this core alone.
+    pub figures: Figures,
     /// Read by the control plane at leisure; written by this core alone.
     pub gauges: CoreGauges,
 }
@@ -149,10 +166,31 @@ pub struct CoreGauges {
     pub limited: [AtomicU64; LimitKind::ALL.len()],
     /// Times that a tenant's hedges and races began to pause for wasting too much, since start.
     pub hedging_pauses: AtomicU64,
+    /// Second attempts beside a first, and races, since start.
+    pub together: Together,
+    /// Exchanges that were not told of because nobody had taken the ones before, since start.
+    pub exchanges_untold: AtomicU64,
     /// Whether this core has stopped accepting.
     pub drained: AtomicBool,
     /// The last word about accepting that this core obeys; before its first turn none that is ever given.
     pub hold_seen: HoldSeen,
+}
+
+/// Attempts beside each other, since start.
+#[derive(Default)]
+pub struct Together {
+    /// Second attempts that were started for a first that was late.
+    pub hedges: AtomicU64,
+    /// Those of them that were first.
+    pub hedges_won: AtomicU64,
+    /// Races that were run.
+    pub races: AtomicU64,
+    /// Those of them that another candidate won than the one the plan had first.
+    pub races_won: AtomicU64,
+    /// Attempts that lost.
+    pub losers: AtomicU64,
+    /// What these cost, millionths of a dollar.
+    pub waste_micro: AtomicU64,
 }
 
 /// A word about accepting, as a core repeats it.
@@ -184,6 +222,8 @@ impl CoreReports {
             observed: ArrayQueue::new(OBSERVED_WAITING_MAX),
             spare: ArrayQueue::new(OBSERVED_WAITING_MAX),
             decisions: ArrayQueue::new(DECISIONS_KEPT),
+            exchanges: ArrayQueue::new(EXCHANGES_WAITING_MAX),
+            figures: Figures::default(),
             gauges: CoreGauges::default(),
         }
     }
@@ -247,6 +287,23 @@ impl CoreReports {
     /// Takes the oldest decision; control side.
     pub fn pop_decision(&self) -> Option<Decision> {
         self.decisions.pop().map(|decision| *decision)
+    }
+
+    /// Tells of an exchange that is over; counted where nobody has taken the ones before.
+    pub fn push_exchange(&self, exchange: ExchangeReport) {
+        if self.exchanges.push(Box::new(exchange)).is_err() {
+            self.gauges.exchanges_untold.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many exchanges wait to be taken.
+    pub fn exchanges_waiting(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Takes the oldest exchange; control side.
+    pub fn pop_exchange(&self) -> Option<ExchangeReport> {
+        self.exchanges.pop().map(|exchange| *exchange)
     }
 
     /// Takes the oldest record; control side.

@@ -11,6 +11,7 @@ pub use access::{AccessFilling, AccessKey, AccessTable, AccessTerms};
 use crate::domain::cidr::Cidr;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
+use crate::domain::trace::Sampling;
 use crate::providers::{Catalogue, ProviderSpec};
 use crate::routing::policy::Policy;
 use crate::routing::resolve::ModelTable;
@@ -96,12 +97,23 @@ pub struct Settings {
     pub exchanges_per_core_max: usize,
     /// Whether answers carry the `metadata` member.
     pub metadata: bool,
+    /// What is to be told of each exchange.
+    pub telemetry: Telemetry,
     /// Peers whose word on where a request comes from is believed (rule H11).
     pub trusted_proxies: Vec<Cidr>,
     /// Where the control plane listens for forwarded requests.
     pub control_socket: PathBuf,
     /// Whether a wrong checksum in a text of the form of rule V9 says that it is no access key; not where an owner supplied such a text.
     pub checks_key_form: bool,
+}
+
+/// What is to be told of each exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Whether a report is made of each.
+    pub reports: bool,
+    /// Which traces are recorded where no caller has decided; `None` where no spans of ours are: then trace context passes as it is.
+    pub sampling: Option<Sampling>,
 }
 
 // ---- Providers ------------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 //! something needs the roles of its row.
 //!
 //! Our own user and root have every role. Others have the roles that `allowed_uids` gives them; once there are `[[admin.tokens]]`, they
-//! must show one with each change, and its roles decide. A change without a row needs every role, and fails a test.
+//! must show one with each change, and its roles decide. A session of the dashboard has the roles of the token that opened it. A change without a row needs every role, and fails a test.
 
 use super::answer::Refusal;
 use super::socket::Peer;
@@ -21,11 +21,12 @@ use std::sync::Arc;
 /// Method, path as it is routed, and the roles that are needed.
 struct Row(&'static str, &'static str, Roles);
 
-/// Every change. A configuration that is pushed can name keys and where they are sent, so it needs both roles; one that is read again is
+/// Every change, and what not everybody may see. A configuration that is pushed can name keys and where they are sent, so it needs both roles; one that is read again is
 /// the file of whoever owns the process.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row("PUT",    "/config",                               Roles::ALL),
+    Row("GET",    "/config/texts",                         Roles::OPERATE),
     Row("POST",   "/reload",                               Roles::OPERATE),
     Row("POST",   "/rollout/accept",                       Roles::OPERATE),
     Row("POST",   "/rollout/revert",                       Roles::OPERATE),
@@ -49,6 +50,10 @@ const TABLE: &[Row] = &[
     Row("POST",   "/vault/verify",                         Roles::READ),
     Row("POST",   "/audit/verify",                         Roles::READ),
     Row("POST",   "/backup",                               Roles::KEYS),
+    Row("POST",   "/budgets",                              Roles::KEYS),
+    Row("DELETE", "/budgets",                              Roles::KEYS),
+    Row("POST",   "/alerts/{id}/acknowledge",              Roles::OPERATE),
+    Row("POST",   "/alerts/webhooks/{id}/test",            Roles::OPERATE),
 ];
 
 /// The users and tokens that a socket admits.
@@ -86,6 +91,9 @@ impl Admission {
 
     /// Lets a change pass, or says why not. Answers the peer as the audit log names it.
     fn pass(&self, peer: Peer, shown: Option<Secret>, needed: Roles) -> Result<Peer, Refusal> {
+        if let Some(roles) = peer.seat {
+            return if roles.cover(needed) { Ok(peer) } else { Err(role_needed(needed)) };
+        }
         // Whoever shows a token means it: a wrong one is refused also where none is needed.
         let token = shown.map(|text| self.token(&text).ok_or_else(wrong_token)).transpose()?;
         let peer = Peer { token: token.map(|token| token.name.clone()), ..peer };
@@ -98,6 +106,11 @@ impl Admission {
             None => self.users.iter().find(|user| user.uid == peer.uid).map_or(Roles::READ, |user| user.roles),
         };
         if roles.cover(needed) { Ok(peer) } else { Err(role_needed(needed)) }
+    }
+
+    /// Whose token this is, and what it may do: for the dashboard's login.
+    pub fn holder(&self, text: &Secret) -> Option<(Arc<str>, Roles)> {
+        self.token(text).map(|token| (token.name.clone(), token.roles))
     }
 
     /// All tokens are compared, each in constant time (rule V11).
@@ -129,11 +142,10 @@ pub(super) async fn admit(
 }
 
 fn needed(method: &Method, path: &str) -> Roles {
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return Roles::READ;
-    }
-    let row = TABLE.iter().find(|row| row.0 == method.as_str() && row.1 == path);
-    row.map_or(Roles::ALL, |row| row.2)
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    let word = if looks { "GET" } else { method.as_str() };
+    let row = TABLE.iter().find(|row| row.0 == word && row.1 == path);
+    row.map_or(if looks { Roles::READ } else { Roles::ALL }, |row| row.2)
 }
 
 /// `Authorization: Bearer …`, at most once (RFC 6750 §2.1).

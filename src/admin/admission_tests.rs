@@ -22,7 +22,7 @@ fn admission(tokens: &[(&str, Roles, &str)]) -> Admission {
 }
 
 fn peer(uid: u32) -> Peer {
-    Peer { uid, trusted: uid == 0, token: None }
+    Peer { uid, trusted: uid == 0, token: None, seat: None }
 }
 
 fn shown(text: &str) -> Option<Secret> {

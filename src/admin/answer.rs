@@ -48,6 +48,11 @@ pub fn text(content_type: &'static str, body: String) -> Response {
     plain(StatusCode::OK, content_type, body.into_bytes())
 }
 
+/// An answer of any kind.
+pub fn bytes(content_type: &'static str, body: Vec<u8>) -> Response {
+    plain(StatusCode::OK, content_type, body)
+}
+
 fn plain(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
     let fields = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
     (status, fields, body).into_response()

@@ -28,6 +28,7 @@ const SIGNATURE_FIELD: &str = "x-igris-signature";
 pub(super) fn routes() -> Router<Desk> {
     Router::new()
         .route("/config", get(show).put(put))
+        .route("/config/texts", get(async |State(desk): State<Desk>| fine(&locked(&desk.control).config_texts()?)))
         .route("/reload", post(reload))
         .route("/rollout", get(async |State(desk): State<Desk>| fine(&locked(&desk.control).rollout_status())))
         .route("/rollout/accept", post(accept))

@@ -1,8 +1,10 @@
 //! A control plane in a directory of its own, behind real sockets, for tests.
 
-use super::{AdminSocket, Ceiling, Drain, Shared, bind, router, serve, tenant_api};
+use super::{AdminSocket, Admission, Ceiling, Drain, Shared, bind, router, serve, tenant_api};
+use crate::config::{Admin, AdminToken, KeySource};
 use crate::control_plane::{ConfigSource, Control, Start, parse_config};
 use crate::domain::clock::UnixMillis;
+use crate::domain::role::Roles;
 use crate::vault::OsEntropy;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,6 +117,23 @@ impl Drop for House {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.place);
     }
+}
+
+/// An admission with these tokens: name, roles, text.
+pub(crate) fn admission(tokens: &[(&str, Roles, &str)]) -> Admission {
+    let named = |(name, roles, _): &(&str, Roles, &str)| AdminToken {
+        name: (*name).to_owned(),
+        roles: *roles,
+        key: KeySource::Env((*name).to_owned()),
+    };
+    let admin = Admin { tokens: tokens.iter().map(named).collect(), ..Admin::default() };
+    let env = |name: &str| tokens.iter().find(|token| token.0 == name).map(|token| token.2.to_owned());
+    Admission::new(&admin, &env).expect("tokens are there")
+}
+
+/// The texts of the events so far.
+pub(crate) fn events(house: &House) -> Vec<String> {
+    super::locked(&house.control).recent_events().into_iter().map(|event| event.text).collect()
 }
 
 /// One request on a connection of its own.

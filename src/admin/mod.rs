@@ -6,13 +6,17 @@
 
 mod access_keys;
 mod admission;
+mod alerts;
 mod answer;
 mod audit;
+mod budgets;
 mod config;
+mod costs;
 mod decisions;
 mod events;
 mod hold;
 mod keys;
+mod ledger;
 mod members;
 mod query;
 mod rotations;
@@ -22,13 +26,14 @@ mod socket;
 pub mod tenant_api;
 mod upgrade;
 mod vault;
+mod webhooks;
 
 pub use admission::Admission;
 pub use answer::Refusal;
 pub use hold::{Held, Hold, gated};
 pub use members::Members;
 pub use query::Asked;
-pub use routes::{Drain, metrics_router, read_router, router, router_for};
+pub use routes::{Drain, metrics_router, note_visit, router, router_for};
 pub use serve::{Ceiling, serve};
 pub use socket::{AdminSocket, Keeper, Peer, adopt, bind};
 pub use upgrade::{UpgradeAsk, UpgradeDesk, UpgradeOutcome, Upgraded};

@@ -44,12 +44,12 @@ impl Asked {
         Some(self.0.swap_remove(place).1)
     }
 
-    /// Takes `period`: hour, day, week or month; a day unless it is said.
+    /// Takes `period`: hour, day, week or month, or what it is unless it is said.
     ///
     /// # Errors
     /// 400 for another word.
-    pub fn period(&mut self) -> Result<UsagePeriod, Refusal> {
-        let Some(word) = self.take("period") else { return Ok(UsagePeriod::Day) };
+    pub fn period(&mut self, unless_said: UsagePeriod) -> Result<UsagePeriod, Refusal> {
+        let Some(word) = self.take("period") else { return Ok(unless_said) };
         let refused = || Refusal::member("period", "`period` must be hour, day, week or month.");
         UsagePeriod::parse(&word).ok_or_else(refused)
     }
@@ -92,7 +92,7 @@ mod tests {
         let uri: Uri = "/usage?tenant=a%20b&period=week".parse().expect("a target");
         let mut asked = Asked::read(&uri).expect("a query");
         assert_eq!(asked.take("tenant").as_deref(), Some("a b"));
-        assert!(matches!(asked.period(), Ok(UsagePeriod::Week)));
+        assert!(matches!(asked.period(UsagePeriod::Day), Ok(UsagePeriod::Week)));
         assert!(asked.end("nothing").is_ok());
         let twice: Uri = "/usage?period=day&period=week".parse().expect("a target");
         assert!(Asked::read(&twice).is_err());

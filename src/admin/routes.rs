@@ -1,24 +1,27 @@
 //! The admin API: everything the operator may ask and change, for `curl --unix-socket`, `igris admin` and the dashboard.
 //!
-//! [`read_router`] holds what only looks; the dashboard serves exactly that. [`router`] adds what changes something. Whoever gets here
-//! was admitted by the kernel's word on the user (rule A2), and the audit log names that user. Nothing here reads a secret back; the text
+//! [`read_router`] holds what only looks. [`router`] adds what changes something. Whoever gets here was admitted by the kernel's word on
+//! the user (rule A2) or has a session of the dashboard, and the audit log names them. Nothing here reads a secret back; the text
 //! of a new access key is in the answer that makes it, once.
 
 use super::admission::{self, Admission};
-use super::answer::{Outcome, Refusal, created, fine, json_answer, text};
+use super::answer::{Outcome, Refusal, bytes, created, fine, json_answer};
 use super::events::feed;
 use super::keys::{self, Owner};
 use super::members::Members;
 use super::query::{Asked, At, is_name};
 use super::socket::Peer;
 use super::{Shared, locked};
-use super::{access_keys, audit, config, decisions, rotations, upgrade, vault};
+use super::{
+    access_keys, alerts, audit, budgets, config, costs, decisions, ledger, rotations, upgrade, vault, webhooks,
+};
 use crate::config::TENANT_DEFAULT;
-use crate::control_plane::BreakerMove;
+use crate::control_plane::{BreakerMove, Format};
 use crate::domain::id::TenantId;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
@@ -44,10 +47,10 @@ pub fn router(control: Shared, drain: Drain) -> Router {
 }
 
 /// The whole admin API, for whom it admits.
-pub fn router_for(control: Shared, drain: Drain, admission: Admission) -> Router {
+pub fn router_for(control: Shared, drain: Drain, admission: impl Into<Arc<Admission>>) -> Router {
     let writing = Router::new()
         .route("/drain", post(start_drain))
-        .route("/metrics", get(async |State(desk): State<Desk>| metrics(&desk.control)))
+        .route("/metrics", get(async |State(desk): State<Desk>, wants: HeaderMap| metrics(&desk.control, &wants)))
         .route("/breakers/{provider}/{to}", post(move_breaker))
         .route("/tenants", post(add_tenant))
         .route("/tenants/{tenant}", get(show_tenant).delete(remove_tenant))
@@ -56,17 +59,20 @@ pub fn router_for(control: Shared, drain: Drain, admission: Admission) -> Router
         .merge(access_keys::routes())
         .merge(rotations::routes())
         .merge(audit::routes())
+        .merge(budgets::routes())
+        .merge(alerts::routes())
+        .merge(webhooks::routes())
         .merge(config::routes())
         .merge(vault::routes())
         .merge(upgrade::routes())
         .with_state(Desk { control: control.clone(), drain });
-    let admit = middleware::from_fn_with_state(Arc::new(admission), admission::admit);
+    let admit = middleware::from_fn_with_state(admission.into(), admission::admit);
     with_fallbacks(read_router(control).merge(writing)).layer(admit)
 }
 
-/// What only looks: `/health`, `/status`, `/providers`, `/breakers`, `/routes`, `/scores`, `/histograms`, `/tenants`, `/usage`, `/events`,
-/// `/decisions`.
-pub fn read_router(control: Shared) -> Router {
+/// What only looks: `/health`, `/status`, `/providers`, `/breakers`, `/routes`, `/scores`, `/histograms`, `/tenants`, `/usage`, `/costs`,
+/// `/series`, `/events`, `/decisions`, `/ledger`.
+fn read_router(control: Shared) -> Router {
     Router::new()
         .route("/health", get(async || fine(&json!({ "status": "ok" }))))
         .route("/status", get(async |State(control): State<Shared>| fine(&locked(&control).status())))
@@ -76,16 +82,18 @@ pub fn read_router(control: Shared) -> Router {
         .route("/scores", get(scores))
         .route("/histograms/{provider}/{*model}", get(histograms))
         .route("/tenants", get(tenants))
-        .route("/usage", get(usage))
+        .merge(costs::routes())
+        .route("/series", get(series))
         .route("/events", get(events))
         .route("/decisions", get(decisions::list))
         .route("/decisions/{id}", get(decisions::show))
+        .merge(ledger::routes())
         .with_state(control)
 }
 
 /// A router of only `GET /metrics`, for a listener of its own.
 pub fn metrics_router(control: Shared) -> Router {
-    let metrics = get(async |State(control): State<Shared>| metrics(&control));
+    let metrics = get(async |State(control): State<Shared>, wants: HeaderMap| metrics(&control, &wants));
     with_fallbacks(Router::new().route("/metrics", metrics).with_state(control))
 }
 
@@ -128,13 +136,13 @@ async fn tenants(State(control): State<Shared>) -> Outcome {
     fine(&listed(locked(&control).tenants()?))
 }
 
-async fn usage(State(control): State<Shared>, uri: Uri) -> Outcome {
+/// `?after=N`: only what came since the point `N`, the `last` of an answer before.
+async fn series(State(control): State<Shared>, uri: Uri) -> Outcome {
     let mut asked = Asked::read(&uri)?;
-    let (tenant, period) = (tenant(&mut asked)?, asked.period()?);
-    asked.end("`tenant` and `period`")?;
-    let mut control = locked(&control);
-    let now = control.now();
-    fine(&control.usage(&tenant, period, now)?)
+    let refused = || Refusal::member("after", "`after` must be a whole number, the `last` of an answer before.");
+    let after = asked.take("after").map(|text| text.parse::<u32>().map_err(|_| refused())).transpose()?;
+    asked.end("`after`")?;
+    fine(&locked(&control).series(u64::from(after.unwrap_or(0))))
 }
 
 /// `Last-Event-ID` says where a reader that was cut off goes on (HTML living standard, 9.2.4).
@@ -143,8 +151,17 @@ async fn events(State(control): State<Shared>, fields: HeaderMap) -> Response {
     feed(control, last.unwrap_or(0))
 }
 
-fn metrics(control: &Shared) -> Response {
-    text("text/plain; version=0.0.4; charset=utf-8", locked(control).metrics())
+/// Puts a visit of the dashboard among the events.
+pub fn note_visit(control: &Shared, text: String) {
+    locked(control).note_visit(text);
+}
+
+/// Gathered under the lock, written down without it.
+fn metrics(control: &Shared, wants: &HeaderMap) -> Response {
+    let accept = wants.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::wanted(accept);
+    let sheet = locked(control).metrics_sheet();
+    bytes(format.content_type(), sheet.write(format))
 }
 
 // === Changing the process ===

@@ -6,6 +6,7 @@
 //! socket, ours, and nobody answers. Rule A2: the kernel's word on the peer's user decides on accept; what a user may do is in
 //! [`super::admission`].
 
+use crate::domain::role::Roles;
 use crate::limits::ACCEPT_BACK_OFF;
 use axum::serve::Listener;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -35,6 +36,16 @@ pub struct Peer {
     pub trusted: bool,
     /// The name of the token that was shown, once a request was admitted with one.
     pub token: Option<Arc<str>>,
+    /// What a session of the dashboard may do; it has no user. `None` on a socket.
+    pub seat: Option<Roles>,
+}
+
+impl Peer {
+    /// A session of the dashboard, opened with the printed token or with one of this name.
+    pub fn at_dashboard(token: Option<Arc<str>>, roles: Roles) -> Self {
+        // No user has this number (chown(2) takes it for "leave it").
+        Self { uid: u32::MAX, trusted: false, token, seat: Some(roles) }
+    }
 }
 
 /// Our file in the directory, told from a later one of the same name by its inode.
@@ -201,7 +212,7 @@ impl AdminSocket {
         let uid = stream.peer_cred().ok()?.uid();
         // Our own user is the first of them.
         let trusted = uid == 0 || self.admitted.first() == Some(&uid);
-        self.admitted.contains(&uid).then_some(Peer { uid, trusted, token: None })
+        self.admitted.contains(&uid).then_some(Peer { uid, trusted, token: None, seat: None })
     }
 }
 
@@ -231,7 +242,10 @@ impl Listener for AdminSocket {
 /// As the audit log names it.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid:{}", self.uid)?;
+        match self.seat {
+            Some(_) => f.write_str("dashboard")?,
+            None => write!(f, "uid:{}", self.uid)?,
+        }
         self.token.as_ref().map_or(Ok(()), |token| write!(f, " token:{token}"))
     }
 }

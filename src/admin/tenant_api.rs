@@ -6,17 +6,22 @@
 //! scopes.
 
 use super::access_keys;
+use super::alerts;
 use super::answer::{Outcome, Refusal, fine};
+use super::budgets;
+use super::costs;
 use super::decisions;
 use super::keys::{self, Owner};
-use super::query::{Asked, At, is_name};
+use super::query::{At, is_name};
 use super::rotations;
+use super::webhooks;
 use super::{Shared, locked};
 use crate::config::TENANT_DEFAULT;
 use crate::control_plane::Grantor;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::scope::{Scope, Scopes};
 use crate::routing::record::View;
+use crate::store::BudgetOrigin;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
@@ -43,7 +48,10 @@ pub fn router(control: Shared) -> Router {
         )
         .merge(rotations::tenant_routes())
         .merge(access_keys::tenant_routes())
-        .route("/v1/tenants/{tenant}/usage", get(usage))
+        .merge(budgets::tenant_routes())
+        .merge(alerts::tenant_routes())
+        .merge(webhooks::tenant_routes())
+        .merge(costs::tenant_routes())
         .route("/v1/providers/{provider}/stats", get(stats))
         .route("/v1/routing/decisions/{id}", get(decision))
         .fallback(nothing)
@@ -88,16 +96,6 @@ async fn remove_key(
     uri: Uri,
 ) -> Outcome {
     keys::remove(&control, &asks.owner(&tenant, provider, &uri)?, &id)
-}
-
-async fn usage(State(control): State<Shared>, asks: Principal, At(tenant): At<String>, uri: Uri) -> Outcome {
-    let tenant = asks.acts_for(&tenant, Scope::Costs, &uri)?;
-    let mut asked = Asked::read(&uri)?;
-    let period = asked.period()?;
-    asked.end("`period`")?;
-    let mut control = locked(&control);
-    let now = control.now();
-    fine(&control.usage(&tenant, period, now)?)
 }
 
 async fn stats(State(control): State<Shared>, asks: Principal, At(provider): At<String>) -> Outcome {
@@ -150,6 +148,16 @@ impl Principal {
     /// Whether the key is of the operator's own tenant.
     fn is_operators(&self) -> bool {
         self.tenant.as_str() == TENANT_DEFAULT
+    }
+
+    /// Who asks, for the audit log.
+    pub(super) fn who(&self) -> String {
+        self.key.to_string()
+    }
+
+    /// As whom it sets budgets.
+    pub(super) fn budget_origin(&self) -> BudgetOrigin {
+        if self.is_operators() { BudgetOrigin::Operator } else { BudgetOrigin::Tenant }
     }
 
     pub(super) fn needs(&self, scope: Scope) -> Result<(), Refusal> {

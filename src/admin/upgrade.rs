@@ -113,8 +113,11 @@ mod tests {
             let seen = ask(&path, "POST /upgrade", "content-type: application/json\r\n", body).await;
             assert_eq!(seen.status, status, "{body}: {}", seen.body);
         }
-        assert!(is_owner(&Peer { uid: 0, trusted: true, token: None }));
-        assert!(!is_owner(&Peer { uid: u32::MAX - 7, trusted: false, token: None }), "a guest of the admin socket");
+        assert!(is_owner(&Peer { uid: 0, trusted: true, token: None, seat: None }));
+        assert!(
+            !is_owner(&Peer { uid: u32::MAX - 7, trusted: false, token: None, seat: None }),
+            "a guest of the admin socket"
+        );
         house.stop.send_replace(true);
         served.await.expect("ended");
     }

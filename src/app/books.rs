@@ -3,19 +3,54 @@
 //! What this process still counts after it handed over, and what those before it still count, goes to whoever has the store, in numbered
 //! batches: a batch that was booked and not acknowledged is offered again under its number and booked once.
 //!
+//! With a journal nothing is passed on: each process writes a run of its own, and whoever has the store reads them all.
+//!
 //! ```text
 //! Ours --hand_over--> Theirs --the other process is gone--> Lost --the store is free--> Ours
 //! ```
 
-use super::Shared;
-use crate::control_plane::{PassedOn, lock};
+use super::{ServeOptions, Shared};
+use crate::config;
+use crate::control_plane::{Control, JournalSeat, PassedOn, lock};
 use crate::domain::clock::UnixMillis;
 use crate::handover::{Batch, Channel, HandoverFault, Message};
+use crate::ledger::{self, Ledger, LedgerPlan};
 use crate::limits;
 use crate::telemetry::{self, LogFormat};
+use anyhow::Context;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// Opens the journal, unless the owner wants none. Runs that are over are replayed, and everything is in the books, before anybody is
+/// served (rule L6).
+pub(super) fn open_ledger(
+    options: &ServeOptions,
+    wanted: &config::Ledger,
+    cores: usize,
+    control: &mut Control,
+) -> anyhow::Result<Option<Arc<Ledger>>> {
+    let durability = match wanted.durability {
+        config::Durability::Process => ledger::Durability::Process,
+        config::Durability::Power => ledger::Durability::Power,
+        config::Durability::None => {
+            control.keep_no_journal()?;
+            return Ok(None);
+        }
+    };
+    let directory = wanted.directory.clone().unwrap_or_else(|| options.data_dir.join("ledger"));
+    let key = control.ledger_key()?;
+    let reader = ledger::Reader::new(&directory, Some(key.clone()));
+    let mut plan = LedgerPlan::new(directory.clone(), key, durability, cores);
+    plan.degraded = options.ledger_degraded;
+    if let Some(disk) = &options.ledger_disk {
+        plan.disk = disk.clone();
+    }
+    let (ledger, recovered) = Ledger::open(plan).context("the ledger journal cannot be opened")?;
+    let durability = wanted.durability.name();
+    control.keep_journal(JournalSeat { ledger: ledger.clone(), reader, directory, durability, recovered })?;
+    Ok(Some(ledger))
+}
 
 /// The books as the threads of one process share them.
 pub(super) struct Books {

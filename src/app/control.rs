@@ -4,7 +4,7 @@ use super::Shared;
 use super::inbox::Wake;
 use crate::admin::{self, AdminSocket, Ceiling, Drain, Hold, Keeper, UpgradeDesk};
 use crate::control_plane;
-use crate::dashboard::{Dashboard, Token};
+use crate::dashboard::{Behind, Dashboard, Token};
 use crate::data_plane::per_core::{Phase, PhaseSwitch};
 use crate::handover::{Passed, SocketKind};
 use crate::limits;
@@ -30,6 +30,8 @@ pub(super) struct ControlPlan {
     pub(super) admission: admin::Admission,
     pub(super) internal_socket: PathBuf,
     pub(super) dashboard: Option<SocketAddr>,
+    /// Names under which the dashboard may be reached.
+    pub(super) dashboard_hosts: Vec<String>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) log: LogFormat,
 }
@@ -163,9 +165,16 @@ impl Opening {
         let (control, stopped) = (self.control.clone(), self.stopped.clone());
         let (forwarded, operators) = (doors.forwarded.clone(), doors.operators.clone());
         let api = admin::gated(admin::tenant_api::router(control.clone()), forwarded.clone());
-        let admission = std::mem::take(&mut plan.admission);
-        let router = admin::router_for(control.clone(), self.drain(), admission).layer(Extension(self.upgrade_desk()));
+        let admission = Arc::new(std::mem::take(&mut plan.admission));
+        let router =
+            admin::router_for(control.clone(), self.drain(), admission.clone()).layer(Extension(self.upgrade_desk()));
         let router = admin::gated(router, operators.clone());
+        let behind = Behind {
+            api: router.clone(),
+            admission,
+            control: control.clone(),
+            hosts: std::mem::take(&mut plan.dashboard_hosts),
+        };
         let mut tasks = vec![
             tokio::spawn(admin::serve(forwarded.over_listener(internal), api, Ceiling::INTERNAL, stopped.clone())),
             tokio::spawn(admin::serve(operators.over_listener(admin), router, Ceiling::ADMIN, stopped.clone())),
@@ -178,7 +187,7 @@ impl Opening {
         }
         let Some(dashboard) = dashboard else { return Ok((tasks, doors, None)) };
         let link = dashboard.link()?;
-        tasks.push(tokio::spawn(dashboard.serve(control, operators, stopped)));
+        tasks.push(tokio::spawn(dashboard.serve(behind, operators, stopped)));
         Ok((tasks, doors, Some(link)))
     }
 

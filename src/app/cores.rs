@@ -6,6 +6,7 @@ use crate::data_plane::idempotency::Outcomes;
 use crate::data_plane::per_core::PhaseSwitch;
 use crate::data_plane::vitals::Vitals;
 use crate::data_plane::worker::{self, Post};
+use crate::ledger::Ledger;
 use crate::limits;
 use crate::report::CoreReports;
 use crate::rt::{Driver, WorkerSpec, Workers};
@@ -19,6 +20,8 @@ pub(super) struct Crew {
     pub(super) published: Published,
     /// One for each core.
     pub(super) reports: Vec<Arc<CoreReports>>,
+    /// Unless the owner wants none.
+    pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) board: Arc<Board>,
     pub(super) phase: PhaseSwitch,
     pub(super) connections_max: usize,
@@ -31,11 +34,14 @@ pub(super) fn start(crew: Crew) -> anyhow::Result<Workers> {
     let vitals = Arc::new(Vitals::of_process(descriptors_max, cores));
     let outcomes = Arc::new(Outcomes::default());
     let workers = Workers::start(crew.driver, WorkerSpec::one_per_core(cores), move |index| {
+        // A core that cannot write down what it does must do nothing.
+        let journal = crew.ledger.as_ref().map(|ledger| ledger.journal(index.0).expect("a journal for the core"));
         worker::run(Post {
             index: index.0,
             listeners: crew.listening.of_core(index.0, cores),
             published: crew.published.clone(),
             reports: crew.reports[index.0].clone(),
+            journal,
             board: crew.board.clone(),
             phase: crew.phase.clone(),
             vitals: vitals.clone(),

@@ -24,6 +24,7 @@ use crate::data_plane::per_core::PhaseSwitch;
 use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
 use crate::handover::Passed;
+use crate::ledger::Ledger;
 use crate::limits;
 use crate::report::{AttemptReport, CoreReports};
 use crate::rt::{self, DriverChoice, Workers};
@@ -72,8 +73,12 @@ pub struct ServeOptions {
     pub trust_threshold: Option<usize>,
     /// What this gateway's fleet is called, for `not_for`.
     pub fleet_label: Option<String>,
+    /// Whether to go on without what follows a damaged record of the journal.
+    pub ledger_degraded: bool,
     /// How the process was started; without it, it neither hands over nor speaks to systemd.
     pub invocation: Option<Invocation>,
+    /// The disk of the ledger journal instead of the machine's own, for tests of what a bad one does.
+    pub ledger_disk: Option<Arc<dyn crate::ledger::Disk>>,
 }
 
 /// A gateway that is up.
@@ -91,6 +96,7 @@ pub struct Running {
     workers: Workers,
     listening: Arc<Listening>,
     reports: Vec<Arc<CoreReports>>,
+    ledger: Option<Arc<Ledger>>,
     office: Office,
     books: Arc<Books>,
     inbox: Inbox,
@@ -165,7 +171,7 @@ fn begin(
         (0..cores).map(|_| Arc::new(CoreReports::new(limits::REPORTS_WAITING_MAX))).collect();
     let listen = if options.listen.is_empty() { config.server.listen.clone() } else { options.listen.clone() };
     let plan = plan(&options, &config, env, log)?;
-    let drain_timeout = config.server.drain_timeout;
+    let (drain_timeout, journal) = (config.server.drain_timeout, config.ledger.clone());
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let per_core = config.server.limits.connections_per_core;
     // What another process listens on is ours only when it says so; a new address may be bound before, since nobody knows it yet.
@@ -194,6 +200,10 @@ fn begin(
             telemetry::log(log, &attempt_time(report), "attempt", &attempt_line(report))
         }));
     }
+    let ledger = books::open_ledger(&options, &journal, cores, &mut control)?;
+    if let Some(ledger) = ledger.clone() {
+        control.watch_ledger(Box::new(move || ledger.status()));
+    }
     let (phase, inbox) = (PhaseSwitch::default(), Inbox::new());
     let published = control.published();
     // Sockets last: whoever can connect finds a gateway that is ready.
@@ -211,6 +221,7 @@ fn begin(
         listening: listening.clone(),
         published,
         reports: reports.clone(),
+        ledger: ledger.clone(),
         board,
         phase: phase.clone(),
         connections_max: per_core.min(cores::descriptors_per_core(cores)),
@@ -227,6 +238,7 @@ fn begin(
         workers,
         listening,
         reports,
+        ledger,
         office,
         inbox,
         invocation: options.invocation,
@@ -266,6 +278,7 @@ fn plan(options: &ServeOptions, config: &Config, env: Environment, log: LogForma
     Ok(ControlPlan {
         admin_socket: admin_socket.unwrap_or_else(|| options.data_dir.join("admin.sock")),
         allowed_uids: config.admin.allowed_uids.iter().map(|user| user.uid).collect(),
+        dashboard_hosts: config.admin.dashboard_hosts.clone(),
         admission: admission.context("a token of [[admin.tokens]] cannot be used")?,
         internal_socket: options.data_dir.join("control.sock"),
         dashboard: options.dashboard.or(config.admin.dashboard),

@@ -57,7 +57,11 @@ impl Running {
 
     fn reload(&self) {
         self.service.reloading();
-        let outcome = lock(&self.control).reload("signal", None);
+        let outcome = {
+            let mut control = lock(&self.control);
+            control.reopen_access_log();
+            control.reload("signal", None)
+        };
         // What came of it is among the events; every problem of a refused file is said here.
         if let Err(error) = outcome {
             let at = UnixMillis::now().to_rfc3339();
@@ -80,6 +84,8 @@ impl Running {
             thread::sleep(limits::WORKER_TICK);
         }
         let ended = self.workers.join();
+        // What comes after this would not be written any more; nothing does.
+        let finished = self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.finish());
         // Those before us book through us; they began to drain before we did.
         while self.parted && began.elapsed() < limits::SHUTDOWN_STREAM_GRACE + self.drain_timeout {
             if self.before.iter().all(thread::JoinHandle::is_finished) {
@@ -95,6 +101,7 @@ impl Running {
         self.office.close();
         lock(&self.control).ingest()?;
         ended?;
+        finished?;
         anyhow::ensure!(settled, "the last usage could not be booked, because the process that has the store is gone");
         Ok(())
     }

@@ -6,6 +6,7 @@
 pub mod admin;
 mod client;
 mod explain;
+pub mod ledger;
 mod print;
 mod replay;
 mod secret_input;
@@ -67,6 +68,8 @@ pub enum Command {
     Sign(sign::SignArgs),
     /// The key hierarchy of a data directory, with the gateway stopped
     Vault(vault::VaultArgs),
+    /// Prove that the books balance, or export every attempt
+    Ledger(ledger::LedgerArgs),
     /// Ask or change a running gateway over its admin socket
     Admin(admin::AdminArgs),
 }
@@ -95,6 +98,9 @@ pub struct ServeArgs {
     /// Start also where core dumps and other processes' looks into our memory cannot be forbidden
     #[arg(long)]
     pub insecure_dumps: bool,
+    /// Go on without what follows a damaged record of the ledger journal; the file is put aside
+    #[arg(long)]
+    pub ledger_degraded: bool,
     /// Take only configurations that this minisign public key signed, by its text or a file; may be repeated
     #[arg(long, value_name = "KEY")]
     pub trust_key: Vec<String>,

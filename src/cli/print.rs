@@ -82,6 +82,38 @@ pub(super) const ROTATIONS: &[Column] = &[
     Column("NEW REFUSED", "counts.new.refused"),
     Column("GRACE ENDS", "grace_period_ends"),
 ];
+/// `igris admin budgets`.
+pub(super) const BUDGETS: &[Column] = &[
+    Column("TENANT", "tenant"),
+    Column("ACCESS KEY", "access_key"),
+    Column("BUDGET", "limit"),
+    Column("SET BY", "set_by"),
+    Column("SPENT USD", "spent_usd"),
+    Column("PERCENT", "percent"),
+    Column("BEGINS ANEW", "resets_at"),
+];
+/// `igris admin alerts`.
+pub(super) const ALERTS: &[Column] = &[
+    Column("ID", "id"),
+    Column("AT", "created_at"),
+    Column("TENANT", "tenant"),
+    Column("TYPE", "type"),
+    Column("STATE", "state"),
+    Column("ACTIVE", "active"),
+    Column("WHAT", "text"),
+];
+/// `igris admin alerts webhooks`.
+pub(super) const WEBHOOKS: &[Column] = &[Column("ID", "id"), Column("URL", "url"), Column("EVENTS", "events")];
+/// `igris admin alerts messages`.
+pub(super) const MESSAGES: &[Column] = &[
+    Column("ID", "id"),
+    Column("TYPE", "type"),
+    Column("STATE", "state"),
+    Column("ATTEMPTS", "attempts"),
+    Column("CREATED", "created_at"),
+    Column("NEXT TRY", "next_attempt_at"),
+    Column("OUTCOME", "outcome"),
+];
 /// `igris admin tenants list`.
 pub(super) const TENANTS: &[Column] = &[Column("ID", "id"), Column("CREATED", "created_at")];
 /// `igris admin access-keys list`.
@@ -147,11 +179,12 @@ pub(super) fn fields(answer: &Value) -> String {
     })
 }
 
-/// The total, then sums by provider and by model.
+/// The total, then sums by provider, model, provider key and policy.
 pub(super) fn usage(answer: &Value) -> String {
-    const SUMS: [(&str, &str); 5] = [
+    const SUMS: [(&str, &str); 6] = [
         ("REQUESTS", "requests"),
         ("ATTEMPTS", "attempts"),
+        ("FAILED", "failed"),
         ("TOKENS IN", "input_tokens"),
         ("TOKENS OUT", "output_tokens"),
         ("COST USD", "cost_usd"),
@@ -162,7 +195,7 @@ pub(super) fn usage(answer: &Value) -> String {
         row
     };
     let mut rows = vec![line("all", answer)];
-    for group in ["by_provider", "by_model"] {
+    for group in ["by_provider", "by_model", "by_key", "by_policy"] {
         let sums = answer[group].as_object().into_iter().flatten();
         rows.extend(sums.map(|(name, sums)| line(name, sums)));
     }

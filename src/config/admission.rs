@@ -66,12 +66,14 @@ pub(super) fn tokens(raw: Option<Vec<raw::AdminToken>>, findings: &mut Findings)
     let (mut tokens, mut names) = (Vec::new(), Vec::new());
     for token in raw.unwrap_or_default() {
         let at = token.at;
+        let says_roles = token.roles.as_ref().is_some_and(|roles| !roles.is_empty());
         let roles = roles_of(token.roles, findings);
-        if roles == Roles::READ {
+        // Looking is for whoever opens the dashboard with it; that must be meant.
+        if roles == Roles::READ && !says_roles {
             findings.error(
                 at,
                 "a token of `[[admin.tokens]]` allows nothing",
-                "give it `roles = [\"operate\"]`, \"keys\", or both",
+                "give it `roles = [\"operate\"]`, \"keys\", or both; \"read\" only looks at the dashboard",
             );
         }
         let named = findings.all("name", token.name.into_iter().collect(), name);

@@ -6,11 +6,13 @@
 
 mod access;
 mod admission;
+mod alerts;
 mod base_url;
 mod bounds;
 pub mod check;
 mod cidr;
 mod leaf;
+mod ledger;
 mod model;
 mod operation;
 mod platform;
@@ -25,17 +27,20 @@ mod routing;
 pub mod secrets;
 mod server;
 mod sidecar;
+mod telemetry;
 pub mod unit;
 
 pub use crate::domain::budget::{Budget, Cap, Period};
 pub use crate::routing::policy::Policy;
 pub use access::{AccessKey, KeyLimits, TENANT_DEFAULT, Tenant, TenantLimits};
 pub use admission::{AdminToken, AllowedUser};
+pub use alerts::{AlertWebhook, Alerts};
 pub use base_url::{BaseUrl, Reach, reach};
 pub use bounds::Limits;
 pub use cidr::Cidr;
+pub use ledger::{Durability, Ledger};
 pub use model::{Model, Target};
-pub use operation::{Admin, Durability, KeySource, Log, LogFormat, LogLevel, Store, Trust};
+pub use operation::{Admin, KeySource, Log, LogFormat, LogLevel, Store, Trust};
 pub use problem::{Complaint, Place, Problem, Problems, Severity};
 pub use provider::{ExtraHeader, Provider};
 pub use read::{At, Leaf, Typed};
@@ -43,6 +48,7 @@ pub use rollout::Rollout;
 pub use rotation::Rotation;
 pub use server::{Io, LISTEN_DEFAULT, Metadata, Server, Tls};
 pub use sidecar::ACCESS_KEY_VARIABLE;
+pub use telemetry::{AccessField, AccessLog, Always, LogPlace, Otlp, Redaction, Telemetry};
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
@@ -70,8 +76,8 @@ pub struct Config {
     pub store: Store,
     /// `[vault] root_key`; `None` means `root.key` in the data directory.
     pub root_key: Option<KeySource>,
-    /// `[ledger] durability`.
-    pub durability: Durability,
+    /// `[ledger]`.
+    pub ledger: Ledger,
     /// `[log]`.
     pub log: Log,
     /// `[trust]`.
@@ -80,6 +86,10 @@ pub struct Config {
     pub rollout: Rollout,
     /// `[rotation]`.
     pub rotation: Rotation,
+    /// `[alerts]`.
+    pub alerts: Alerts,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
     /// `[routing]`, and what tenants have of their own.
     pub routing: Arc<RoutingTerms>,
     /// `[[providers]]`, distinct by canonical name.
@@ -163,11 +173,13 @@ impl Default for Config {
             admin: Admin::default(),
             store: Store::Sqlite(None),
             root_key: None,
-            durability: Durability::default(),
+            ledger: Ledger::default(),
             log: Log::default(),
             trust: None,
             rollout: Rollout::default(),
             rotation: Rotation::default(),
+            alerts: Alerts::default(),
+            telemetry: Telemetry::default(),
             routing: Arc::new(RoutingTerms { decisions_kept: limits::DECISIONS_KEPT, ..RoutingTerms::default() }),
             providers: Vec::new(),
             models: Vec::new(),
@@ -218,6 +230,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
     routing.tenants = routing::tenants(own_terms, &routing.usual, findings);
     let mut ids: Vec<&str> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
     ids.sort_unstable();
+    let alerts = alerts::alerts(raw.alerts, &ids, findings);
     let referents = access::Referents { tenants: ids, providers: &providers, known };
     let access_keys = access::access_keys(raw.access_keys.unwrap_or_default(), &referents, findings);
     access::warn_unreferenced(&listed, &access_keys, findings);
@@ -228,11 +241,13 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         admin,
         store: operation::store(raw.store, findings),
         root_key: operation::root_key(raw.vault, findings),
-        durability: operation::durability(raw.ledger, findings),
+        ledger: ledger::ledger(raw.ledger, findings),
         log: operation::log(raw.log, findings),
         trust: operation::trust(raw.trust, findings),
         rollout: rollout::rollout(raw.rollout, findings),
         rotation: rotation::rotation(raw.rotation, findings),
+        alerts,
+        telemetry: telemetry::telemetry(raw.telemetry, findings),
         routing: Arc::new(routing),
         providers,
         models,

@@ -1,4 +1,4 @@
-//! How the process is run: `[admin]`, `[store]`, `[vault]`, `[ledger]`, `[log]`, `[trust]`, and where secrets are.
+//! How the process is run: `[admin]`, `[store]`, `[vault]`, `[log]`, `[trust]`, and where secrets are.
 //!
 //! A path that is not given lies in the data directory, which only the command line knows; it stays `None` here. Secrets are references
 //! ([`KeySource`]); a secret typed in their place is refused without being repeated (rule R1).
@@ -41,6 +41,8 @@ pub struct Admin {
     pub socket: Option<PathBuf>,
     /// TCP address of the dashboard; off when absent.
     pub dashboard: Option<SocketAddr>,
+    /// Names under which the dashboard may be reached beside addresses and `localhost`, in small letters.
+    pub dashboard_hosts: Vec<String>,
     /// TCP address that answers `GET /metrics` only; off when absent. The admin socket has it always.
     pub metrics: Option<SocketAddr>,
     /// Users who may connect to the admin socket beside the one we run as and root, who may do everything (rule A2).
@@ -54,16 +56,6 @@ pub struct Admin {
 pub enum Store {
     /// SQLite in this file; `None` means `igris.db` in the data directory.
     Sqlite(Option<PathBuf>),
-}
-
-/// `[ledger] durability`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Intents survive SIGKILL.
-    #[default]
-    Process,
-    /// Intents also survive power loss: synced before the first byte to the client (rule L2).
-    Power,
 }
 
 /// `[log]`.
@@ -110,7 +102,6 @@ pub struct Trust {
     pub threshold: usize,
 }
 
-const DURABILITY: &[(&str, Durability)] = &[("process", Durability::Process), ("power", Durability::Power)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
@@ -137,17 +128,41 @@ pub(super) fn admin(raw: Option<raw::Admin>, taken: &mut Vec<At<SocketAddr>>, fi
     }
     let allowed_uids = admission::users(raw.allowed_uids, findings);
     let tokens = admission::tokens(raw.tokens, findings);
-    if !tokens.is_empty() && allowed_uids.is_empty() {
-        let what = "`[[admin.tokens]]` is for users of `allowed_uids`, and there are none";
+    if !tokens.is_empty() && allowed_uids.is_empty() && dashboard.is_none() {
+        let what = "`[[admin.tokens]]` is for users of `allowed_uids` and for the dashboard, and there is neither";
         findings.warning(raw.at, what, "list the users, or remove the tokens: our own user and root need none");
     }
     Admin {
         socket: findings.value("socket", raw.socket, path),
         dashboard: dashboard.map(|address| address.value),
+        dashboard_hosts: dashboard_hosts(raw.dashboard_hosts, findings),
         metrics: metrics.map(|address| address.value),
         allowed_uids,
         tokens,
     }
+}
+
+/// Names of hosts. A browser sends what stands in the address bar, in small letters and without the dot at the end.
+fn dashboard_hosts(raw: Option<Vec<Leaf>>, findings: &mut Findings) -> Vec<String> {
+    let hosts = findings.all("dashboard_hosts", raw.unwrap_or_default(), host_name);
+    findings.distinct("the host", &hosts);
+    if let Some(extra) = hosts.get(limits::dashboard::HOSTS_MAX) {
+        let what = format!("`dashboard_hosts` has more than {} names", limits::dashboard::HOSTS_MAX);
+        findings.error(extra.at, what, "keep the names that people use");
+    }
+    hosts.into_iter().map(|host| host.value).collect()
+}
+
+fn host_name(typed: &Typed) -> Result<String, Complaint> {
+    let name = text(typed)?;
+    let fit = |label: &str| {
+        let inside = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        !label.is_empty() && label.len() <= 63 && inside && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if name.len() <= 253 && name.split('.').all(fit) {
+        return Ok(name.to_ascii_lowercase());
+    }
+    Err(Complaint::new("is not the name of a host", "write a name such as \"igris.example\", without scheme and port"))
 }
 
 /// `[store]` as meant.
@@ -174,11 +189,6 @@ fn sqlite_path(typed: &Typed) -> Result<PathBuf, Complaint> {
 /// `[vault] root_key` as meant; `None` means `root.key` in the data directory, made on first start.
 pub(super) fn root_key(raw: Option<raw::Vault>, findings: &mut Findings) -> Option<KeySource> {
     raw?.root_key.and_then(|reference| key_source("root_key", reference, true, findings)).map(|source| source.value)
-}
-
-/// `[ledger]` as meant.
-pub(super) fn durability(raw: Option<raw::Ledger>, findings: &mut Findings) -> Durability {
-    findings.value("durability", raw.and_then(|raw| raw.durability), one_of(DURABILITY)).unwrap_or_default()
 }
 
 /// `[log]` as meant.

@@ -4,7 +4,7 @@
 //! Nothing has a default here and nothing is interpreted; that is the parent's part.
 
 use super::problem::Findings;
-use super::read::{Leaf, Pairs, Read, TABLE, table_of, tree, unknown_key};
+use super::read::{At, Leaf, Pairs, Read, TABLE, table_of, tree, unknown_key};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -57,7 +57,7 @@ tables! {
     Document like "{ … }" {
         version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
         server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
-        rollout: Rollout, rotation: Rotation,
+        rollout: Rollout, rotation: Rotation, alerts: Alerts, telemetry: Telemetry,
         routing: Routing,
         providers: Vec<Provider>, models: Vec<Model>, prices: Vec<Price>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
     }
@@ -78,7 +78,7 @@ tables! {
     }
     /// `[admin]`.
     Admin like "{ socket = \"igris-data/admin.sock\" }" {
-        socket: Leaf, dashboard: Leaf, metrics: Leaf, allowed_uids: Vec<Allowed>, tokens: Vec<AdminToken>,
+        socket: Leaf, dashboard: Leaf, dashboard_hosts: Vec<Leaf>, metrics: Leaf, allowed_uids: Vec<Allowed>, tokens: Vec<AdminToken>,
     }
     /// One of `allowed_uids`.
     AllowedUser like "[1000, { uid = 1001, roles = [\"operate\"] }]" { uid: Leaf, roles: Vec<Leaf> }
@@ -91,7 +91,7 @@ tables! {
     /// `[vault]`.
     Vault like "{ root_key = { file = \"igris-data/root.key\" } }" { root_key: KeyReference }
     /// `[ledger]`.
-    Ledger like "{ durability = \"process\" }" { durability: Leaf }
+    Ledger like "{ durability = \"process\" }" { durability: Leaf, keep: Leaf, directory: Leaf }
     /// `[log]`.
     Log like "{ format = \"json\" }" { format: Leaf, level: Leaf }
     /// `[trust]`.
@@ -100,6 +100,26 @@ tables! {
     Rollout like "{ watch = \"30s\" }" { watch: Leaf, error_rate: Leaf, min_requests: Leaf }
     /// `[rotation]`.
     Rotation like "{ remind_after = \"90d\" }" { remind_after: Leaf, max_age: Leaf }
+    /// `[alerts]`.
+    Alerts like "{ thresholds = [75, 90, 100] }" {
+        thresholds: Vec<Leaf>, unusual: Leaf, sensitivity: Leaf, min_spend: Leaf, cool_down: Leaf, webhooks: Vec<AlertWebhook>,
+    }
+    /// `[[alerts.webhooks]]`.
+    AlertWebhook like "[ { name = \"pager\", url = \"https://hooks.example.com/igris\", secret = { env = \"NAME\" } } ]" {
+        name: Leaf, url: Leaf, secret: KeyReference, former_secret: KeyReference, events: Vec<Leaf>, tenants: Vec<Leaf>,
+        allow_private_address: Leaf,
+    }
+    /// `[telemetry]`.
+    Telemetry like "{ metrics_tenant_label = true }" { metrics_tenant_label: Leaf, otlp: Otlp, access_log: AccessLog }
+    /// `[telemetry.otlp]`.
+    Otlp like "{ endpoint = \"http://127.0.0.1:4318\" }" {
+        endpoint: Leaf, protocol: Leaf, headers: References, ca: Leaf, traces: Leaf, metrics: Leaf,
+        metrics_interval: Leaf, sample: Leaf, always: Vec<Leaf>, slow: Leaf, resource: Pairs,
+    }
+    /// `[telemetry.access_log]`.
+    AccessLog like "{ path = \"stdout\" }" {
+        path: Leaf, format: Leaf, sample: Leaf, always: Vec<Leaf>, client_address: Leaf, fields: Vec<Leaf>,
+    }
     /// `{ env = … }`, `{ file = … }` or `{ fd = … }`: where a secret is, never the secret.
     KeyReference like "{ env = \"NAME\" }` or `{ file = \"PATH\" }" { env: Leaf, file: Leaf, fd: Leaf }
     /// `[[providers]]`.
@@ -127,10 +147,12 @@ tables! {
     /// `routing` of a tenant.
     TenantRouting like "{ optimization = \"cost\" }" {
         optimization: Leaf, repeat: Leaf, hedging: Leaf, hedged_share: Leaf, waste_share: Leaf, continue_streams: Leaf,
+        on_client_gone: Leaf,
     }
     /// `[routing]`.
     Routing like "{ optimization = \"balanced\" }" {
         optimization: Leaf, repeat: Leaf, hedging: Leaf, hedged_share: Leaf, waste_share: Leaf, continue_streams: Leaf,
+        on_client_gone: Leaf,
         affinity: Leaf, breaker: Breaker, probe_interval: Leaf, decisions: Leaf, quality: Vec<Quality>, rules: Vec<Rule>,
     }
     /// `[routing] breaker`.
@@ -153,6 +175,25 @@ tables! {
     }
     /// One of `budgets`, written as a table.
     Budget like "{ amount = \"$100\", period = \"total\", cap = \"soft\" }" { amount: Leaf, period: Leaf, cap: Leaf }
+}
+
+/// Keys that the file chooses, such as header names, with where their secret values are.
+#[derive(Default)]
+pub struct References(pub Vec<(At<String>, KeyReference)>);
+
+impl Read for References {
+    const NOUN: &'static str = TABLE;
+    const EXAMPLE: &'static str = "{ authorization = { env = \"NAME\" } }";
+
+    fn read(key: &str, value: Spanned<DeValue<'_>>, findings: &mut Findings) -> Option<Self> {
+        let (_, table) = table_of::<Self>(key, value, findings)?;
+        let entry = |(name, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+            let at = name.span().start;
+            let name = At { value: std::borrow::Cow::into_owned(name.into_inner()), at };
+            KeyReference::read(key, value, findings).map(|reference| (name, reference))
+        };
+        Some(Self(table.into_iter().filter_map(entry).collect()))
+    }
 }
 
 /// One of `budgets`: `"$5/day"`, or a table.

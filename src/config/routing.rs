@@ -11,7 +11,7 @@ use crate::domain::id::TenantId;
 use crate::limits;
 use crate::routing::glob::NamePattern;
 use crate::routing::semantic::{CATEGORIES, Category, Conditions, LANGUAGES, Language, Rule};
-use crate::routing::terms::{BreakerTerms, GOALS, REPEATS, RoutingTerms, TenantTerms};
+use crate::routing::terms::{BreakerTerms, GOALS, ON_CLIENT_GONE, REPEATS, RoutingTerms, TenantTerms};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub(super) fn routing(raw: Option<raw::Routing>, findings: &mut Findings) -> Rou
         hedged_share: raw.hedged_share,
         waste_share: raw.waste_share,
         continue_streams: raw.continue_streams,
+        on_client_gone: raw.on_client_gone,
     };
     meant.usual = terms(own, &TenantTerms::default(), findings);
     meant.no_affinity = findings.value("affinity", raw.affinity, truth) == Some(false);
@@ -69,6 +70,9 @@ fn terms(raw: raw::TenantRouting, usual: &TenantTerms, findings: &mut Findings) 
         continue_streams: findings
             .value("continue_streams", raw.continue_streams, truth)
             .unwrap_or(usual.continue_streams),
+        on_client_gone: findings
+            .value("on_client_gone", raw.on_client_gone, one_of(ON_CLIENT_GONE))
+            .unwrap_or(usual.on_client_gone),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::domain::id::TenantId;
 use crate::limits;
 use crate::routing::glob::NamePattern;
 use crate::routing::semantic::{Category, Conditions, Language, words_of};
-use crate::routing::terms::{BreakerTerms, Goal, Repeat, RoutingTerms, TenantTerms};
+use crate::routing::terms::{BreakerTerms, Goal, OnClientGone, Repeat, RoutingTerms, TenantTerms};
 use std::time::Duration;
 
 const KNOWN: Known<'static> = Known { providers: &[], dialects: &["openai"] };
@@ -34,7 +34,7 @@ fn nothing_typed_means_the_defaults() {
 fn every_key_of_the_section_is_meant() {
     let terms = terms(
         "[routing]\noptimization = \"cost\"\nrepeat = \"all\"\nhedging = false\nhedged_share = \"7.5%\"\n\
-         waste_share = \"10%\"\ncontinue_streams = true\naffinity = false\nbreaker = { failures = 5, open = \"10s\" }\n\
+         waste_share = \"10%\"\ncontinue_streams = true\non_client_gone = \"drain\"\naffinity = false\nbreaker = { failures = 5, open = \"10s\" }\n\
          probe_interval = \"60s\"\ndecisions = 64\n\
          [[routing.quality]]\nmodel = \"gpt-5*\"\nscore = 0.95\n[[routing.quality]]\nmodel = \"small\"\nscore = 0",
     );
@@ -45,6 +45,7 @@ fn every_key_of_the_section_is_meant() {
         hedged_share_max: 0.075,
         waste_share_max: 0.10,
         continue_streams: true,
+        on_client_gone: OnClientGone::Drain,
     };
     assert_eq!(terms.usual, usual);
     assert_eq!(terms.breaker, BreakerTerms { failures: 5, open_for: Duration::from_secs(10) });
@@ -131,6 +132,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     ("[routing]\nwaste_share = \"101%\"", "2:15", "above the ceiling, 100%; write at most 100%"),
     ("[routing]\ncontinue_streams = 1", "2:20", "not a truth value"),
+    ("[routing]\non_client_gone = \"wait\"", "2:18", "wait"),
     ("[routing]\naffinity = \"on\"", "2:12", "not a truth value"),
     ("[routing]\nbreaker = 3", "2:11", "`breaker` must be a table, not a number; write `breaker = { failures = 3"),
     ("[routing]\nbreaker = { failures = 0 }", "2:24", "below the least, 1"),

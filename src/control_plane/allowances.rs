@@ -5,17 +5,20 @@
 //! were written down. After a kill at most what had not been ingested yet is missing, one [`INGEST_TICK`](crate::limits::INGEST_TICK).
 
 use super::{Control, key_limits};
-use crate::allowance::{Allowance, Counters, Holder, Moment, SteadyClock, Step, Terms, Whose, money_of, nano_of};
+use crate::allowance::{
+    Allowance, Ceiling, Counters, Holder, Moment, SteadyClock, Step, Terms, Whose, money_of, nano_of,
+};
 use crate::config;
-use crate::domain::budget::Period;
+use crate::domain::budget::{Budget, Cap, Period};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::money::Money;
+use crate::limits::alerts::ALERT_LINGER;
 use crate::limits::{CLOCK_STEP_NOTED, HOLDERS_GONE_MAX, RATES_KEPT_PER_TICK};
 use crate::report::AttemptReport;
-use crate::store::{HolderName, RateState, Store, StoreError, UsageFilter, UsageRow};
+use crate::store::{BudgetOrigin, BudgetRow, HolderName, RateState, Store, StoreError, UsageFilter, UsageRow};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +35,10 @@ pub(super) struct Allowances {
     fresh: Vec<HolderName>,
     /// Whose counters have changed since they were written down.
     touched: BTreeSet<HolderName>,
+    /// What the API set beside the limits, by whose it is.
+    own: HashMap<HolderName, Vec<BudgetRow>>,
+    /// Whose money moved, and when that was last known.
+    moved: BTreeMap<HolderName, Instant>,
     /// Counts builds of the access table: who is not met in one is gone.
     round: u64,
     /// Holders that were left when some were last forgotten.
@@ -47,10 +54,29 @@ struct Entry {
     allowance: Arc<Allowance>,
     tenant: TenantId,
     round: u64,
+    /// So many of its budgets are of its limits; those of the API stand behind them.
+    of_limits: usize,
     /// Whether its money was read from the books.
     has_money: bool,
     /// For which budget, by its text, and which period's end it was said that the money is spent.
     noted: Vec<(String, Option<UnixMillis>)>,
+}
+
+/// How far one budget is spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spent {
+    /// Who set it.
+    pub(super) origin: BudgetOrigin,
+    /// The budget.
+    pub(super) budget: Budget,
+    /// At which percentages to tell; `None`: at the usual ones.
+    pub(super) alert_at: Option<Vec<u16>>,
+    /// What was spent in the period under way.
+    pub(super) spent: Money,
+    /// When that period began.
+    pub(super) started: UnixMillis,
+    /// When it is over; `None`: never.
+    pub(super) ends: Option<UnixMillis>,
 }
 
 /// What is left of an access key's or a tenant's limits, as shown.
@@ -86,6 +112,15 @@ pub struct BudgetView {
     pub resets_at: Option<String>,
 }
 
+// === impl Spent ===
+
+impl Spent {
+    /// Whether requests beyond the budget are refused.
+    pub(super) fn is_hard(&self) -> bool {
+        self.budget.cap == Cap::Hard
+    }
+}
+
 // === impl Allowances ===
 
 impl Allowances {
@@ -97,6 +132,7 @@ impl Allowances {
         let clock = Arc::new(SteadyClock::new(now, Instant::now()));
         let stored = store.admin().rates(Moment::from(now).0)?.into_iter().collect();
         let lines = store.admin().access_key_holders()?.into_iter().collect();
+        let own = read_own(store)?;
         Ok(Self {
             clock,
             unlimited: Arc::default(),
@@ -105,6 +141,8 @@ impl Allowances {
             stored,
             fresh: Vec::new(),
             touched: BTreeSet::new(),
+            own,
+            moved: BTreeMap::new(),
             round: 0,
             kept: 0,
             is_clock_behind: false,
@@ -119,6 +157,93 @@ impl Allowances {
             let terms = key_limits::tenant_terms(&tenant.limits);
             let name = HolderName::Tenant(tenant.id.clone());
             self.meet(&name, Whose::Tenant, &tenant.id, terms, None);
+        }
+        let others: Vec<TenantId> = self.own.keys().filter_map(tenant_of).cloned().collect();
+        for tenant in others.iter().filter(|id| !tenants.iter().any(|tenant| tenant.id == **id)) {
+            self.meet(&HolderName::Tenant(tenant.clone()), Whose::Tenant, tenant, Terms::default(), None);
+        }
+    }
+
+    /// Takes in what the API now sets for a holder. A tenant's is met at once, since its access keys hang below it; those of access keys
+    /// are met as they are published.
+    pub(super) fn set_own(&mut self, name: &HolderName, tenant: &TenantId, limits: Terms, rows: Vec<BudgetRow>) {
+        match rows.is_empty() {
+            true => drop(self.own.remove(name)),
+            false => drop(self.own.insert(name.clone(), rows)),
+        }
+        if tenant_of(name).is_some() {
+            self.meet(name, Whose::Tenant, tenant, limits, None);
+        }
+        self.moved.insert(name.clone(), Instant::now());
+    }
+
+    /// What the API sets for a holder.
+    pub(super) fn own(&self, name: &HolderName) -> &[BudgetRow] {
+        self.own.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Everybody who has a budget, with whose tenant it is.
+    pub(super) fn all_budgeted(&self) -> impl Iterator<Item = (&HolderName, &TenantId)> {
+        let budgeted = self.entries.iter().filter(|(_, entry)| !entry.holder.terms.ceilings.is_empty());
+        budgeted.map(|(name, entry)| (name, &entry.tenant))
+    }
+
+    /// Reads anew what the API sets: another process had the store.
+    ///
+    /// # Errors
+    /// As the store; then nothing changed.
+    pub(super) fn reload_own(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        self.own = read_own(store)?;
+        Ok(())
+    }
+
+    /// A tenant is gone, and its budgets with it.
+    pub(super) fn forget_own(&mut self, tenant: &TenantId) {
+        self.own.retain(|_, rows| rows.iter().any(|row| row.tenant != *tenant));
+    }
+
+    /// The access keys whose line begins with this one, itself among them.
+    pub(super) fn line_of(&self, first: AccessKeyId) -> Vec<AccessKeyId> {
+        let later = self.lines.iter().filter(|(_, line)| **line == first).map(|(later, _)| *later);
+        std::iter::once(first).chain(later).collect()
+    }
+
+    /// Whose money may have moved since a moment ago, with whose tenant it is.
+    pub(super) fn moved(&mut self, now: Instant) -> Vec<(HolderName, TenantId)> {
+        let tenant = |name: &HolderName| self.entries.get(name).map(|entry| entry.tenant.clone());
+        let found = self.moved.keys().filter_map(|name| Some((name.clone(), tenant(name)?))).collect();
+        self.moved.retain(|_, at| now.saturating_duration_since(*at) < ALERT_LINGER);
+        found
+    }
+
+    /// How far each budget of a holder is spent; empty where it has none.
+    pub(super) fn spent(&self, name: &HolderName) -> Vec<Spent> {
+        let Some(entry) = self.entries.get(name) else { return Vec::new() };
+        let (Holder { terms, counters, .. }, now) = (&*entry.holder, self.clock.at(Instant::now()));
+        let own = self.own(name);
+        let spent = |(place, ceiling): (usize, &Ceiling)| {
+            let row = place.checked_sub(entry.of_limits).and_then(|place| own.get(place));
+            Spent {
+                origin: row.map_or(BudgetOrigin::Limits, |row| row.origin),
+                budget: ceiling.budget,
+                alert_at: row.map(|row| row.alert_at.clone()),
+                spent: money_of(counters.spending.spent_in(ceiling.budget.period, now)),
+                started: ceiling.budget.period.start(now.millis()),
+                ends: ceiling.resets_at(now),
+            }
+        };
+        terms.ceilings.iter().enumerate().map(spent).collect()
+    }
+
+    /// Takes in what another process spent for us, which its counters had and ours have not.
+    pub(super) fn count_elsewhere(&mut self, rows: &[UsageRow], now: Instant) {
+        for row in rows.iter().filter(|row| row.cost > Money::ZERO) {
+            for name in [self.holder_of(row.access_key), HolderName::Tenant(row.tenant.clone())] {
+                if let Some(entry) = self.entries.get(&name).filter(|entry| entry.has_money) {
+                    entry.holder.counters.spending.settle(nano_of(row.cost), 0);
+                    self.moved.insert(name, now);
+                }
+            }
         }
     }
 
@@ -164,7 +289,7 @@ impl Allowances {
     }
 
     /// As whose an access key is counted.
-    fn holder_of(&self, id: AccessKeyId) -> HolderName {
+    pub(super) fn holder_of(&self, id: AccessKeyId) -> HolderName {
         HolderName::AccessKey(self.lines.get(&id).copied().unwrap_or(id))
     }
 
@@ -174,9 +299,14 @@ impl Allowances {
         name: &HolderName,
         whose: Whose,
         tenant: &TenantId,
-        terms: Terms,
+        mut terms: Terms,
         above: Option<&Arc<Holder>>,
     ) -> Option<Arc<Allowance>> {
+        let of_limits = terms.ceilings.len();
+        if let Some(rows) = self.own.get(name) {
+            let own = rows.iter().map(|row| Ceiling::new(row.budget));
+            terms.ceilings = terms.ceilings.iter().copied().chain(own).collect();
+        }
         let now = self.clock.at(Instant::now());
         let is_limited = !terms.is_empty();
         if !self.entries.contains_key(name) {
@@ -195,11 +325,11 @@ impl Allowances {
             }
             let holder = Arc::new(Holder { whose, terms: Terms::default(), counters, clock: self.clock.clone() });
             let (tenant, allowance) = (tenant.clone(), self.unlimited.clone());
-            let entry = Entry { holder, allowance, tenant, round: 0, has_money: false, noted: Vec::new() };
+            let entry = Entry { holder, allowance, tenant, round: 0, of_limits, has_money: false, noted: Vec::new() };
             self.entries.insert(name.clone(), entry);
         }
         let entry = self.entries.get_mut(name)?;
-        entry.round = self.round;
+        (entry.round, entry.of_limits) = (self.round, of_limits);
         if entry.holder.terms != terms {
             let Holder { counters, clock, .. } = &*entry.holder;
             entry.holder = Arc::new(Holder { whose, terms, counters: counters.clone(), clock: clock.clone() });
@@ -277,16 +407,43 @@ impl Allowances {
                 entry.holder.counters.spending.restore(period, nano_of(sum), now);
             }
         }
-        self.fresh.clear();
+        let instant = Instant::now();
+        self.moved.extend(self.fresh.drain(..).map(|name| (name, instant)));
         Ok(())
+    }
+
+    /// Before anybody is served: the books have grown by what was found in the journal, so that all money is read again.
+    ///
+    /// # Errors
+    /// As the store; the next publication tries again.
+    pub(super) fn read_anew(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let has_money = |entry: &&Entry| entry.has_money;
+        self.fresh = self.entries.iter().filter(|(_, entry)| has_money(entry)).map(|(name, _)| name.clone()).collect();
+        self.read_books(store)
+    }
+
+    /// Takes in what an attempt of another process cost, which came into the books while this one serves.
+    pub(super) fn spend(&mut self, tenant: &TenantId, access_key: AccessKeyId, cost: Money) {
+        for name in [self.holder_of(access_key), HolderName::Tenant(tenant.clone())] {
+            // Who is still to be read from the books finds it there.
+            let Some(entry) = self.entries.get(&name).filter(|entry| entry.has_money && !self.fresh.contains(&name))
+            else {
+                continue;
+            };
+            entry.holder.counters.spending.settle(nano_of(cost), 0);
+            self.touched.insert(name);
+        }
     }
 
     /// Takes in that an attempt of an access key was made.
     pub(super) fn touch(&mut self, report: &AttemptReport) {
+        let now = Instant::now();
         for name in [self.holder_of(report.access_key), HolderName::Tenant(report.tenant.clone())] {
-            if self.entries.contains_key(&name) {
-                self.touched.insert(name);
+            let Some(entry) = self.entries.get(&name) else { continue };
+            if !entry.holder.terms.ceilings.is_empty() {
+                self.moved.insert(name.clone(), now);
             }
+            self.touched.insert(name);
         }
     }
 
@@ -321,7 +478,7 @@ impl Allowances {
         let entry = self.entries.get(name).filter(|entry| !entry.holder.terms.is_empty())?;
         let Holder { terms, counters, .. } = &*entry.holder;
         let now = self.clock.at(Instant::now());
-        let budget = |ceiling: &crate::allowance::Ceiling| BudgetView {
+        let budget = |ceiling: &Ceiling| BudgetView {
             period: ceiling.budget.period.name(),
             cap: ceiling.budget.cap.name(),
             limit: ceiling.budget.amount.to_usd(),
@@ -352,6 +509,22 @@ impl Allowances {
             )),
             _ => None,
         }
+    }
+}
+
+/// What the API sets, by whose it is.
+fn read_own(store: &mut Store) -> Result<HashMap<HolderName, Vec<BudgetRow>>, StoreError> {
+    let mut own: HashMap<HolderName, Vec<BudgetRow>> = HashMap::new();
+    for row in store.admin().budgets()? {
+        own.entry(row.holder.clone()).or_default().push(row);
+    }
+    Ok(own)
+}
+
+fn tenant_of(name: &HolderName) -> Option<&TenantId> {
+    match name {
+        HolderName::Tenant(tenant) => Some(tenant),
+        HolderName::AccessKey(_) => None,
     }
 }
 

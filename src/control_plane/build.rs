@@ -14,6 +14,7 @@ use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
+use crate::domain::trace::Sampling;
 use crate::limits::{ACCESS_TERMS_SHARED_MAX, CREDENTIAL_TIMEOUT_MS};
 use crate::providers::aliases::Aliases;
 use crate::providers::signing::{AwsCredential, SigningError};
@@ -22,7 +23,7 @@ use crate::routing::resolve::{AUTO, ModelTable, Resolution, Resolver, Route, Rou
 use crate::routing::semantic::Rule;
 use crate::snapshot::{
     AccessKey, AccessTable, AccessTerms, Credential, CredentialTable, ListedModel, ProviderIx, Role, RoutePolicy,
-    RouteTable, Settings,
+    RouteTable, Settings, Telemetry,
 };
 use crate::store::{AccessKeyRow, CredentialRow, CredentialState, Origin, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -363,6 +364,13 @@ fn own_timeout(config: KeyConfig) -> Option<Duration> {
     (config.timeout_ms != CREDENTIAL_TIMEOUT_MS).then(|| Duration::from_millis(u64::from(config.timeout_ms)))
 }
 
+/// What the data plane is to tell of each exchange.
+fn telemetry(wanted: &config::Telemetry) -> Telemetry {
+    let spans = wanted.otlp.as_ref().filter(|otlp| otlp.traces);
+    let sampling = spans.map(|otlp| Sampling::of(otlp.sample));
+    Telemetry { reports: spans.is_some() || wanted.access_log.is_some(), sampling }
+}
+
 /// How requests are served.
 pub(super) fn settings(config: &Config, control_socket: &Path, checks_key_form: bool) -> Settings {
     let limits = &config.server.limits;
@@ -384,6 +392,7 @@ pub(super) fn settings(config: &Config, control_socket: &Path, checks_key_form: 
         memory_bytes_max: limits.memory_bytes,
         exchanges_per_core_max: limits.exchanges_per_core,
         metadata: config.server.metadata == Metadata::Auto,
+        telemetry: telemetry(&config.telemetry),
         trusted_proxies: config.server.trusted_proxies.clone(),
         control_socket: control_socket.to_owned(),
         checks_key_form,

@@ -47,13 +47,13 @@ impl DecisionFilter {
 }
 
 impl Decisions {
-    /// Takes what waits and keeps the latest `kept` of each core.
-    pub(super) fn take(&mut self, queues: &[Arc<CoreReports>], kept: usize) {
+    /// Takes what waits, shows each to `each`, and keeps the latest `kept` of each core.
+    pub(super) fn take(&mut self, queues: &[Arc<CoreReports>], kept: usize, mut each: impl FnMut(&Decision)) {
         self.rings.resize_with(queues.len(), VecDeque::new);
         for (queue, ring) in queues.iter().zip(&mut self.rings) {
             // What a core pushes meanwhile waits for the next turn, so that a busy core cannot keep us here.
             for _ in 0..queue.decisions_waiting() {
-                ring.extend(queue.pop_decision());
+                ring.extend(queue.pop_decision().inspect(&mut each));
             }
             ring.drain(..ring.len().saturating_sub(kept));
         }
@@ -91,7 +91,8 @@ impl Control {
     /// Takes in what the cores have decided.
     pub(super) fn take_decisions(&mut self) {
         let kept = self.published.load().settings.routing.decisions_kept;
-        self.decisions.take(&self.reports, kept);
+        let Self { decisions, reports, series, .. } = self;
+        decisions.take(reports, kept, |decision| series.weigh(decision));
     }
 
     /// Plans carried out since start, by policy.
@@ -121,13 +122,13 @@ mod tests {
             queues[0].push_decision(decision(number));
         }
         queues[1].push_decision(decision(2));
-        decisions.take(&queues, 3);
+        decisions.take(&queues, 3, |_| {});
         assert!(decisions.find(RequestId::from_bits(1)).is_none());
         assert!(decisions.find(RequestId::from_bits(4)).is_some());
         let at: Vec<u64> = decisions.list(&DecisionFilter::default()).iter().map(|one| one.at.0).collect();
         assert_eq!(at, [4, 3, 2, 2]);
         // Fewer are kept from now on.
-        decisions.take(&queues, 0);
+        decisions.take(&queues, 0, |_| {});
         assert!(decisions.list(&DecisionFilter::default()).is_empty());
     }
 
@@ -137,7 +138,7 @@ mod tests {
         queues[0].push_decision(decision(1));
         queues[0].push_decision(Decision { tenant: TenantId::new("other"), status: 503, ..decision(2) });
         let mut decisions = Decisions::default();
-        decisions.take(&queues, 8);
+        decisions.take(&queues, 8, |_| {});
         let all = DecisionFilter::default();
         let count = |filter: DecisionFilter| decisions.list(&filter).len();
         assert_eq!(count(DecisionFilter { tenant: Some(TenantId::new("acme")), ..all.clone() }), 1);

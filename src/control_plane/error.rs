@@ -46,6 +46,9 @@ pub enum ControlError {
     /// The process that runs does not hand over.
     #[error("{0}")]
     Handover(String),
+    /// It cannot be answered now.
+    #[error("{0}")]
+    Busy(String),
     /// The store or the vault refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +61,7 @@ impl ControlError {
             Self::NotFound(_) => 404,
             Self::Conflict(_) | Self::Handover(_) => 409,
             Self::Invalid(_) => 400,
+            Self::Busy(_) => 503,
             Self::Config(_) => 422,
             Self::File { .. } | Self::BuiltIn(_) => 500,
             Self::Access(AccessError::Store(error)) | Self::Credential(CredentialError::Store(error)) => {
@@ -78,6 +82,9 @@ impl ControlError {
 
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
+        if matches!(self, Self::Busy(_)) {
+            return "overloaded";
+        }
         match self.status() {
             404 => "not_found",
             403 => "insufficient_scope",

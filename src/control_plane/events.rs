@@ -6,6 +6,7 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::text::bounded;
 use crate::limits::{EVENTS_KEPT_MAX, LOG_TEXT_BYTES_MAX};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::VecDeque;
 
 /// Something that happened.
@@ -16,10 +17,13 @@ pub struct Event {
     /// RFC 3339, UTC.
     pub at: String,
     /// What sort: `start`, `config`, `credential`, `rotation`, `access_key`, `tenant`, `dns`, `ledger`, `price`, `breaker`, `overload`, `vault`, `audit`,
-    /// `clock`, `upgrade`, `alarm`.
+    /// `clock`, `upgrade`, `alarm`, `budget`, `alert`, `dashboard`.
     pub kind: &'static str,
     /// One sentence.
     pub text: String,
+    /// What a program may want of it, of an alert: its id, type, tenant and figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
 }
 
 /// The latest [`EVENTS_KEPT_MAX`] events.
@@ -32,12 +36,21 @@ pub(super) struct Events {
 impl Events {
     /// Notes one.
     pub(super) fn note(&mut self, at: UnixMillis, kind: &'static str, text: impl AsRef<str>) {
+        self.add(at, kind, text.as_ref(), None);
+    }
+
+    /// Notes one that programs read, too.
+    pub(super) fn note_with(&mut self, at: UnixMillis, kind: &'static str, text: impl AsRef<str>, data: Value) {
+        self.add(at, kind, text.as_ref(), Some(data));
+    }
+
+    fn add(&mut self, at: UnixMillis, kind: &'static str, text: &str, data: Option<Value>) {
         if self.kept.len() >= EVENTS_KEPT_MAX {
             self.kept.pop_front();
         }
         self.noted += 1;
-        let text = bounded(text.as_ref(), 4 * LOG_TEXT_BYTES_MAX);
-        self.kept.push_back(Event { sequence: self.noted, at: at.to_rfc3339(), kind, text });
+        let text = bounded(text, 4 * LOG_TEXT_BYTES_MAX);
+        self.kept.push_back(Event { sequence: self.noted, at: at.to_rfc3339(), kind, text, data });
     }
 
     /// Oldest first.

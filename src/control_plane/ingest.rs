@@ -1,4 +1,5 @@
-//! From reports to the books: attempts become lines of the usage rollup, added once and exactly.
+//! From reports to the books where there is no journal (`durability = "none"`): attempts become lines of the usage rollup, added once and
+//! exactly. With a journal the books are filled from that alone (`journal.rs`), and reports are only shown to who wants to know.
 //!
 //! Reports are taken from the cores' queues, summed in memory, and added in one transaction with a number of their own. While the
 //! store refuses, that batch is offered again with the same number and nothing more is taken: the queues fill and admission stops
@@ -7,8 +8,10 @@
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::limits::HANDOVER_LINES_MAX;
 use crate::report::{AttemptReport, CoreReports};
+use crate::routing::policy::Policy;
 use crate::store::{Store, StoreError, UsageBatch, UsageRow};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// The name of the source that has the store.
@@ -25,8 +28,11 @@ pub(super) struct Ingest {
     refused: Option<Vec<UsageRow>>,
 }
 
+/// Lines to be added.
+pub(super) type Sums = HashMap<Key, UsageRow>;
+
 /// What a line of the rollup is for.
-type Key = (TenantId, u64, ProviderId, Arc<str>, Option<CredentialId>, AccessKeyId);
+type Key = (TenantId, u64, ProviderId, Arc<str>, Policy, Option<CredentialId>, AccessKeyId);
 
 impl Ingest {
     /// Goes on where the store says this source stopped.
@@ -108,6 +114,19 @@ impl Ingest {
         Ok(taken)
     }
 
+    /// Takes what waits and shows each report to `each`; the books are filled from elsewhere. Answers how many reports were taken.
+    pub(super) fn show(queues: &[Arc<CoreReports>], mut each: impl FnMut(&AttemptReport)) -> usize {
+        let mut taken = 0;
+        for queue in queues {
+            for _ in 0..queue.waiting() {
+                let Some(report) = queue.pop() else { break };
+                each(&report);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
     fn add(&mut self, store: &mut Store, rows: Vec<UsageRow>) -> Result<(), StoreError> {
         let sequence = self.sequence.saturating_add(1);
         match store.admin().add_usage(&UsageBatch { source: &self.source, sequence, rows: &rows }) {
@@ -126,11 +145,7 @@ impl Ingest {
 
 /// Takes what waits, in sums of at most so many lines; what a core pushes meanwhile waits for the next turn, so that a busy core
 /// cannot keep us here. Answers how many reports were taken, too.
-fn collect(
-    queues: &[Arc<CoreReports>],
-    lines_max: usize,
-    mut each: impl FnMut(&AttemptReport),
-) -> (HashMap<Key, UsageRow>, usize) {
+fn collect(queues: &[Arc<CoreReports>], lines_max: usize, mut each: impl FnMut(&AttemptReport)) -> (Sums, usize) {
     let (mut sums, mut taken) = (HashMap::new(), 0);
     for queue in queues {
         for _ in 0..queue.waiting() {
@@ -146,34 +161,20 @@ fn collect(
     (sums, taken)
 }
 
-fn count(sums: &mut HashMap<Key, UsageRow>, report: &AttemptReport) {
-    let hour = UsageRow::hour_of(report.started);
+/// Adds an attempt to its line.
+pub(super) fn count(sums: &mut Sums, report: &AttemptReport) {
+    let line = UsageRow::of(report);
     let key = (
         report.tenant.clone(),
-        hour,
+        line.hour,
         report.provider.clone(),
         report.model.clone(),
+        report.policy,
         report.credential,
         report.access_key,
     );
-    let row = sums.entry(key).or_insert_with(|| UsageRow {
-        tenant: report.tenant.clone(),
-        hour,
-        provider: report.provider.clone(),
-        model: report.model.to_string(),
-        credential: report.credential.unwrap_or(CredentialId::from_bits(0)),
-        access_key: report.access_key,
-        requests: 0,
-        attempts: 0,
-        input_tokens: 0,
-        output_tokens: 0,
-        cached_tokens: 0,
-        cost: Default::default(),
-    });
-    row.requests += u64::from(report.last);
-    row.attempts += 1;
-    row.input_tokens = row.input_tokens.saturating_add(report.usage.input);
-    row.output_tokens = row.output_tokens.saturating_add(report.usage.output);
-    row.cached_tokens = row.cached_tokens.saturating_add(report.usage.cached_input);
-    row.cost += report.cost.unwrap_or_default();
+    match sums.entry(key) {
+        Entry::Occupied(mut known) => known.get_mut().add(&line),
+        Entry::Vacant(place) => drop(place.insert(line)),
+    }
 }

@@ -9,6 +9,7 @@ use crate::domain::id::ProviderId;
 use crate::domain::secret::Secret;
 use crate::limits::PEM_BYTES_MAX;
 use crate::tls::{self, ServerConfig, server_config};
+use crate::vault::WebhookSecret;
 use crate::vault::access_key::is_mistyped;
 use aws_lc_rs::digest::{Context, SHA256};
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ pub(super) struct Inputs {
     pub(super) authorities: HashMap<ProviderId, Vec<u8>>,
     /// The listener's certificates.
     pub(super) listener: Option<Listener>,
+    /// What signs messages, for each entry of `[[alerts.webhooks]]` in their order; the newest secret first.
+    pub(super) webhook_secrets: Vec<Vec<Arc<WebhookSecret>>>,
     /// Tells two sets of inputs apart. Made of secrets: it stays in memory and is never shown.
     pub(super) fingerprint: [u8; 32],
 }
@@ -93,11 +96,33 @@ pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listene
         }
     });
     add(&mut whole, listener.as_ref().map_or(&[], |listener| &listener.fingerprint));
+    let mut webhook_secrets = Vec::with_capacity(config.alerts.webhooks.len());
+    for webhook in &config.alerts.webhooks {
+        let mut secrets = Vec::new();
+        for source in std::iter::once(&webhook.secret).chain(&webhook.former_secret) {
+            let fault = match secrets::text(source, &**env) {
+                Ok(text) => {
+                    add(&mut whole, text.expose());
+                    match WebhookSecret::parse(text.expose()) {
+                        Ok(secret) => {
+                            secrets.push(Arc::new(secret));
+                            continue;
+                        }
+                        Err(fault) => format!("what is in {source} {fault}"),
+                    }
+                }
+                Err(fault) => fault.to_string(),
+            };
+            faults.push(format!("the secret of the webhook `{}`: {fault}", webhook.name));
+        }
+        webhook_secrets.push(secrets);
+    }
     if !faults.is_empty() {
         return Err(ControlError::Config(faults));
     }
     let odd_access_keys = access_keys.iter().any(|key: &Secret| is_mistyped(key.expose().trim_ascii()));
-    Ok(Inputs { provider_keys, access_keys, odd_access_keys, authorities, listener, fingerprint: finished(whole) })
+    let fingerprint = finished(whole);
+    Ok(Inputs { provider_keys, access_keys, odd_access_keys, authorities, listener, webhook_secrets, fingerprint })
 }
 
 fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> {

@@ -6,7 +6,10 @@
 
 pub mod access;
 mod access_changes;
+mod access_log;
+mod alerts;
 mod allowances;
+mod analytics;
 mod audit;
 mod breakers;
 mod build;
@@ -17,10 +20,12 @@ mod error;
 mod events;
 mod ingest;
 mod inputs;
+pub mod journal;
 mod key_limits;
 mod known;
 mod metrics;
 mod operations;
+mod otlp;
 mod overload;
 mod parts;
 mod post;
@@ -32,16 +37,18 @@ pub mod resolve;
 mod rotations;
 mod score_pages;
 mod scores;
+mod series;
 mod signed;
 mod start;
 mod stats;
 mod status;
 mod succession;
 mod supply;
+mod teller;
+mod texts;
 mod ticks;
 mod token;
 mod trial;
-mod usage;
 mod vault;
 mod wall;
 
@@ -50,7 +57,14 @@ mod tests;
 
 pub use access::AccessKeyView;
 pub use access_changes::{Amendment, Grantor, RotatedAccess};
+pub use alerts::{
+    AlertQuery, AlertView, BudgetSheet, BudgetState, MadeWebhook, MessageView, NewBudget, NewWebhook, WebhookView,
+};
 pub use allowances::{AllowanceView, BudgetView};
+pub use analytics::{
+    Analyst, Asker, Books, CostsAnswer, CostsQuestion, ForecastAnswer, UsageAnswer, UsagePeriod, Window, costs,
+    forecast, usage,
+};
 pub use audit::AuditView;
 pub use breakers::{BreakerMove, BreakerView};
 pub use choice::{Chosen, Footing, choose};
@@ -59,7 +73,11 @@ pub use decisions::DecisionFilter;
 pub use error::ControlError;
 pub use events::Event;
 pub use inputs::Environment;
+pub use journal::proof::{Balance, LedgerProof, Problem};
+pub use journal::scan::{ScanFault, Scanned, Wanted};
+pub use journal::{JournalSeat, LedgerView};
 pub use known::known;
+pub use metrics::{FAMILIES, Family, Format, Kind, MetricsSheet};
 pub use operations::{NewAccess, TenantView};
 pub use reload::{Change, Reloaded, parse_config, read_config, sidecar_config};
 pub use resolve::Resolver;
@@ -69,8 +87,8 @@ pub use scores::score_due;
 pub use signed::{Guard, Offer, public_key, signature_path};
 pub use start::{Opened, Start};
 pub use succession::PassedOn;
+pub use teller::LedgerWatch;
 pub use ticks::{exchange_due, lock, resolve_due, run};
-pub use usage::{UsageAnswer, UsagePeriod, UsageSum};
 pub use vault::{
     AuditProof, DataRotated, MasterRotated, NewRoot, OfflineVault, Reader, RootRotated, VaultPlace, VaultReport,
 };
@@ -78,20 +96,23 @@ pub use vault::{
 use crate::board::Board;
 use crate::config::Config;
 use crate::domain::clock::UnixMillis;
-use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::id::ProviderId;
 use crate::domain::pressure::Stage;
 use crate::providers::aliases::Aliases;
 use crate::providers::{Catalogue, table};
 use crate::report::{AttemptReport, CoreReports};
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
 use crate::store::Store;
-use crate::vault::{Entropy, Keyring, RootSource};
+use crate::vault::{Entropy, Keyring, LedgerKey, RootSource, WebhookSecret};
+use alerts::Alerts;
 use allowances::Allowances;
+use analytics::Seats;
 use build::TermsBook;
 use decisions::Decisions;
 use events::Events;
 use ingest::Ingest;
 use inputs::Listener;
+use journal::JournalBooks;
 use parts::{Ends, Retired, Touched};
 use providers::{Configured, Trusts};
 use reminders::Reminders;
@@ -105,6 +126,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use supply::Means;
+use teller::Teller;
 use token::Tokens;
 use trial::Trial;
 use wall::Wall;
@@ -155,13 +177,19 @@ pub struct Control {
     watched: breakers::Watched,
     refused_keys: refused_keys::RefusedKeys,
     stats: Stats,
+    series: series::Series,
     decisions: Decisions,
     scores: SharedScores,
     rotations: Rotations,
     reminders: Reminders,
     allowances: Allowances,
+    alerts: Alerts,
     trial: Trial,
     ingest: Ingest,
+    /// Unless the owner wants none.
+    journal: Option<JournalBooks>,
+    /// For questions about the books.
+    seats: Seats,
     /// How much room each core had at the last look.
     stages: Vec<Stage>,
     /// What keeps going wrong, until it goes right.
@@ -171,6 +199,8 @@ pub struct Control {
     wall: Wall,
     /// Who is told of every attempt.
     observer: Option<Observer>,
+    /// Traces, the access log, and what they have to say of themselves.
+    teller: Teller,
 }
 
 /// Is told of every attempt once it is in the books.
@@ -181,12 +211,14 @@ struct Live {
     fingerprint: [u8; 32],
     listener: Option<Listener>,
     odd_access_keys: bool,
+    /// One list for each webhook of the configuration.
+    webhook_secrets: Vec<Vec<Arc<WebhookSecret>>>,
 }
 
 impl Live {
     fn of(inputs: inputs::Inputs) -> Self {
-        let inputs::Inputs { fingerprint, listener, odd_access_keys, .. } = inputs;
-        Self { fingerprint, listener, odd_access_keys }
+        let inputs::Inputs { fingerprint, listener, odd_access_keys, webhook_secrets, .. } = inputs;
+        Self { fingerprint, listener, odd_access_keys, webhook_secrets }
     }
 }
 
@@ -278,19 +310,43 @@ impl Control {
     /// # Errors
     /// The store refuses; nothing is lost, and the next call tries again.
     pub fn ingest(&mut self) -> Result<usize, ControlError> {
+        self.take_in(true)
+    }
+
+    /// The same within a tick, which has less time where there is much.
+    fn take_in(&mut self, is_awaited: bool) -> Result<usize, ControlError> {
         if self.rests {
             return Ok(0);
         }
         self.take_decisions();
         let Self {
-            ingest, store, reports, stats, configured, catalogue, observer, rotations, trial, allowances, ..
+            ingest,
+            store,
+            reports,
+            stats,
+            series,
+            configured,
+            catalogue,
+            observer,
+            rotations,
+            trial,
+            allowances,
+            alerts,
+            journal,
+            config,
+            ..
         } = self;
         let (mut unpriced, instant) = (Vec::new(), Instant::now());
-        let taken = ingest.take(store, reports, |report| {
+        let mut each = |report: &AttemptReport| {
             rotations.count(report);
             trial.count(report, instant);
             allowances.touch(report);
+            series.count(report);
+            alerts.count(report);
             stats.count(report, is_listed(configured, catalogue, &report.provider, &report.model));
+            if config.telemetry.metrics_tenant_label {
+                stats.count_tenant(report);
+            }
             if stats.count_unpriced(report) {
                 let (provider, model) = (&report.provider, &report.model);
                 unpriced.push(format!(
@@ -300,9 +356,16 @@ impl Control {
             if let Some(observer) = observer {
                 observer(report);
             }
-        });
+        };
+        let taken = match journal {
+            Some(_) => Ok(Ingest::show(reports, &mut each)),
+            None => ingest.take(store, reports, &mut each),
+        };
         self.note_all("price", unpriced);
-        Ok(taken?)
+        self.ingest_journal(is_awaited)?;
+        let taken = taken?;
+        self.teller.booked(Instant::now());
+        Ok(taken)
     }
 
     /// From now on `observer` is told of every attempt.
@@ -310,18 +373,13 @@ impl Control {
         self.observer = Some(observer);
     }
 
-    /// What a tenant used up to `now`, everything that was reported so far included.
+    /// The key of the ledger journal.
     ///
     /// # Errors
-    /// No such tenant, or the store refuses.
-    pub fn usage(
-        &mut self,
-        tenant: &TenantId,
-        period: UsagePeriod,
-        now: UnixMillis,
-    ) -> Result<UsageAnswer, ControlError> {
-        self.ingest()?;
-        Ok(usage::sum(&self.store, tenant, period, now)?)
+    /// The hierarchy has no audit key, which every open one has.
+    pub fn ledger_key(&self) -> Result<Arc<LedgerKey>, crate::vault::VaultError> {
+        let audit = self.keyring.audit_key().ok_or(crate::vault::VaultError::AuditKeyMissing)?;
+        Ok(Arc::new(audit.ledger_key()))
     }
 
     /// The wall clock of this control plane.
@@ -379,8 +437,14 @@ impl Control {
         named(name).or_else(|| named(canonical))
     }
 
+    /// Notes who came to the dashboard, or tried to.
+    pub fn note_visit(&mut self, text: String) {
+        self.note("dashboard", text);
+    }
+
     fn note(&mut self, kind: &'static str, text: impl AsRef<str>) {
         let now = self.now();
+        self.alerts.hear(kind, text.as_ref());
         self.events.note(now, kind, text);
     }
 

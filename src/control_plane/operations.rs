@@ -118,6 +118,8 @@ impl Control {
             Ok((keys, Changed::of(tenant.to_string()).before(&view)))
         })?;
         self.rotations.forget(tenant);
+        self.allowances.forget_own(tenant);
+        self.alerts.forget_tenant(tenant);
         self.touch_access_keys(keys.iter().filter(|key| key.revoked.is_none()).map(|key| key.id));
         self.touch_credentials(tenant);
         self.publish()?;
@@ -354,6 +356,8 @@ fn kind_of(subject: &str) -> &'static str {
         "tenant" => "tenant",
         "access_key" => "access_key",
         "vault" => "vault",
+        "budget" => "budget",
+        "webhook" | "alert" => "alert",
         _ => "credential",
     }
 }

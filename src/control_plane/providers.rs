@@ -199,7 +199,7 @@ fn living_models<'c>(
 
 impl Trusts {
     /// The configuration that trusts the system's authorities, else the bundled ones, and this one.
-    fn client(&mut self, authority: Option<&[u8]>) -> Result<Arc<ClientConfig>, tls::TlsError> {
+    pub(super) fn client(&mut self, authority: Option<&[u8]>) -> Result<Arc<ClientConfig>, tls::TlsError> {
         let key = authority.map(sha256);
         if let Some(known) = self.by_authority.get(&key) {
             return Ok(known.clone());

@@ -9,7 +9,7 @@ use super::start::configured;
 use super::supply;
 use super::trial::Terms;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means};
-use crate::config::{Config, Durability, Problems, TenantLimits};
+use crate::config::{Config, Problems, TenantLimits};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
 use crate::limits::CONFIG_BYTES_MAX;
@@ -75,18 +75,8 @@ pub fn parse_config(name: &str, text: &str) -> Result<(Config, ConfigStamp, Vec<
     }
     let (config, warnings): (Config, Problems) = Config::parse_with_warnings(name, text, &known::known())?;
     let stamp = stamp(config.version, text);
-    let mut warnings: Vec<String> = warnings.to_string().lines().map(str::to_owned).collect();
-    warnings.extend(without_effect(&config).into_iter().map(|what| format!("{name}: warning: {what}")));
+    let warnings: Vec<String> = warnings.to_string().lines().map(str::to_owned).collect();
     Ok((config, stamp, warnings))
-}
-
-/// Settings that promise safety and do nothing in this version: an operator must not rely on them unawares.
-fn without_effect(config: &Config) -> Vec<String> {
-    let mut said: Vec<String> = Vec::new();
-    if config.durability == Durability::Power {
-        said.push("`durability = \"power\"` is kept and usage is not journaled by this version".to_owned());
-    }
-    said
 }
 
 /// The tenants that have limits of their own, by name.
@@ -211,10 +201,12 @@ impl Control {
         let whole = self.dirty.access || limited(&self.config) != limited(&config);
         (self.config, self.configured, self.catalogue) = (config, configured, catalogue);
         let (listener, odd_access_keys) = (inputs.listener.clone(), inputs.odd_access_keys);
-        self.live = Live { fingerprint: inputs.fingerprint, listener, odd_access_keys };
+        let webhook_secrets = inputs.webhook_secrets.clone();
+        self.live = Live { fingerprint: inputs.fingerprint, listener, odd_access_keys, webhook_secrets };
         (self.stamp, self.dirty) = (stamp, Dirty { access: whole, ..Dirty::ALL });
         self.touch_access_keys(touched);
         self.note_all("config", notes);
+        self.turn_teller();
         Ok(warnings)
     }
 
@@ -239,6 +231,8 @@ impl Control {
             ("admin", old.admin != new.admin),
             ("store.url", old.store != new.store),
             ("vault.root_key", old.root_key != new.root_key),
+            ("ledger.durability", old.ledger.durability != new.ledger.durability),
+            ("ledger.directory", old.ledger.directory != new.ledger.directory),
         ];
         let changed = differs.into_iter().filter(|(_, differs)| *differs);
         changed.map(|(key, _)| format!("`{key}` changed; restart igris for it to take effect")).collect()

@@ -2,7 +2,7 @@
 //!
 //! No provider lets us make a new key by ourselves, so that nothing here rotates; it tells a person in time.
 
-use super::metrics::{escaped, family, line};
+use super::alerts::Aged;
 use super::{Control, CredentialView, day_of};
 use crate::config::Rotation;
 use crate::domain::clock::UnixMillis;
@@ -51,6 +51,16 @@ impl Control {
         // A store that cannot be read is said by the books; the next look is as good.
         let Ok((ages, due)) = self.ages_of_keys(now) else { return };
         let said = std::mem::replace(&mut self.reminders, Reminders { looked: Some(instant), day: today, ages }).day;
+        let aged = due.iter().map(|due| Aged {
+            tenant: &due.tenant,
+            provider: &due.provider,
+            id: due.id,
+            days: due.days,
+            too_old: due.too_old,
+        });
+        let aged: Vec<Aged<'_>> = aged.collect();
+        // What cannot be written down now is told at the next look.
+        let _ = self.tell_of_ages(&aged, now);
         if said == today {
             return;
         }
@@ -62,7 +72,8 @@ impl Control {
             let text = format!(
                 "{id} of provider `{provider}`, tenant {tenant}, is {days} days old and {what}; make a new key at the provider and rotate"
             );
-            self.note(kind, text);
+            // Its alert says the rest: an alarm here would be told twice.
+            self.events.note(now, kind, text);
         }
         let more = due.len().saturating_sub(KEYS_REMINDED_MAX);
         if more > 0 {
@@ -120,22 +131,12 @@ impl Control {
         status.insert("keys".to_owned(), json!({ "due": due, "too_old": too_old, "oldest_days": oldest }));
         Value::Object(status)
     }
+}
 
-    /// For `GET /metrics`.
-    pub(super) fn rotation_metrics(&self, page: &mut String) {
-        family(page, "igris_rotations", "gauge", "Rotations of provider keys with steps to take, by state.");
-        for (state, count) in self.rotations.counts() {
-            line(page, format_args!("igris_rotations{{state=\"{state}\"}} {count}"));
-        }
-        let (age, due) = ("igris_provider_key_age_days", "igris_provider_keys_due");
-        family(page, age, "gauge", "Age of the oldest key in use, in whole days.");
-        for (provider, ages) in &self.reminders.ages {
-            line(page, format_args!("{age}{{provider=\"{}\"}} {}", escaped(provider.as_str()), ages.oldest_days));
-        }
-        family(page, due, "gauge", "Keys in use that are old enough to be rotated.");
-        for (provider, ages) in &self.reminders.ages {
-            line(page, format_args!("{due}{{provider=\"{}\"}} {}", escaped(provider.as_str()), ages.due));
-        }
+impl Reminders {
+    /// Providers with the age of the oldest key in use, days, and how many keys are due.
+    pub(super) fn key_ages(&self) -> impl Iterator<Item = (&str, u64, usize)> {
+        self.ages.iter().map(|(provider, ages)| (provider.as_str(), ages.oldest_days, ages.due))
     }
 }
 

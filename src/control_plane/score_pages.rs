@@ -1,11 +1,9 @@
-//! Scores for people and their tools: every lane with its figures, histograms to work on, lines for Prometheus.
+//! Scores for people and their tools: every lane with its figures, histograms to work on.
 //!
-//! Names and figures only. In metrics a model that is in no list of ours is `other` (rule R5); the pages of the operator name it.
+//! Names and figures only. The pages of the operator name a model that is in no list of ours; in metrics it is `other` (rule R5).
 
 use super::Control;
-use super::metrics::{escaped, family, labels, line};
-use super::scores::{Laps, SharedScores, shared};
-use super::stats::{BUCKETS_SECONDS, OTHER};
+use super::scores::shared;
 use crate::board::{Halts, Scope};
 use crate::domain::id::ProviderId;
 use crate::routing::lane::LaneKey;
@@ -17,7 +15,6 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -66,7 +63,7 @@ impl Control {
         let table = self.published.load().scores.clone();
         let mut sum = Beta::default();
         for (_, score) in table.lanes.iter().filter(|(lane, _)| lane.provider == *provider) {
-            add(&mut sum, &score.posterior);
+            summed(&mut sum, &score.posterior);
         }
         (sum, breaker_state(&self.board.halts(), &table, provider, Instant::now()))
     }
@@ -153,7 +150,7 @@ fn quantiles(known: Option<&Quantiles>) -> Value {
         .into()
 }
 
-// ---- Breakers, metrics ------------------------------------------------------------------------------------------------------
+// ---- Breakers --------- ------------------------------------------------------------------------------------------------------
 
 /// `open` while the provider, or every lane of it that is scored, is halted by a breaker or by its owner; `half_open` once that has run
 /// out and nobody has found out yet whether it lives.
@@ -170,72 +167,14 @@ pub(super) fn breaker_state(halts: &Halts, table: &ScoreTable, provider: &Provid
     if states().flatten().all(|halt| now < halt.until) { "open" } else { "half_open" }
 }
 
-/// The lines for Prometheus.
-pub(super) fn metrics(page: &mut String, control: &Control) {
-    let snapshot = control.published.load();
-    let mut posteriors: BTreeMap<(&str, &str), Beta> = BTreeMap::new();
-    for (lane, score) in &snapshot.scores.lanes {
-        let model = if control.lists(lane) { &*lane.model } else { OTHER };
-        add(posteriors.entry((lane.provider.as_str(), model)).or_default(), &score.posterior);
-    }
-    let help = "Expected reward of an attempt, 0 to 1: what Thompson sampling draws around.";
-    family(page, "igris_thompson_sampling_score", "gauge", help);
-    for ((provider, model), posterior) in &posteriors {
-        let score = rounded(mean(posterior), 4);
-        line(page, format_args!("igris_thompson_sampling_score{{{}}} {score}", labels(provider, model)));
-    }
-    family(page, "igris_circuit_breaker_state", "gauge", "0 closed, 1 half open, 2 open.");
-    let (halts, now) = (control.board.halts(), Instant::now());
-    for provider in snapshot.providers.iter() {
-        let state = match breaker_state(&halts, &snapshot.scores, &provider.id, now) {
-            "open" => 2,
-            "half_open" => 1,
-            _ => 0,
-        };
-        let name = escaped(provider.id.as_str());
-        line(page, format_args!("igris_circuit_breaker_state{{provider=\"{name}\"}} {state}"));
-    }
-    family(page, "igris_unscored_attempts_total", "counter", "Attempts on lanes beyond those that are scored.");
-    line(page, format_args!("igris_unscored_attempts_total {}", control.unscored()));
-    durations(page, &control.scores);
-}
-
-/// Waits as histograms: to the first byte, and to the first content of a stream.
-fn durations(page: &mut String, scores: &SharedScores) {
-    let scores = shared(scores);
-    let shown: [(&str, &str, usize); 2] = [
-        ("igris_first_byte_seconds", "Time to the first byte of answered attempts, connecting aside.", 1),
-        ("igris_first_token_seconds", "Time to the first content of answered streams.", 2),
-    ];
-    for (name, help, lap) in shown {
-        family(page, name, "histogram", help);
-        for (provider, model, laps) in scores.series() {
-            buckets(page, name, &labels(provider, model), laps, lap);
-        }
-    }
-}
-
-fn buckets(page: &mut String, name: &str, labels: &str, laps: &Laps, lap: usize) {
-    let histogram = &laps[lap];
-    for end in BUCKETS_SECONDS {
-        let micros = (end * 1e6) as u64;
-        let below = histogram.count_between(0, micros);
-        line(page, format_args!("{name}_bucket{{{labels},le=\"{end}\"}} {below}"));
-    }
-    let (count, sum) = (histogram.len(), histogram.mean() * histogram.len() as f64 / 1e6);
-    line(page, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
-    line(page, format_args!("{name}_sum{{{labels}}} {}", rounded(sum, 6)));
-    line(page, format_args!("{name}_count{{{labels}}} {count}"));
-}
-
 /// Adds what a posterior has beyond the prior that each of them starts with.
-fn add(sum: &mut Beta, more: &Beta) {
+pub(super) fn summed(sum: &mut Beta, more: &Beta) {
     let prior = Beta::default();
     sum.alpha += more.alpha - prior.alpha;
     sum.beta += more.beta - prior.beta;
 }
 
-fn mean(posterior: &Beta) -> f64 {
+pub(super) fn mean(posterior: &Beta) -> f64 {
     posterior.alpha / (posterior.alpha + posterior.beta)
 }
 

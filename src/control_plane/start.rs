@@ -1,10 +1,12 @@
 //! The control plane's first minute: directory, store, key hierarchy, configuration, first snapshot.
 
+use super::alerts::Alerts;
 use super::allowances::Allowances;
+use super::analytics::Seats;
 use super::audit::config_mark;
 use super::breakers::Watched;
 use super::build::TermsBook;
-use super::choice::Footing;
+use super::choice::{Footing, Resumed};
 use super::decisions::Decisions;
 use super::events::Events;
 use super::ingest::Ingest;
@@ -18,6 +20,7 @@ use super::rotations::Rotations;
 use super::scores::SharedScores;
 use super::stats::Stats;
 use super::supply::{self, Means};
+use super::teller::Teller;
 use super::token::Tokens;
 use super::trial::Trial;
 use super::vault::VaultPlace;
@@ -135,7 +138,7 @@ impl Control {
         let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
         let (rotations, unread) = Rotations::take_up(&mut store, now)?;
-        let allowances = Allowances::open(&mut store, now)?;
+        let (allowances, alerts) = (Allowances::open(&mut store, now)?, Alerts::open(&mut store, now)?);
         let first = first_snapshot(&config, &stamp, &keyring, routes, &control_socket, started)?;
         let mut control = Control {
             store,
@@ -169,30 +172,45 @@ impl Control {
             watched: Watched::default(),
             refused_keys: RefusedKeys::default(),
             stats: Stats::default(),
+            series: Default::default(),
             decisions: Decisions::default(),
             scores: SharedScores::default(),
             rotations,
             allowances,
+            alerts,
             reminders: Reminders::default(),
             trial: Trial::default(),
             ingest,
+            journal: None,
+            seats: Seats::default(),
             stages: Vec::new(),
             trouble: None,
             rests: false,
             wall: Wall::default(),
             observer: None,
+            teller: Teller::default(),
         };
-        control.note_all("alarm", found);
-        control.note_all("config", notes);
-        control.note_all("config", unserved);
-        control.note_all("rotation", unread);
-        control.publish()?;
-        if let Some(resumed) = resumed {
-            control.resume_trial(resumed);
-        }
-        control.note("start", format!("igris {} serves from {}", env!("CARGO_PKG_VERSION"), data_dir.display()));
-        control.note_audit_head();
+        let found = [("alarm", found), ("config", notes), ("config", unserved), ("rotation", unread)];
+        control.set_out(found, resumed, &data_dir)?;
         Ok(Opened { control, minted })
+    }
+
+    /// Publishes for the first time, and says what was found on the way there.
+    fn set_out(
+        &mut self,
+        found: [(&'static str, Vec<String>); 4],
+        resumed: Option<Resumed>,
+        data_dir: &Path,
+    ) -> Result<(), ControlError> {
+        found.into_iter().for_each(|(kind, notes)| self.note_all(kind, notes));
+        self.turn_teller();
+        self.publish()?;
+        if let Some(resumed) = resumed {
+            self.resume_trial(resumed);
+        }
+        self.note("start", format!("igris {} serves from {}", env!("CARGO_PKG_VERSION"), data_dir.display()));
+        self.note_audit_head();
+        Ok(())
     }
 }
 

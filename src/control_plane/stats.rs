@@ -6,6 +6,8 @@
 use super::score_pages::rounded;
 use crate::domain::clock::UnixMillis;
 use crate::domain::money::Money;
+use crate::domain::token::{Usage, UsageSource};
+use crate::limits::telemetry::TENANT_SERIES_MAX;
 use crate::limits::{STATS_SERIES_MAX, UNPRICED_NAMED_MAX};
 use crate::report::{AttemptReport, Outcome};
 use crate::routing::score::Beta;
@@ -13,12 +15,8 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Upper ends of the latency buckets, seconds: a cached short answer to a long reasoning one.
-pub(super) const BUCKETS_SECONDS: [f64; 14] =
-    [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
-
 /// Every outcome, in the order of [`Series::outcomes`].
-pub(super) const OUTCOMES: [Outcome; 7] = [
+pub(super) const OUTCOMES: [Outcome; 8] = [
     Outcome::Completed,
     Outcome::Refused,
     Outcome::Unreachable,
@@ -26,6 +24,7 @@ pub(super) const OUTCOMES: [Outcome; 7] = [
     Outcome::Broken,
     Outcome::ClientGone,
     Outcome::Superseded,
+    Outcome::Interrupted,
 ];
 
 /// The model of what is not counted apart.
@@ -38,8 +37,25 @@ pub(super) struct Stats {
     last_errors: BTreeMap<String, LastError>,
     /// Attempts whose tokens have no known price, by provider.
     unpriced: BTreeMap<String, u64>,
+    /// Attempts whose tokens are an estimate, by provider.
+    estimated: BTreeMap<String, u64>,
+    /// Figures by tenant, where the owner wants metrics of them.
+    tenants: BTreeMap<String, TenantFigures>,
     /// Pairs of provider and model that an event has named for that.
     unpriced_named: BTreeSet<(String, String)>,
+}
+
+/// The figures of one tenant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TenantFigures {
+    /// Attempts.
+    pub(super) attempts: u64,
+    /// Tokens in.
+    pub(super) input_tokens: u64,
+    /// Tokens out.
+    pub(super) output_tokens: u64,
+    /// Money.
+    pub(super) cost: Money,
 }
 
 /// The figures of one model at one provider.
@@ -47,16 +63,14 @@ pub(super) struct Stats {
 pub(super) struct Series {
     /// Attempts by outcome.
     pub(super) outcomes: [u64; OUTCOMES.len()],
-    /// Tokens in.
-    pub(super) input_tokens: u64,
-    /// Tokens out.
-    pub(super) output_tokens: u64,
+    /// Attempts that failed and were followed by another.
+    pub(super) failovers: u64,
+    /// Tokens.
+    pub(super) usage: Usage,
     /// Money.
     pub(super) cost: Money,
-    /// Whole attempts that were answered, by bucket; the last one is beyond all.
-    pub(super) buckets: [u64; BUCKETS_SECONDS.len() + 1],
-    /// Sum of these, microseconds.
-    pub(super) total_us: u64,
+    /// Tokens in and out of each answered attempt.
+    pub(super) sizes: [Histogram<u64>; 2],
     /// Attempts that an honest provider would have answered.
     failures: u64,
     /// Whole attempts that were answered, finely, in microseconds.
@@ -68,6 +82,9 @@ struct LastError {
     outcome: Outcome,
     status: u16,
 }
+
+/// Tokens in and out of each answered attempt, by provider and model.
+pub(super) type Sizes = Vec<(String, String, [Histogram<u64>; 2])>;
 
 // === impl Stats ===
 
@@ -81,10 +98,40 @@ impl Stats {
             key.1 = OTHER.to_owned();
         }
         self.series.entry(key).or_insert_with(Series::new).count(report);
+        if report.usage_source == UsageSource::Estimated {
+            *self.estimated.entry(provider.to_owned()).or_default() += 1;
+        }
         if is_failure(report) {
             let error = LastError { at: report.started, outcome: report.outcome, status: report.status };
             self.last_errors.insert(provider.to_owned(), error);
         }
+    }
+
+    /// Counts a closed attempt for its tenant, within bounds.
+    pub(super) fn count_tenant(&mut self, report: &AttemptReport) {
+        let has_room = self.tenants.len() < TENANT_SERIES_MAX || self.tenants.contains_key(report.tenant.as_str());
+        let name = if has_room { report.tenant.as_str() } else { OTHER };
+        let figures = self.tenants.entry(name.to_owned()).or_default();
+        figures.attempts += 1;
+        figures.input_tokens = figures.input_tokens.saturating_add(report.usage.input);
+        figures.output_tokens = figures.output_tokens.saturating_add(report.usage.output);
+        figures.cost += report.cost.unwrap_or_default();
+    }
+
+    /// Tokens of answered attempts, to be looked at without the control plane.
+    pub(super) fn sizes(&self) -> Sizes {
+        let series = self.series();
+        series.map(|(provider, model, series)| (provider.to_owned(), model.to_owned(), series.sizes.clone())).collect()
+    }
+
+    /// Figures by tenant.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = (&str, &TenantFigures)> {
+        self.tenants.iter().map(|(name, figures)| (name.as_str(), figures))
+    }
+
+    /// Attempts whose tokens are an estimate, by provider.
+    pub(super) fn estimated(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.estimated.iter().map(|(provider, count)| (provider.as_str(), *count))
     }
 
     /// Counts an attempt that used tokens of which nobody knows the price; answers whether its model is to be named, once and within
@@ -129,8 +176,8 @@ impl Stats {
             "latency_ms_p95": milliseconds(sum.latency.value_at_quantile(0.95) as f64),
             "latency_ms_p99": milliseconds(sum.latency.value_at_quantile(0.99) as f64),
             "error_rate": error_rate,
-            "input_tokens": sum.input_tokens,
-            "output_tokens": sum.output_tokens,
+            "input_tokens": sum.usage.input,
+            "output_tokens": sum.usage.output,
             "cost_usd": sum.cost.to_usd(),
             // Of the beta distributions that Thompson sampling draws from: faded rewards and what was missing to them, each from 1.
             "alpha": rounded(posterior.alpha, 2),
@@ -147,13 +194,12 @@ impl Series {
     fn new() -> Self {
         Self {
             outcomes: [0; OUTCOMES.len()],
-            input_tokens: 0,
-            output_tokens: 0,
+            failovers: 0,
+            usage: Usage::default(),
             cost: Money::ZERO,
-            buckets: [0; BUCKETS_SECONDS.len() + 1],
-            total_us: 0,
+            sizes: [empty(), empty()],
             failures: 0,
-            latency: Histogram::new(2).expect("two significant digits are allowed"),
+            latency: empty(),
         }
     }
 
@@ -167,36 +213,42 @@ impl Series {
             *count += u64::from(*outcome == report.outcome);
         }
         self.failures += u64::from(is_failure(report));
-        self.input_tokens = self.input_tokens.saturating_add(report.usage.input);
-        self.output_tokens = self.output_tokens.saturating_add(report.usage.output);
+        self.failovers += u64::from(!report.last && is_failed(report.outcome));
+        self.usage = self.usage.plus(&report.usage);
         self.cost += report.cost.unwrap_or_default();
         if report.outcome == Outcome::Completed {
-            let total_us = u64::from(report.total_us);
-            let seconds = total_us as f64 / 1e6;
-            let bucket = BUCKETS_SECONDS.iter().position(|end| seconds <= *end).unwrap_or(BUCKETS_SECONDS.len());
-            self.buckets[bucket] += 1;
-            self.total_us += total_us;
-            // It grows as needed; what 32 bits of microseconds hold always fits.
-            let _ = self.latency.record(total_us.max(1));
+            // They grow as needed; what 32 bits of microseconds hold always fits, and no answer has that many tokens.
+            let _ = self.latency.record(u64::from(report.total_us).max(1));
+            if report.usage_source == UsageSource::Provider {
+                for (sizes, tokens) in self.sizes.iter_mut().zip([report.usage.input, report.usage.output]) {
+                    let _ = sizes.record(tokens.min(u64::from(u32::MAX)));
+                }
+            }
         }
     }
 
     fn add(&mut self, other: &Series) {
-        let pairs = self.outcomes.iter_mut().zip(other.outcomes);
-        pairs.chain(self.buckets.iter_mut().zip(other.buckets)).for_each(|(sum, count)| *sum += count);
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.outcomes.iter_mut().zip(other.outcomes).for_each(|(sum, count)| *sum += count);
+        self.usage = self.usage.plus(&other.usage);
         self.cost += other.cost;
-        self.total_us += other.total_us;
         self.failures += other.failures;
         self.latency.add(&other.latency).expect("a histogram that resizes takes any value");
     }
 }
 
+fn empty() -> Histogram<u64> {
+    Histogram::new(2).expect("two significant digits are allowed")
+}
+
+/// Whether an attempt ended in a failure of whatever kind.
+fn is_failed(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refused | Outcome::Unreachable | Outcome::TimedOut | Outcome::Broken)
+}
+
 /// Whether the provider failed. A client that left, or asked for what cannot be, says nothing about it.
-fn is_failure(report: &AttemptReport) -> bool {
+pub(super) fn is_failure(report: &AttemptReport) -> bool {
     match report.outcome {
-        Outcome::Completed | Outcome::ClientGone | Outcome::Superseded => false,
+        Outcome::Completed | Outcome::ClientGone | Outcome::Superseded | Outcome::Interrupted => false,
         Outcome::Refused => !matches!(report.status, 400 | 404 | 413 | 415 | 422),
         Outcome::Unreachable | Outcome::TimedOut | Outcome::Broken => true,
     }

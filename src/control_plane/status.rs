@@ -1,15 +1,25 @@
 //! What the control plane can say of itself: state, routes, figures, the latest events.
 
 use super::events::Event;
-use super::metrics::{self, Gauges};
 use super::overload::Room;
-use super::{ConfigSource, Control, score_pages};
+use super::{ConfigSource, Control};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{ProviderId, TenantId};
 use crate::report::CoreGauges;
 use crate::snapshot::{ProviderIx, Snapshot};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Figures of the state that are read off at the moment of asking.
+struct Gauges {
+    connections: u64,
+    exchanges: u64,
+    requests: u64,
+    streams: u64,
+    refused: u64,
+    reports_waiting: u64,
+    uptime_seconds: u64,
+}
 
 impl Control {
     /// The state of process, configuration, snapshot, traffic and providers.
@@ -39,6 +49,7 @@ impl Control {
             "access_keys": snapshot.access.len(),
             "tenants": tenants.as_ref().copied().unwrap_or(0),
             "providers": providers,
+            "ledger": self.ledger_status(),
             "store": { "path": self.place.store.display().to_string(), "ok": tenants.is_ok() && self.trouble.is_none() },
             "trouble": self.trouble,
         })
@@ -94,15 +105,6 @@ impl Control {
         self.configured_named(name).is_some_and(|provider| provider.by_config || owns(&provider.config.id))
     }
 
-    /// All figures for Prometheus.
-    pub fn metrics(&self) -> String {
-        let mut page = metrics::page(&self.gauges(), &Room::read(&self.reports), &self.stats);
-        score_pages::metrics(&mut page, self);
-        self.rollout_metrics(&mut page);
-        self.rotation_metrics(&mut page);
-        page
-    }
-
     /// The latest events, oldest first.
     pub fn recent_events(&self) -> Vec<Event> {
         self.events.latest()
@@ -128,17 +130,11 @@ impl Control {
         };
         Gauges {
             connections: sum(|gauges| &gauges.connections),
-            connections_accepted: sum(|gauges| &gauges.connections_accepted),
             exchanges: sum(|gauges| &gauges.exchanges),
             requests: sum(|gauges| &gauges.exchanges_begun),
             streams: sum(|gauges| &gauges.streams),
             refused: sum(|gauges| &gauges.refused),
-            upstream_connections: sum(|gauges| &gauges.upstream_connections),
-            hedging_pauses: sum(|gauges| &gauges.hedging_pauses),
             reports_waiting: self.reports.iter().map(|core| core.waiting() as u64).sum(),
-            snapshot_generation: self.published.load().generation,
-            config_version: self.stamp.version,
-            decisions: self.decisions_by_policy(),
             uptime_seconds: self.started.elapsed().as_secs(),
         }
     }

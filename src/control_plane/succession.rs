@@ -9,12 +9,14 @@
 //! that time are not passed on: they are worth less than money.
 
 use super::audit::config_mark;
+use super::ingest::Ingest;
 use super::{Control, ControlError, Dirty, inputs, means, supply};
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
-use crate::report::CoreReports;
-use crate::store::{AuditEntry, UsageBatch, UsageRow};
+use crate::report::{AttemptReport, CoreReports};
+use crate::store::{AuditEntry, Ingested, UsageBatch, UsageRow};
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// Amounts for another process to book.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +36,14 @@ struct Line {
     hour: u64,
     provider: String,
     model: String,
+    policy: String,
     credential: String,
     access_key: String,
     requests: u64,
     attempts: u64,
+    failed: u64,
+    estimated: u64,
+    unpriced: u64,
     input_tokens: u64,
     output_tokens: u64,
     cached_tokens: u64,
@@ -51,10 +57,14 @@ impl From<&UsageRow> for Line {
             hour: row.hour,
             provider: row.provider.as_str().to_owned(),
             model: row.model.clone(),
+            policy: row.policy.clone(),
             credential: format!("{:x}", row.credential.bits()),
             access_key: format!("{:x}", row.access_key.bits()),
             requests: row.requests,
             attempts: row.attempts,
+            failed: row.failed,
+            estimated: row.estimated,
+            unpriced: row.unpriced,
             input_tokens: row.input_tokens,
             output_tokens: row.output_tokens,
             cached_tokens: row.cached_tokens,
@@ -71,10 +81,14 @@ impl Line {
             hour: self.hour,
             provider: ProviderId::new(&self.provider),
             model: self.model,
+            policy: self.policy,
             credential: CredentialId::from_bits(bits(&self.credential)?),
             access_key: AccessKeyId::from_bits(bits(&self.access_key)?),
             requests: self.requests,
             attempts: self.attempts,
+            failed: self.failed,
+            estimated: self.estimated,
+            unpriced: self.unpriced,
             input_tokens: self.input_tokens,
             output_tokens: self.output_tokens,
             cached_tokens: self.cached_tokens,
@@ -123,6 +137,8 @@ impl Control {
         let path = self.place.store.clone();
         self.store.take_back(&path)?;
         self.ingest.resume(&mut self.store)?;
+        self.resume_journal();
+        self.resume_alerts()?;
         self.rests = false;
         self.dirty = Dirty::ALL;
         if let Err(error) = self.restore_config() {
@@ -156,18 +172,23 @@ impl Control {
     }
 
     /// The next amounts for the process that has the store; the same ones until they are booked. `None` when nothing waits, or nobody
-    /// else has the store for good.
+    /// else has the store for good. With a journal there are none: the other process reads what this one writes.
     pub fn next_batch(&mut self) -> Option<PassedOn> {
         if !self.rests || !self.ingest.has_parted() {
             return None;
         }
-        let Self { ingest, reports, observer, .. } = self;
-        let source = ingest.source().to_owned();
-        let next = ingest.next(reports, |report| {
+        let Self { ingest, reports, observer, journal, .. } = self;
+        let mut each = |report: &AttemptReport| {
             if let Some(observer) = observer {
                 observer(report);
             }
-        });
+        };
+        if journal.is_some() {
+            Ingest::show(reports, each);
+            return None;
+        }
+        let source = ingest.source().to_owned();
+        let next = ingest.next(reports, &mut each);
         let (number, rows) = next?;
         let lines: Vec<Line> = rows.iter().map(Line::from).collect();
         // Texts and numbers: they can always be written.
@@ -189,7 +210,13 @@ impl Control {
         let rows: Option<Vec<UsageRow>> = lines.into_iter().map(Line::row).collect();
         let rows = rows.ok_or_else(unreadable)?;
         let batch = UsageBatch { source: &batch.source, sequence: batch.number, rows: &rows };
-        self.store.admin().add_usage(&batch)?;
+        if self.store.admin().add_usage(&batch)? == Ingested::Added {
+            self.allowances.count_elsewhere(&rows, Instant::now());
+            if self.has_journal() && !rows.is_empty() {
+                self.mark_other_source()?;
+            }
+            self.alerts.reread();
+        }
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 //!
 //! The lock is never held across an await, so that an API call waits for one step at most.
 
+use super::alerts;
 use super::credentials::Credentials;
 use super::post::Post;
 use super::resolve::{Found, Learned, Resolver};
 use super::scores::score_due;
 use super::supply::Means;
 use super::token::{self, Fresh, Wanted};
-use super::{Control, day_of, means};
+use super::{Control, day_of, means, otlp};
 use crate::config::BaseUrl;
 use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
@@ -33,6 +34,10 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     };
     let tokens = tokio::spawn(exchange_always(control.clone(), resolver.clone()));
     let scores = tokio::spawn(score_always(control.clone()));
+    let messages = tokio::spawn(alerts::deliver_always(control.clone(), resolver.clone()));
+    let spans = tokio::spawn(otlp::export_always(control.clone(), resolver.clone()));
+    let measures = tokio::spawn(otlp::measure_always(control.clone(), resolver.clone()));
+    let collector = resolver.clone();
     let names = resolver.map(|resolver| tokio::spawn(resolve_always(control.clone(), resolver)));
     let mut tick = tokio::time::interval(INGEST_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -48,10 +53,15 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     }
     tokens.abort();
     scores.abort();
+    messages.abort();
+    spans.abort();
+    measures.abort();
     if let Some(names) = names {
         names.abort();
     }
     lock(&control).tick();
+    otlp::export_rest(&control, collector.as_ref()).await;
+    lock(&control).close_access_log();
 }
 
 /// Scores tick on their own, so that the books come first.
@@ -128,6 +138,7 @@ impl Control {
     /// One step: reports into the books, ended access keys and retired models out of the snapshot, and whatever could not be
     /// published before.
     pub fn tick(&mut self) {
+        self.tell_exchanges();
         if self.rests {
             return;
         }
@@ -147,13 +158,16 @@ impl Control {
         }
         self.watch_breakers();
         self.watch_refused_keys();
-        let ingested = self.ingest().map(drop);
+        let ingested = self.take_in(false).map(drop);
+        self.tend_journal(now, Instant::now());
         let rewrapped = self.step_master().map(drop);
         let flushed = self.store.flush_if_due().map_err(super::ControlError::from);
         self.turn_rotations(now);
         self.remind_of_old_keys(now, Instant::now());
         self.keep_allowances(now);
+        self.watch_alerts(now, Instant::now());
         self.judge_trial(now);
+        self.keep_series(now, Instant::now());
         let published = self.publish().map(drop);
         self.retired.free();
         self.watch_room();
@@ -195,7 +209,7 @@ impl Control {
         let url = BaseUrl::parse(&account.token_uri, allow_private);
         let url = url.map_err(|complaint| format!("its `token_uri` {}", complaint.what))?;
         let form = token::question(&account, now).map_err(|error| error.to_string())?;
-        Ok(Post { url, allow_private, trust, form })
+        Ok(Post::form(url, allow_private, trust, form))
     }
 
     /// Takes in what came of an exchange.

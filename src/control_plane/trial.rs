@@ -11,7 +11,6 @@
 //! A second change is refused while one is on trial, so that there is never a doubt about what is gone back to.
 
 use super::inputs::{self, Inputs};
-use super::metrics::{family, line};
 use super::signed::Entry;
 use super::{Control, ControlError};
 use crate::config::{Config, Rollout};
@@ -148,7 +147,7 @@ fn came_to_nothing(report: &AttemptReport) -> Option<bool> {
     }
     match report.outcome {
         Outcome::Completed => Some(false),
-        Outcome::ClientGone | Outcome::Superseded => None,
+        Outcome::ClientGone | Outcome::Superseded | Outcome::Interrupted => None,
         // The provider speaks of the request. A model that it does not know, and a key that it refuses, are the configuration's.
         Outcome::Refused if matches!(report.status, 400 | 405 | 409 | 413 | 415 | 422) => None,
         Outcome::Refused | Outcome::Unreachable | Outcome::TimedOut | Outcome::Broken => Some(true),
@@ -219,6 +218,16 @@ impl Trial {
             return Verdict::Wait;
         }
         Verdict::Stays(if enough { said() } else { format!("{}; too few to judge", said()) })
+    }
+
+    /// Configurations taken back since start.
+    pub(super) fn reverts(&self) -> u64 {
+        self.reverts
+    }
+
+    /// Whether a configuration is on trial.
+    pub(super) fn is_on(&self) -> bool {
+        self.watching().is_some()
     }
 
     fn watching(&self) -> Option<&Watching> {
@@ -394,42 +403,6 @@ impl Control {
             })
         });
         json!({ "on_trial": trial, "last": last, "reverts": self.trial.reverts })
-    }
-
-    /// What configuration says of itself in Prometheus' form.
-    pub(super) fn rollout_metrics(&self, page: &mut String) {
-        let expiry = self.config.identity.expires_at.map_or(0, |end| end.0 / 1_000);
-        let rows = [
-            (
-                "igris_config_on_trial",
-                "gauge",
-                "Whether a configuration is on trial.",
-                u64::from(self.trial.watching().is_some()),
-            ),
-            (
-                "igris_config_reverts_total",
-                "counter",
-                "Configurations taken back after a failed trial.",
-                self.trial.reverts,
-            ),
-            ("igris_config_refused_total", "counter", "Configurations refused.", self.standing.refused),
-            (
-                "igris_config_expired",
-                "gauge",
-                "Whether the live signed configuration has expired.",
-                u64::from(self.has_expired()),
-            ),
-            (
-                "igris_config_expiry_timestamp_seconds",
-                "gauge",
-                "When the live configuration expires; 0: never.",
-                expiry,
-            ),
-        ];
-        for (name, kind, help, value) in rows {
-            family(page, name, kind, help);
-            line(page, format_args!("{name} {value}"));
-        }
     }
 }
 

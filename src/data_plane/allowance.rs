@@ -359,6 +359,8 @@ impl Exchange<'_> {
     #[inline(never)]
     pub fn enter_limited(&mut self, allowance: &Allowance, is_free: bool) -> Result<(), Fault> {
         let (grant, refused) = Grant::enter(self.core, allowance, is_free, self.began);
+        let grant = Rc::new(grant);
+        self.books.charge_to(grant.clone());
         self.grant = Some(grant);
         refused.map_or(Ok(()), Err)
     }

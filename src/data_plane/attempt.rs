@@ -1,7 +1,8 @@
 //! One try at one provider: connect, send, and wait for the head of its answer. Who waits watches the client beside it.
 //!
 //! A request that dies on a reused connection before any byte of an answer was most likely never read: the provider had closed the
-//! connection in the same instant. It is sent once more on a new connection, within the same attempt. Nothing else is repeated here.
+//! connection in the same instant. It is sent once more on a new connection, once in an exchange; the provider may have read it all the same, so
+//! that the books have both (rule L1). Nothing else is repeated here.
 
 use super::downstream::Downstream;
 use super::per_core::Core;
@@ -14,6 +15,7 @@ use crate::limits;
 use crate::routing::quota::Allowances;
 use crate::rt::{self, Buf};
 use crate::snapshot::Origin;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -35,10 +37,14 @@ pub struct Call<'a> {
     pub method: Method,
     /// Whether it asks to switch protocols: only then may a 101 come (rule H12).
     pub switch: bool,
+    /// A kept connection lost the request: whether it may be sent once more, which is an attempt of its own in the books (rule L1).
+    pub again: &'a dyn Fn() -> bool,
     /// Writes the whole request, head and body.
     pub write: &'a dyn Fn(&mut Vec<u8>),
     /// Bytes the request takes at most, so that no growing buffer leaves a copy of the credential behind (rule V12).
     pub size_hint: usize,
+    /// Set when a byte of it may leave.
+    pub sent: &'a Cell<bool>,
 }
 
 /// A provider's answer, its head read and its body to come.
@@ -126,7 +132,8 @@ pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
         match ask(&mut upstream, call, began + call.first_byte).await {
             Ok(()) => return Ok(answer(upstream, call.method, Duration::ZERO)),
             Err(HeadTrouble::Failed(failure)) => return Err(failure),
-            Err(HeadTrouble::Ended) => {}
+            Err(HeadTrouble::Ended) if (call.again)() => {}
+            Err(HeadTrouble::Ended) => return Err(Failure::Broken),
         }
     }
     let connecting = Instant::now();
@@ -178,6 +185,18 @@ pub async fn unless_gone<T>(down: &mut Downstream, work: impl Future<Output = T>
     .await
 }
 
+/// The same, but a tenant who wants answers read to their end although the client has gone has it so (rule L5).
+pub async fn unless_lost<T>(down: &mut Downstream, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        down.poll_lost(cx).map(|()| Err(Failure::ClientGone))
+    })
+    .await
+}
+
 /// Sends the request and reads the head of the final answer.
 async fn ask(upstream: &mut Upstream, call: &Call<'_>, deadline: Instant) -> Result<(), HeadTrouble> {
     write_request(upstream, call);
@@ -193,6 +212,7 @@ async fn ask(upstream: &mut Upstream, call: &Call<'_>, deadline: Instant) -> Res
 }
 
 fn write_request(upstream: &mut Upstream, call: &Call<'_>) {
+    call.sent.set(true);
     let output = upstream.transport.output();
     output.secret();
     output.reserve(call.size_hint);

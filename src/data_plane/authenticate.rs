@@ -3,14 +3,14 @@
 //! One lookup by the whole digest of what was shown (rule V10). In order: the key (401), its sources, its scopes, its endpoints (403).
 //! Unknown, revoked and expired keys take one path to one answer (rule V11); nothing is cached that a snapshot does not say.
 
-use super::client_address::client_address;
+use super::closing::client_of;
 use super::exchange::Exchange;
 use super::fault::{Fault, KeyTrouble};
 use super::surface::Task;
 use crate::domain::clock::UnixMillis;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::scope::Scope;
-use crate::http::head::{KnownField, Presented, RequestHead};
+use crate::http::head::{Presented, RequestHead};
 use crate::snapshot::AccessKey;
 use crate::vault::access_key;
 use std::sync::Arc;
@@ -61,8 +61,10 @@ impl Exchange<'_> {
         // The table compares digests under a secret pepper: how long that takes says nothing about any key.
         let known = access.find(&access_key::digest(&access.pepper, shown));
         match known.filter(|key| key.expires_at.is_none_or(|end| UnixMillis::now().0 < end)) {
-            Some(key) if self.comes_from(key, head, bytes) => Ok(key.clone()),
-            Some(_) => Err(Fault::SourceNotAllowed),
+            Some(key) => {
+                self.notes.asked_by(key);
+                if self.comes_from(key, head, bytes) { Ok(key.clone()) } else { Err(Fault::SourceNotAllowed) }
+            }
             None => refused(KeyTrouble::Unknown),
         }
     }
@@ -72,11 +74,7 @@ impl Exchange<'_> {
         if key.sources.is_empty() {
             return true;
         }
-        let proxies = &self.snapshot.settings.trusted_proxies;
-        let lines = head.fields(bytes).rev().filter(|field| {
-            field.known == KnownField::XForwarded && field.name.eq_ignore_ascii_case("x-forwarded-for")
-        });
-        let address = client_address(self.peer, proxies, lines.map(|field| field.value));
+        let address = client_of(self, head, bytes);
         address.is_some_and(|address| key.sources.iter().any(|range| range.contains(address)))
     }
 }

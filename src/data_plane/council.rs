@@ -13,6 +13,7 @@
 
 use super::account;
 use super::ask::Ask;
+use super::books::Standing;
 use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
@@ -25,12 +26,11 @@ use super::relay::Passage;
 use super::surface::{Delivery, Task};
 use super::together::{Council, Member, Together};
 use super::told;
-use super::tryout::{Ended, Sender};
+use super::tryout::Sender;
 use crate::chat::request::{Block, Request, ToolChoice, Turn};
 use crate::chat::response::{Piece, Response};
 use crate::domain::money::Money;
 use crate::limits;
-use crate::report::{AttemptReport, Outcome};
 use crate::routing::consensus;
 
 /// What the judge is told, before the conversation's own instructions.
@@ -43,7 +43,6 @@ const JUDGE_DUTY: &str = "You are the judge of a council. The conversation below
 struct Voice<'s> {
     place: usize,
     passage: Passage<'s>,
-    report: AttemptReport,
     response: Response,
 }
 
@@ -96,7 +95,7 @@ pub async fn run<'a>(
                 Heard::Voices(mut judge) => match judge.pop() {
                     Some(judge) => {
                         let seen = Seen { places: &places, agreement, judged: true };
-                        return Ok(deliver(exchange, down, course, voices, judge, &seen).await);
+                        return Ok(Some(deliver(exchange, down, course, voices, judge, &seen).await));
                     }
                     None => best,
                 },
@@ -106,7 +105,7 @@ pub async fn run<'a>(
     let mut voices = voices;
     let voice = voices.remove(chosen);
     let seen = Seen { places: &places, agreement, judged: false };
-    Ok(deliver(exchange, down, course, voices, voice, &seen).await)
+    Ok(Some(deliver(exchange, down, course, voices, voice, &seen).await))
 }
 
 /// Who sits in it: those who are named, or the plan's best two at different providers, so that a judge can be asked, too.
@@ -173,7 +172,7 @@ async fn hear<'a: 's, 's>(
         match heat.next(down, until).await {
             Event::Gone => {
                 let shown = heat.stop();
-                return Heard::Gone(heat::abandon(exchange, course, seats, shown));
+                return Heard::Gone(heat::abandon(exchange, seats, shown));
             }
             Event::Late if (0..places.len()).any(|seat| heat.arrived(seat).is_some()) => break,
             Event::Late => until = end + limits::DEADLINE_TICK * 2,
@@ -201,8 +200,8 @@ async fn read<'a: 's, 's>(
         let ended = match outcome {
             Some(Ok(primed)) if primed.is_content() => match entrant.listen(exchange, primed) {
                 Ok(response) => {
-                    let (passage, report) = entrant.part(exchange);
-                    voices.push(Voice { place: *place, passage, report, response });
+                    let passage = entrant.part(exchange);
+                    voices.push(Voice { place: *place, passage, response });
                     continue;
                 }
                 Err(failure) => entrant.failed(failure),
@@ -211,13 +210,12 @@ async fn read<'a: 's, 's>(
             // Late, where others were not: it is left out.
             None => {
                 entrant.superseded(exchange, None, false);
-                let report = entrant.close(exchange);
-                course.reports.push(exchange, report);
+                entrant.close(exchange);
                 continue;
             }
         };
-        let report = entrant.close(exchange);
-        if let Some(next) = course.absorb(exchange, *place, ended, report) {
+        let outcome = entrant.close(exchange);
+        if let Some(next) = course.absorb(exchange, *place, ended, outcome) {
             return Heard::Gone(next);
         }
     }
@@ -258,7 +256,7 @@ fn choose(exchange: &Exchange<'_>, course: &Course<'_>, voices: &[Voice<'_>], ma
 /// The best ranked of these, the cheapest where ranks are alike, the plan's first where prices are, too.
 fn best(exchange: &Exchange<'_>, course: &Course<'_>, voices: &[Voice<'_>], among: &[usize]) -> usize {
     let rank = |voice: usize| race::quality(exchange, &course.plan.candidates[voices[voice].place]);
-    let cost = |voice: usize| voices[voice].report.cost.map_or(i128::MAX, Money::pico);
+    let cost = |voice: usize| voices[voice].passage.folio.report().cost.map_or(i128::MAX, Money::pico);
     let better = |one: usize, other: usize| {
         rank(one).total_cmp(&rank(other)).reverse().then_with(|| cost(one).cmp(&cost(other))).is_le()
     };
@@ -304,7 +302,7 @@ struct Seen<'p> {
     judged: bool,
 }
 
-/// Gives the client one voice's answer; the others' reports go first, so that the last is the one it saw.
+/// Gives the client one voice's answer; the others are closed first, so that the last is the one it saw.
 async fn deliver<'a: 's, 's>(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
@@ -312,26 +310,21 @@ async fn deliver<'a: 's, 's>(
     others: Vec<Voice<'s>>,
     chosen: Voice<'s>,
     seen: &Seen<'_>,
-) -> Option<Next> {
+) -> Next {
     let council = account(course, &others, &chosen, seen);
-    for voice in others {
-        course.reports.push(exchange, voice.report);
-    }
-    let Voice { place, mut passage, mut report, response } = chosen;
+    drop(others);
+    let Voice { mut passage, response, .. } = chosen;
     passage.inquiry = course.inquiry;
     passage.together = Some(Box::new(Together::Council(council)));
-    let next = told::tell(exchange, down, &passage, &response).await;
-    if next == Next::Abort {
-        report.outcome = Outcome::ClientGone;
-    }
-    course.absorb(exchange, place, Ended::Served(next), report)
+    passage.folio.close(Standing::Answers);
+    told::tell(exchange, down, &passage, &response).await
 }
 
 fn account(course: &Course<'_>, others: &[Voice<'_>], chosen: &Voice<'_>, seen: &Seen<'_>) -> Council {
     let member = |place: usize, voice: Option<&Voice<'_>>| {
         let lane = &course.plan.candidates[place].lane;
         // Who did not answer is not known to have cost anything.
-        let cost = voice.map_or(Some(Money::ZERO), |voice| voice.report.cost);
+        let cost = voice.map_or(Some(Money::ZERO), |voice| voice.passage.folio.report().cost);
         Member { provider: lane.provider.clone(), model: lane.model.clone(), answered: voice.is_some(), cost }
     };
     let sitting = |place: &usize| {

@@ -4,15 +4,22 @@
 //! that the client has gone (rule L5), and whatever it brings instead is the start of a pipelined request, kept up to 16 KiB (rule H15).
 //! A client that closes its sending half is taken for gone, as nginx does: on the wire the two look alike.
 
+use super::books::Books;
+use super::fault::Fault;
 use super::idempotency::{Outcome, Recorder};
 use super::per_core::{Core, Phase, SessionPlace};
+use super::reply::{self, Stamp};
+use crate::dialects::Wire;
+use crate::domain::id::RequestId;
+use crate::domain::pressure::ShedReason;
 use crate::http::body::{BodyReader, ChunkedReader, Step};
 use crate::limits;
 use crate::rt::{self, Buf};
 use crate::tls::Transport;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,6 +31,14 @@ pub struct Downstream {
     core: Rc<Core>,
     /// Copies what leaves, while an exchange is on whose outcome may be given again.
     recorder: Option<Recorder>,
+    /// The attempts of the exchange that is under way.
+    pub books: Rc<Books>,
+    /// Whether a byte of an attempt's answer may have gone.
+    has_spoken: bool,
+    /// Whether an answer is read to its end although the client has gone.
+    may_drain: bool,
+    /// The client has gone, and the answer is read on without it.
+    absence: Option<Absence>,
     /// The other end of the connection: the client, or a proxy before it.
     pub peer: IpAddr,
     /// What a client may take to accept bytes.
@@ -32,6 +47,10 @@ pub struct Downstream {
     pub arrived: Option<Instant>,
     /// What sending has taken in this exchange, the client's time included.
     pub flushed: Duration,
+    /// When the first byte of the answer left in this exchange, and the answer's status.
+    pub first: Option<(Instant, u16)>,
+    /// Bytes sent in this exchange.
+    pub sent: u64,
 }
 
 /// How a wait for a first byte ended.
@@ -65,8 +84,29 @@ pub enum BodyTrouble {
 impl Downstream {
     /// Takes a connection over.
     pub fn new(core: &Rc<Core>, transport: Transport, peer: IpAddr) -> Self {
-        let (place, core, stall) = (core.enter_session(), core.clone(), limits::CLIENT_STALL_DEADLINE);
-        Self { transport, place, core, recorder: None, peer, stall, arrived: None, flushed: Duration::ZERO }
+        Self {
+            transport,
+            place: core.enter_session(),
+            core: core.clone(),
+            recorder: None,
+            books: Books::new(core),
+            has_spoken: false,
+            may_drain: false,
+            absence: None,
+            peer,
+            stall: limits::CLIENT_STALL_DEADLINE,
+            arrived: None,
+            flushed: Duration::ZERO,
+            first: None,
+            sent: 0,
+        }
+    }
+
+    /// An exchange begins.
+    pub fn begin(&mut self, request: RequestId, face: Wire) {
+        (self.has_spoken, self.may_drain) = (false, false);
+        (self.flushed, self.first, self.sent) = (Duration::ZERO, None, 0);
+        self.books.begin(request, face);
     }
 
     /// Bytes received and not yet consumed.
@@ -112,7 +152,7 @@ impl Downstream {
     /// Ready when the client has gone or the process cuts what is left; to be polled beside the wait for a provider.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.place.park(cx.waker());
-        if self.core.phase() == Phase::Cutting {
+        if self.absence.is_some() || self.core.phase() == Phase::Cutting {
             return Poll::Ready(());
         }
         loop {
@@ -125,6 +165,47 @@ impl Downstream {
                 Poll::Ready(Ok(_)) => {}
             }
         }
+    }
+
+    /// The same, for work that goes on without the client where its tenant wants that: then ready only when that has taken too long, or the
+    /// process cuts.
+    pub fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.absence.is_none() {
+            match self.poll_gone(cx) {
+                Poll::Ready(()) if self.step_out() => {}
+                other => return other,
+            }
+        }
+        self.place.park(cx.waker());
+        match &mut self.absence {
+            Some(_) if self.core.phase() == Phase::Cutting => Poll::Ready(()),
+            Some(absence) => absence.over.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Whether answers of this exchange are read to their end although the client has gone (rule L5).
+    pub fn may_drain(&mut self, may: bool) {
+        self.may_drain = may;
+    }
+
+    /// Whether the client has gone, and what is written leads nowhere.
+    pub fn is_absent(&self) -> bool {
+        self.absence.is_some()
+    }
+
+    /// The client has gone: whether work goes on without it.
+    fn step_out(&mut self) -> bool {
+        let drains = &self.core.drains;
+        if !self.may_drain || self.core.phase() == Phase::Cutting || drains.get() >= limits::ledger::DRAINS_PER_CORE_MAX
+        {
+            return false;
+        }
+        drains.set(drains.get() + 1);
+        self.books.note_gone();
+        let over = Box::pin(rt::sleep(limits::ledger::DRAIN_DEADLINE));
+        self.absence = Some(Absence { over, core: self.core.clone() });
+        true
     }
 
     /// Reads until the input holds `total` bytes and takes them; what came beyond stays in the input.
@@ -248,10 +329,45 @@ impl Downstream {
 
     /// Sends all output, giving up on a client that does not read.
     pub async fn flush(&mut self) -> io::Result<()> {
+        if self.absence.is_some() {
+            self.transport.output().clear();
+            return Ok(());
+        }
+        if self.books.is_unsynced() && !self.books.synced().await {
+            return self.refuse_unsynced().await;
+        }
+        match self.send().await {
+            Err(_) if self.step_out() => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Nothing may be told of an attempt that power loss could make unknown (rules L2, L8): the client is told that instead, and may come back.
+    async fn refuse_unsynced(&mut self) -> io::Result<()> {
+        self.spoil_record();
+        self.transport.output().clear();
+        if let Some((request, face)) = self.books.whose().filter(|_| !self.has_spoken) {
+            let date = self.core.date();
+            let stamp =
+                Stamp { request, face, date: &date, persist: false, head_only: false, receipt: None, grant: None };
+            let fault = Fault::Shed { reason: ShedReason::Ledger, retry_after_s: limits::SHED_WAIT_SECONDS_MAX };
+            reply::fault(self.transport.output().vec_mut(), &fault, stamp, 1);
+            self.send().await?;
+        }
+        Err(io::ErrorKind::Other.into())
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        self.has_spoken |= self.books.has_asked();
         if let Some(recorder) = &mut self.recorder {
             recorder.note(self.transport.output().bytes());
         }
         let began = Instant::now();
+        let leaving = self.transport.output().bytes();
+        self.sent += leaving.len() as u64;
+        if self.first.is_none() && !leaving.is_empty() {
+            self.first = Some((began, status_of(leaving)));
+        }
         let flushed = rt::with_deadline(began + self.stall, self.transport.flush()).await;
         self.flushed += began.elapsed();
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -288,6 +404,19 @@ impl Downstream {
     }
 }
 
+/// Work that goes on although the client has gone.
+struct Absence {
+    /// Ready when it has taken too long.
+    over: Pin<Box<dyn Future<Output = ()>>>,
+    core: Rc<Core>,
+}
+
+impl Drop for Absence {
+    fn drop(&mut self) {
+        self.core.drains.set(self.core.drains.get().saturating_sub(1));
+    }
+}
+
 /// Watches a body's arrival: a total deadline, and a least rate once the grace is over (section 7 of the rules).
 #[derive(Clone, Copy, Debug)]
 pub struct BodyClock {
@@ -314,4 +443,10 @@ impl BodyClock {
             self.window_end = now + limits::BODY_RATE_GRACE;
         }
     }
+}
+
+/// The status in the first line of an answer; 0 where there is none.
+fn status_of(head: &[u8]) -> u16 {
+    let digits = head.get(b"HTTP/1.1 ".len()..).and_then(|rest| rest.get(..3)).unwrap_or_default();
+    digits.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0') % 10))
 }

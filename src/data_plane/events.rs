@@ -10,7 +10,7 @@ use super::downstream::Downstream;
 use super::draft::Carriage;
 use super::exchange::{Exchange, Next};
 use super::native_stream::NativeRelay;
-use super::relay::{self, Framer, More, Passage, Passed, Relayed};
+use super::relay::{self, Framer, More, Passage, Passed, Relayed, served};
 use super::reply;
 use super::stream::{Progress, StreamFacts, StreamRelay, StreamWishes, WriteMetadata};
 use super::surface::{Delivery, Task};
@@ -56,14 +56,13 @@ pub async fn events(
     let framer = Framer::of(exchange);
     // Another provider may have begun it.
     let mut begun = resumed;
-    let mut first_content = None;
     let mut piece = Vec::new();
     let ended = loop {
         let mut write =
             |facts: &StreamFacts, out: &mut Vec<u8>| relay::metadata(exchange, passage, facts.usage).write_member(out);
         let fed = relay::take_available(&mut answer, |bytes| relay.feed(bytes, &mut piece, &mut write));
-        if first_content.is_none() && relay.facts().content_seen {
-            first_content = Some(Instant::now());
+        if relay.facts().content_seen {
+            passage.folio.has_content(Instant::now());
         }
         if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
             return Relayed::Fault(relay.fault(passage, &piece));
@@ -79,12 +78,20 @@ pub async fn events(
             relay.tell_failure(exchange, passage, &mut piece);
             fed
         };
-        if relay.may_leave(&piece, matches!(fed, Ok(More::Ended))) {
+        let leaves = relay.may_leave(&piece, matches!(fed, Ok(More::Ended)));
+        if leaves {
             let out = down.output().vec_mut();
             if !std::mem::replace(&mut begun, true) {
                 begin_stream(exchange, passage, &answer, framer, out);
             }
             framer.piece(out, &piece);
+        }
+        passage.folio.passed(relay.facts(), if leaves { piece.len() } else { 0 });
+        if relay.is_final() {
+            // Clients stop reading at a stream's own end, which goes out now.
+            passage.folio.answers(Outcome::Completed, relay.facts());
+        }
+        if leaves {
             piece.clear();
         }
         match fed {
@@ -99,7 +106,7 @@ pub async fn events(
             break Err(failure);
         }
     };
-    let relayed = match ended {
+    match ended {
         Err(failure) if !begun => Relayed::Failed(failure),
         // The provider has said all; that it then closed badly is between it and us.
         Err(Failure::TimedOut | Failure::Broken) if relay.progress() == Progress::Done => {
@@ -117,16 +124,12 @@ pub async fn events(
             if in_time && relay.can_go_on(passage) {
                 interrupt(exchange, down, relay, outcome).await
             } else {
+                passage.folio.answers(outcome, relay.facts());
                 let next = cut(exchange, down, passage, &mut relay, framer).await;
                 served(next, outcome, relay.facts())
             }
         }
         Ok(()) => end_stream(exchange, down, passage, answer, &relay, framer, begun).await,
-    };
-    match relayed {
-        Relayed::Served(passed) => Relayed::Served(Passed { first_content, ..passed }),
-        Relayed::Interrupted(passed) => Relayed::Interrupted(Passed { first_content, ..passed }),
-        other => other,
     }
 }
 
@@ -157,13 +160,9 @@ async fn end_stream(
     }
     attempt::give_back(exchange.core, &passage.provider.origin, answer);
     framer.end(down.output().vec_mut());
-    let next = exchange.finish(down).await;
-    let outcome = match (next, relay.progress()) {
-        (Next::Abort, _) => Outcome::ClientGone,
-        (_, Progress::Failed) => Outcome::Broken,
-        _ => Outcome::Completed,
-    };
-    served(next, outcome, relay.facts())
+    let outcome = if relay.progress() == Progress::Failed { Outcome::Broken } else { Outcome::Completed };
+    passage.folio.answers(outcome, relay.facts());
+    served(exchange.finish(down).await, outcome, relay.facts())
 }
 
 /// Ends a stream that broke off: an error event, and no clean end (rule H17).
@@ -205,10 +204,7 @@ async fn interrupt(exchange: &mut Exchange<'_>, down: &mut Downstream, relay: Ev
         EventRelay::Translate(relay) => relay.interrupt().map(Box::new),
         EventRelay::Chat(_) | EventRelay::Native(_) | EventRelay::Raw(_) => None,
     };
-    match served(Next::Abort, outcome, &facts) {
-        Relayed::Served(passed) => Relayed::Interrupted(passed),
-        other => other,
-    }
+    Relayed::Interrupted(Passed { next: Next::Abort, outcome, facts })
 }
 
 /// Ends a stream that nobody could go on with: an error event, and no clean end (rule H17).
@@ -229,11 +225,6 @@ async fn last_words(exchange: &mut Exchange<'_>, down: &mut Downstream, framer: 
 
 fn broken_off(request_id: &str) -> Shown<'_> {
     Shown { status: 502, code: CUT_CODE, kind: "server_error", message: CUT_MESSAGE, param: None, request_id }
-}
-
-fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
-    let StreamFacts { usage, content_bytes, .. } = *facts;
-    Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content: None })
 }
 
 // === impl EventRelay ===
@@ -302,6 +293,16 @@ impl EventRelay {
             Self::Native(relay) => relay.progress(),
             Self::Raw(relay) => relay.progress(),
             Self::Translate(relay) => relay.progress(),
+        }
+    }
+
+    /// Whether its figures are final although its body may go on: the end of its own format has come.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Chat(relay) => relay.progress() == Progress::Done,
+            Self::Native(relay) => relay.is_final(),
+            // The first ends where its body does, the second is ended by its writer then.
+            Self::Raw(_) | Self::Translate(_) => false,
         }
     }
 

@@ -5,10 +5,11 @@
 
 use super::allowance::Grant;
 use super::ask::Ask;
+use super::books::Books;
 use super::budget::Hold;
 use super::continuation::{Continuation, Legs};
 use super::downstream::{BodyClock, BodyTrouble, Downstream};
-use super::explain::Notes;
+use super::explain::{Notes, Refusal};
 use super::failover;
 use super::fairness::Seat;
 use super::fault::Fault;
@@ -18,7 +19,7 @@ use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
 use super::surface::{self, Asked, Surface, Task};
 use super::timing::{self, Clock, Lap};
-use super::{count, courier, explain, forward, local, preview};
+use super::{closing, count, courier, explain, forward, local, preview};
 use crate::dialects::Wire;
 use crate::domain::id::RequestId;
 use crate::domain::pressure::{ShedReason, Stage};
@@ -27,6 +28,7 @@ use crate::http::body::BodyReader;
 use crate::http::head::{KnownField, Method, Presented, RequestFraming, RequestHead, Version};
 use crate::limits;
 use crate::report::Held;
+use crate::report::exchange::Surface as Named;
 use crate::rt::Buf;
 use crate::snapshot::AccessKey;
 use std::cell::Cell;
@@ -80,8 +82,10 @@ pub struct Exchange<'a> {
     pub legs: Legs,
     /// Memory held for its bodies, until it ends.
     pub hold: Hold,
+    /// Its attempts, in the journal and in the report queue.
+    pub books: Rc<Books>,
     /// What the limits of its access key grant it, if there are any.
-    pub grant: Option<Grant>,
+    pub grant: Option<Rc<Grant>>,
     head_only: bool,
     date: Rc<str>,
 }
@@ -92,7 +96,6 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
     core.reports.gauges.exchanges_begun.fetch_add(1, Ordering::Relaxed);
     let began = Instant::now();
     let clock = Clock::start(down.arrived, began, timing::is_wished(head, down.input().bytes()));
-    down.flushed = Duration::ZERO;
     let mut exchange = Exchange {
         core,
         snapshot: core.snapshot(),
@@ -110,20 +113,34 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         continuation: None,
         legs: Legs::default(),
         hold: core.bodies.open(),
+        books: down.books.clone(),
         grant: None,
         head_only: head.method() == Method::Head,
         date: core.date(),
     };
+    down.begin(exchange.id, exchange.face);
+    closing::open(&mut exchange, head, head_bytes, down.input().bytes());
+    let next = dispatch(&mut exchange, down, head, head_bytes).await;
+    exchange.books.finish();
+    closing::close(&mut exchange, down, head, next);
+    exchange.books.end();
+    next
+}
+
+/// Serves the request by its path.
+async fn dispatch(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
     let bytes = down.input().bytes();
-    match surface::route(head.method(), head.path(bytes), head.query(bytes)) {
+    let surface = surface::route(head.method(), head.path(bytes), head.query(bytes));
+    exchange.notes.surface.set(surface.as_ref().map_or(Named::Unknown, Surface::name));
+    match surface {
         Ok(Surface::Inquiry(asked)) if courier::is_form(&asked.task, head, bytes) => {
-            courier::run(&mut exchange, down, head, head_bytes, asked).await
+            courier::run(exchange, down, head, head_bytes, asked).await
         }
-        Ok(Surface::Inquiry(asked)) => inquire(&mut exchange, down, head, head_bytes, &asked).await,
+        Ok(Surface::Inquiry(asked)) => inquire(exchange, down, head, head_bytes, &asked).await,
         Ok(Surface::Local(page)) => exchange.local(down, head, head_bytes, page).await,
-        Ok(Surface::Preview) => preview::run(&mut exchange, down, head, head_bytes).await,
-        Ok(Surface::Control) => control(&mut exchange, down, head, head_bytes).await,
-        Ok(Surface::Courier(asked)) => courier::run(&mut exchange, down, head, head_bytes, asked).await,
+        Ok(Surface::Preview) => preview::run(exchange, down, head, head_bytes).await,
+        Ok(Surface::Control) => control(exchange, down, head, head_bytes).await,
+        Ok(Surface::Courier(asked)) => courier::run(exchange, down, head, head_bytes, asked).await,
         Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
     }
 }
@@ -287,7 +304,7 @@ impl Exchange<'_> {
             persist: self.promised.get(),
             head_only: self.head_only,
             receipt: self.clock.receipt(self),
-            grant: self.grant.as_ref(),
+            grant: self.grant.as_deref(),
         }
     }
 
@@ -315,7 +332,10 @@ impl Exchange<'_> {
         head_bytes: usize,
     ) -> Result<Received, Next> {
         match self.read(down, head, head_bytes).await {
-            Ok(received) => Ok(received),
+            Ok(received) => {
+                self.notes.received(received.body().len());
+                Ok(received)
+            }
             Err(trouble) => Err(self.refuse_trouble(down, trouble).await),
         }
     }
@@ -435,7 +455,9 @@ impl Exchange<'_> {
             self.core.reports.gauges.unserved.fetch_add(1, Ordering::Relaxed);
         }
         self.persist &= !unread && !fault.closes();
+        let refusal = if matches!(fault, Fault::Shed { .. }) { Refusal::Shed } else { Refusal::Refused };
         self.notes.told(fault.status());
+        self.notes.refused(refusal, fault.code());
         let mut out = Vec::new();
         reply::fault(&mut out, fault, self.stamp(), self.attempts);
         down.output().extend(&out);
@@ -454,6 +476,7 @@ impl Exchange<'_> {
     pub async fn finish(&mut self, down: &mut Downstream) -> Next {
         match down.flush().await {
             Err(_) => Next::Abort,
+            Ok(()) if down.is_absent() => Next::Abort,
             Ok(()) if self.persist && self.promised.get() && self.core.phase() < Phase::Draining => Next::Continue,
             Ok(()) => Next::Close,
         }
@@ -472,7 +495,10 @@ pub fn check_encoding(down: &mut Downstream, head: &RequestHead) -> Result<(), R
 /// Tells the client to send its body (RFC 9110 §10.1.1, rule H13).
 pub async fn invite(down: &mut Downstream) -> Result<(), ReadTrouble> {
     down.output().extend(b"HTTP/1.1 100 Continue\r\n\r\n");
-    down.flush().await.map_err(|_| ReadTrouble::Gone)
+    let flushed = down.flush().await.map_err(|_| ReadTrouble::Gone);
+    // The answer is still to come.
+    down.first = None;
+    flushed
 }
 
 /// What a client hears whose body could not be read.

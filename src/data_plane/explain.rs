@@ -11,34 +11,107 @@ use super::plan::Plan;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
 use crate::domain::text::bounded;
+use crate::domain::trace::{Sampling, Trace, TraceParent};
+use crate::http::head::{KnownField, RequestHead};
 use crate::limits;
 use crate::report::AttemptReport;
+use crate::report::exchange::{Asker, Surface};
 use crate::routing::decision::{Attempted, Decision, Phases};
 use crate::routing::lane::LaneKey;
+use crate::routing::policy::Policy;
 use crate::snapshot::AccessKey;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What is noted of an exchange while it lasts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notes {
-    attempts: RefCell<Vec<Attempted>>,
     status: Cell<u16>,
+    /// What was asked for.
+    pub surface: Cell<Surface>,
+    /// Whether the client was answered an error of ours, and whether that was for want of room.
+    pub refusal: Cell<Option<Refusal>>,
+    /// What only a report of the exchange tells; `None` where nobody wants one.
+    pub told: Option<Box<Told>>,
+}
+
+/// An error of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Any but that.
+    Refused,
+    /// Turned away for want of room.
+    Shed,
+}
+
+/// What a report of an exchange tells beside its figures.
+#[derive(Debug)]
+pub struct Told {
+    /// Where it stands in its trace.
+    pub trace: Trace,
+    /// The client.
+    pub client: Option<IpAddr>,
+    /// Who asked.
+    pub asker: OnceCell<Asker>,
+    /// For which model, ordered by which policy.
+    pub plan: OnceCell<(Arc<str>, Policy)>,
+    /// The code of the error that we answered.
+    pub error: OnceCell<Box<str>>,
+    /// Bytes of the request.
+    pub bytes_in: Cell<u64>,
+}
+
+impl Told {
+    /// Of an exchange whose head was just read.
+    pub fn of(trace: Trace, client: Option<IpAddr>, bytes_in: usize) -> Box<Self> {
+        let (asker, plan, error) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let bytes_in = Cell::new(bytes_in as u64);
+        Box::new(Self { trace, client, asker, plan, error, bytes_in })
+    }
+}
+
+/// The trace of the exchange with this head.
+pub fn trace_of(head: &RequestHead, bytes: &[u8], request: RequestId, sampling: Sampling) -> Trace {
+    let given = head.find(bytes, KnownField::Traceparent).and_then(TraceParent::parse);
+    Trace::of(given, request, sampling)
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        let (status, surface) = (Cell::new(0), Cell::new(Surface::Unknown));
+        Self { status, surface, refusal: Cell::new(None), told: None }
+    }
 }
 
 impl Notes {
+    /// Who asks is known.
+    pub fn asked_by(&self, key: &AccessKey) {
+        if let Some(told) = &self.told {
+            let asker = || Asker { tenant: key.tenant.clone(), access_key: key.id };
+            told.asker.get_or_init(asker);
+        }
+    }
+
+    /// We answer an error of our own.
+    pub fn refused(&self, refusal: Refusal, code: &str) {
+        self.refusal.set(Some(refusal));
+        if let Some(told) = &self.told {
+            told.error.get_or_init(|| bounded(code, limits::FAULT_CODE_BYTES_MAX).into());
+        }
+    }
+
+    /// The body was read.
+    pub fn received(&self, bytes: usize) {
+        if let Some(told) = &self.told {
+            told.bytes_in.set(told.bytes_in.get() + bytes as u64);
+        }
+    }
+
     /// The client is told this status; 0 until then.
     pub fn told(&self, status: u16) {
         self.status.set(status);
-    }
-
-    /// An attempt is over.
-    pub fn closed(&self, exchange: &Exchange<'_>, report: &AttemptReport) {
-        let mut attempts = self.attempts.borrow_mut();
-        if is_kept(exchange) && attempts.len() < limits::DECISION_ATTEMPTS_MAX {
-            attempts.push(attempted(report));
-        }
     }
 }
 
@@ -60,6 +133,9 @@ pub struct Subject<'a> {
 pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>, plan: Plan) {
     let reports = &exchange.core.reports;
     reports.gauges.decisions[plan.policy as usize].fetch_add(1, Ordering::Relaxed);
+    if let Some(told) = &exchange.notes.told {
+        told.plan.get_or_init(|| (name_of(&inquiry.ask.model_name), plan.policy));
+    }
     if !is_kept(exchange) {
         return;
     }
@@ -73,7 +149,7 @@ pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>,
     let (id, core) = (exchange.id, exchange.core.index);
     let at = UnixMillis(UnixMillis::now().0.saturating_sub(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)));
     let subject = Subject { id, core, at, key: inquiry.key, model: &inquiry.ask.model_name };
-    reports.push_decision(decision(&subject, plan, exchange.notes.attempts.take(), phases, status));
+    reports.push_decision(decision(&subject, plan, exchange.books.take_attempts(), phases, status));
 }
 
 fn is_kept(exchange: &Exchange<'_>) -> bool {
@@ -114,7 +190,8 @@ fn name_of(model: &str) -> Arc<str> {
     }
 }
 
-fn attempted(report: &AttemptReport) -> Attempted {
+/// What is remembered of an attempt.
+pub(super) fn attempted(report: &AttemptReport) -> Attempted {
     Attempted {
         lane: LaneKey { provider: report.provider.clone(), model: report.model.clone(), credential: report.credential },
         outcome: report.outcome.name(),

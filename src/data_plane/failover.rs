@@ -3,7 +3,7 @@
 //! At most [`limits::ATTEMPTS_MAX`] attempts over all layers (rule Q2). A try that was not sent, or that the provider refused, may be
 //! repeated elsewhere; one that failed or broke before a byte of an answer may unless the tenant says otherwise, and one that timed out
 //! only if it asks for that: the provider may bill it (rule Q1). Repeating has a budget, so that an outage does not multiply its load; a
-//! large body is sent once only (rule Q6). Every attempt leaves exactly one report.
+//! large body is sent once only (rule Q6). Every attempt has one intent and one close in the exchange's `books`.
 
 use super::attempt::{Failure, unless_gone};
 use super::downstream::Downstream;
@@ -21,9 +21,10 @@ use super::turns::{Turn, Turns};
 use crate::board::Scope;
 use crate::chat::fault::{FaultClass, UpstreamFault};
 use crate::limits;
-use crate::report::AttemptReport;
+use crate::report::Outcome;
 use crate::routing::retry_budget;
 use crate::routing::standing::{Standing, Why};
+use crate::routing::terms::OnClientGone;
 use crate::rt;
 use crate::snapshot::Snapshot;
 use std::time::Instant;
@@ -40,11 +41,16 @@ pub async fn run(
         return Err(Fault::RateLimited { retry_after_s: (wait.as_secs_f64().ceil() as u64).max(1) });
     }
     let snapshot = exchange.snapshot.clone();
+    down.may_drain(snapshot.settings.routing.tenant(&inquiry.key.tenant).on_client_gone == OnClientGone::Drain);
     let mut course = Course::of(inquiry, plan, &snapshot);
     if let Some(next) = together::run(exchange, down, &mut course).await? {
         return Ok(next);
     }
     while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, Instant::now()) {
+        if down.is_absent() {
+            exchange.books.finish();
+            return Ok(Next::Abort);
+        }
         if exchange.attempts >= course.budget(place) {
             break;
         }
@@ -53,17 +59,17 @@ pub async fn run(
             break;
         }
         if again && back_off(exchange, down).await.is_err() {
-            course.reports.close(exchange);
+            exchange.books.finish();
             return Ok(Next::Abort);
         }
         let Some(entrant) = course.seat(exchange, place, inquiry, draft) else { continue };
-        let (ended, report) = entrant.run(exchange, down).await;
-        if let Some(next) = course.absorb(exchange, place, ended, report) {
+        let (ended, outcome) = entrant.run(exchange, down).await;
+        if let Some(next) = course.absorb(exchange, place, ended, outcome) {
             return Ok(next);
         }
     }
     exchange.core.steer.waive();
-    course.reports.close(exchange);
+    exchange.books.finish();
     if let Some(continuation) = exchange.continuation.take() {
         return Ok(events::give_up(exchange, down, *continuation).await);
     }
@@ -80,8 +86,6 @@ pub struct Course<'a> {
     pub snapshot: &'a Snapshot,
     /// What the failures so far rule out.
     pub trail: Trail,
-    /// What the attempts left.
-    pub reports: Reports,
     turns: Turns<'a>,
 }
 
@@ -90,7 +94,7 @@ impl<'a> Course<'a> {
         let is_carried = matches!(inquiry.ask.task, Task::Raw(_) | Task::Object(_));
         let trail = Trail::of(is_carried, snapshot.settings.routing.tenant(&inquiry.key.tenant).repeat);
         let turns = Turns::of(&plan.candidates, !is_carried && inquiry.ask.task != Task::Realtime);
-        Self { inquiry, plan, snapshot, trail, reports: Reports::default(), turns }
+        Self { inquiry, plan, snapshot, trail, turns }
     }
 
     /// Whether a candidate may run beside others: it is free, has not had its turn, and there is budget for it.
@@ -159,24 +163,17 @@ impl<'a> Course<'a> {
     }
 
     /// Takes an attempt in that has ended; what becomes of the connection if that was the exchange's end.
-    pub fn absorb(
-        &mut self,
-        exchange: &Exchange<'_>,
-        place: usize,
-        ended: Ended,
-        report: AttemptReport,
-    ) -> Option<Next> {
-        let outcome = report.outcome;
-        self.reports.push(exchange, report);
+    pub fn absorb(&mut self, exchange: &Exchange<'_>, place: usize, ended: Ended, outcome: Outcome) -> Option<Next> {
         let candidate = &self.plan.candidates[place];
         let provider = self.snapshot.provider(candidate.target.provider);
         match (ended, provider) {
             (Ended::Served(next), _) => {
-                self.reports.close(exchange);
+                exchange.books.finish();
                 return Some(next);
             }
             (Ended::Gone, _) => {
-                self.reports.close(exchange);
+                exchange.books.note_gone();
+                exchange.books.finish();
                 return Some(Next::Abort);
             }
             // The client has a part: who goes on from there is asked for the rest, which repeats no work (rule Q1).
@@ -216,38 +213,4 @@ fn park(exchange: &Exchange<'_>, candidate: &Candidate, fault: &UpstreamFault) {
         }
         _ => {}
     }
-}
-
-// === Reports ===
-
-/// Holds the latest report back until it is known whether it is the exchange's last.
-#[derive(Default)]
-pub struct Reports {
-    latest: Option<AttemptReport>,
-}
-
-impl Reports {
-    /// Takes the next one in; the one before was not the last.
-    pub fn push(&mut self, exchange: &Exchange<'_>, report: AttemptReport) {
-        if let Some(earlier) = self.latest.replace(report) {
-            deliver(exchange, earlier);
-        }
-    }
-
-    /// The latest was the last.
-    pub fn close(&mut self, exchange: &Exchange<'_>) {
-        if let Some(mut last) = self.latest.take() {
-            last.last = true;
-            deliver(exchange, last);
-        }
-    }
-}
-
-fn deliver(exchange: &Exchange<'_>, report: AttemptReport) {
-    exchange.notes.closed(exchange, &report);
-    if let Some(grant) = &exchange.grant {
-        grant.charge(&report);
-    }
-    let delivered = exchange.core.reports.push(report);
-    debug_assert!(delivered, "a report found no room although admission had reserved it");
 }

@@ -186,8 +186,8 @@ pub async fn conclude<'a>(
     exchange.waited += shown.waited;
     let mut bill = Bill::default();
     let mut first = None;
-    let seated = seats.leave().zip(shown.outcomes).zip(places).enumerate();
-    for (seat, ((entrant, outcome), place)) in seated {
+    let mut seated = seats.leave().zip(shown.outcomes).zip(places).enumerate();
+    while let Some((seat, ((entrant, outcome), place))) = seated.next() {
         let Some(mut entrant) = entrant else { continue };
         if winner == Some(seat) {
             first = Some((entrant, outcome, *place));
@@ -199,24 +199,26 @@ pub async fn conclude<'a>(
             }
             outcome => {
                 entrant.superseded(exchange, outcome.and_then(Result::ok).as_ref(), late == Some(seat));
-                let report = entrant.close(exchange);
                 bill.losers += 1;
-                bill.lost += spent(&report);
-                course.reports.push(exchange, report);
+                bill.lost += spent(&entrant.passage.folio.report());
+                entrant.close(exchange);
                 continue;
             }
         };
-        let report = entrant.close(exchange);
-        if let Some(next) = course.absorb(exchange, *place, ended, report) {
+        let outcome = entrant.close(exchange);
+        if let Some(next) = course.absorb(exchange, *place, ended, outcome) {
+            // The client has gone: so have all the others.
+            let rest = seated.filter_map(|(_, ((entrant, _), _))| entrant);
+            give_up(exchange, first.map(|(entrant, ..)| entrant).into_iter().chain(rest));
             return (Some(next), bill);
         }
     }
     let Some((mut entrant, Some(Ok(primed)), place)) = first else { return (None, bill) };
     exchange.waited = exchange.waited.saturating_sub(primed.answer.waited + primed.answer.connecting);
     let ended = entrant.settle_primed(exchange, down, primed).await;
-    let report = entrant.close(exchange);
-    bill.won = spent(&report);
-    (course.absorb(exchange, place, ended, report), bill)
+    bill.won = spent(&entrant.passage.folio.report());
+    let outcome = entrant.close(exchange);
+    (course.absorb(exchange, place, ended, outcome), bill)
 }
 
 /// What an attempt means that has shown no content.
@@ -237,17 +239,21 @@ pub async fn fail(
     }
 }
 
-/// The client has gone: everybody at work is cancelled, and every attempt leaves its report.
-pub fn abandon(exchange: &mut Exchange<'_>, course: &mut Course<'_>, seats: Seats<'_>, shown: Shown) -> Next {
+/// The client has gone: everybody at work is cancelled, and every attempt is closed.
+pub fn abandon(exchange: &mut Exchange<'_>, seats: Seats<'_>, shown: Shown) -> Next {
     exchange.waited += shown.waited;
-    for mut entrant in seats.leave().flatten() {
+    give_up(exchange, seats.leave().flatten());
+    Next::Abort
+}
+
+fn give_up<'a>(exchange: &Exchange<'_>, entrants: impl Iterator<Item = Entrant<'a>>) {
+    exchange.books.note_gone();
+    for mut entrant in entrants {
         let ended = entrant.failed(Failure::ClientGone);
         debug_assert!(matches!(ended, Ended::Gone), "a client that has gone is no failure of a provider");
-        let report = entrant.close(exchange);
-        course.reports.push(exchange, report);
+        entrant.close(exchange);
     }
-    course.reports.close(exchange);
-    Next::Abort
+    exchange.books.finish();
 }
 
 /// What an attempt cost, in picodollars; where no price is known, its tokens at a dollar a million, so that shares can still be compared.

@@ -16,6 +16,7 @@ use super::failover::Course;
 use super::heat::{self, Event, Heat, Seats};
 use super::steer::Waste;
 use super::tryout::Sender;
+use crate::domain::money::PICO_PER_MICRO;
 use crate::limits;
 use crate::routing::hedge::{self, Awaited, Trigger};
 use crate::routing::policy::Policy;
@@ -91,7 +92,7 @@ pub async fn run<'a>(
         match heat.next(down, moment).await {
             Event::Gone => {
                 let shown = heat.stop();
-                return Some(heat::abandon(exchange, course, seats, shown));
+                return Some(heat::abandon(exchange, seats, shown));
             }
             Event::Late => {
                 moment = end + limits::DEADLINE_TICK * 2;
@@ -100,6 +101,7 @@ pub async fn run<'a>(
                     && let Some(entrant) = course.enter(exchange, second)
                 {
                     heat.start(SECOND, seats.take(SECOND, entrant));
+                    exchange.core.reports.gauges.together.hedges.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Event::Shown(seat) if heat.arrived(seat).is_some() => break Some(seat),
@@ -109,6 +111,8 @@ pub async fn run<'a>(
     };
     let mut shown = heat.stop();
     shown.late = (winner == Some(SECOND)).then_some(FIRST);
+    let won = u64::from(winner == Some(SECOND));
+    exchange.core.reports.gauges.together.hedges_won.fetch_add(won, Ordering::Relaxed);
     let (next, bill) = heat::conclude(exchange, down, course, &[first, second], seats, shown, winner).await;
     settle(exchange, course, &bill);
     next
@@ -118,7 +122,10 @@ pub async fn run<'a>(
 pub fn settle(exchange: &Exchange<'_>, course: &Course<'_>, bill: &heat::Bill) {
     let tenant = &course.inquiry.key.tenant;
     let waste_max = exchange.snapshot.settings.routing.tenant(tenant).waste_share_max;
-    let books = &exchange.core.steer.hedges;
+    let (books, figures) = (&exchange.core.steer.hedges, &exchange.core.reports.gauges.together);
+    figures.losers.fetch_add(u64::from(bill.losers), Ordering::Relaxed);
+    let micro = u64::try_from(bill.lost / PICO_PER_MICRO).unwrap_or(0);
+    figures.waste_micro.fetch_add(micro, Ordering::Relaxed);
     if books.settle(tenant, (bill.won, bill.lost), bill.losers, waste_max, Instant::now()) == Waste::Pausing {
         exchange.core.reports.gauges.hedging_pauses.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The data plane: one thread per core, nothing shared but the snapshot and the core's own report queue.
 //!
 //! Requests fall straight down: `worker` accepts, `session` reads heads off one client connection, `exchange` names the phases of one
-//! request in order, `failover` lets one provider after another have a `tryout`, `draft` and `outbound` say what it is sent, `attempt` makes the try over a
+//! request in order, `failover` lets one provider after another have a `tryout`, `draft` and `outbound` say what it is sent, `folio` and `books` write down that it is asked and how it ended, `attempt` makes the try over a
 //! connection from `upstream`, `unary` and `events` pass the answer on, and `reply` is the only file that turns a fault into bytes. No lock, no database, no name resolution, no configuration here.
 
 pub mod account;
@@ -9,8 +9,10 @@ pub mod allowance;
 pub mod ask;
 pub mod attempt;
 pub mod authenticate;
+pub mod books;
 pub mod budget;
 pub mod client_address;
+pub mod closing;
 pub mod continuation;
 pub mod council;
 pub mod count;
@@ -25,6 +27,7 @@ pub mod failover;
 pub mod fairness;
 pub mod fault;
 pub mod features;
+pub mod folio;
 pub mod forward;
 pub mod heat;
 pub mod hedge;

@@ -90,6 +90,11 @@ impl NativeRelay {
         self.progress == Progress::Open && !self.blind
     }
 
+    /// Whether its figures are final: its format has come to its end, and nothing can follow that changes them. Gemini's last object may not be.
+    pub fn is_final(&self) -> bool {
+        self.progress == Progress::Done && !matches!(self.tap, Tap::Gemini(_))
+    }
+
     /// The provider's words, if it failed inside the stream.
     pub fn error(&self) -> Option<&[u8]> {
         self.error.as_deref()
@@ -153,9 +158,9 @@ impl NativeRelay {
             return;
         };
         let seen = self.tap.look(sse::name(event), data);
-        self.facts.content_seen |= seen.content;
-        self.facts.content_bytes += seen.content_bytes;
-        self.facts.usage = self.tap.usage().or(self.facts.usage);
+        // What was stated before is no news: only a figure that changes covers what came until now.
+        let usage = self.tap.usage().filter(|usage| self.facts.usage != Some(*usage));
+        self.facts.note(usage, seen.content_bytes, seen.content);
         if seen.progress == Progress::Failed && self.error.is_none() {
             self.error = Some(data.to_vec());
         }

@@ -11,6 +11,7 @@ use super::surface::{Delivery, RawCall, Task};
 use crate::dialects::Wire;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
+use crate::domain::trace::TRACEPARENT_BYTES;
 use crate::http::head::{KnownField, Method};
 use crate::http::write::{CHUNK_END, RequestWriter, WriteFault};
 use crate::providers::endpoint::{self, Operation};
@@ -47,6 +48,8 @@ pub struct Outbound<'a> {
     pub draft: &'a Draft,
     /// The exchange, told to the provider as `x-request-id`.
     pub request: RequestId,
+    /// The `traceparent` with our own span, where spans are made here.
+    pub traceparent: Option<[u8; TRACEPARENT_BYTES]>,
 }
 
 /// A request ready to be written.
@@ -151,7 +154,11 @@ impl<'a> Outbound<'a> {
         let to_anthropic = self.speaks_anthropic() && self.draft.carriage == Carriage::Pass;
         let more = if to_anthropic { PASSED_ON_TO_ANTHROPIC.as_slice() } else { &[] };
         let known = PASSED_ON.iter().chain(more);
+        let own = self.traceparent.as_ref().map(|field| ("traceparent", field.as_slice()));
+        let passes = move |known: &KnownField| *known != KnownField::Traceparent || self.traceparent.is_none();
+        let known = known.filter(move |(known, _)| passes(known));
         let known = known.filter_map(move |(known, name)| head.find(bytes, *known).map(|value| (*name, value)));
+        let known = own.into_iter().chain(known);
         let beta = Some(OPENAI_BETA).filter(|_| self.speaks_own_openai());
         known.chain(beta.and_then(|name| {
             head.fields(bytes).find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| (name, field.value))

@@ -13,6 +13,7 @@ use super::vitals::Vitals;
 use crate::board::Board;
 use crate::domain::id::{AttemptId, RequestId};
 use crate::domain::pressure::{ShedReason, Stage};
+use crate::ledger::Journal;
 use crate::limits;
 use crate::report::CoreReports;
 use crate::snapshot::{Published, Snapshot};
@@ -95,6 +96,8 @@ pub struct Core {
     pub index: usize,
     /// Where closed attempts and gauges go.
     pub reports: Arc<CoreReports>,
+    /// The journal of attempts, unless the owner wants none.
+    pub journal: Option<Journal>,
     /// Unused upstream connections.
     pub pools: RefCell<Pools>,
     /// What this core knows of the lanes.
@@ -117,6 +120,8 @@ pub struct Core {
     date: RefCell<DateLine>,
     sessions: RefCell<Slab<Option<Waker>>>,
     in_flight: Cell<usize>,
+    /// Answers that are read to their end although their clients have gone.
+    pub(super) drains: Cell<usize>,
     /// TLS settings of the snapshot, each with this core's own session cache.
     tls: RefCell<Vec<(Arc<ClientConfig>, Arc<ClientConfig>)>>,
 }
@@ -127,11 +132,11 @@ struct DateLine {
 }
 
 impl Core {
-    /// A core at its start.
+    /// A core at its start, with where its attempts are told of: the queue, and the journal if there is one.
     pub fn new(
         index: usize,
         published: Published,
-        reports: Arc<CoreReports>,
+        (reports, journal): (Arc<CoreReports>, Option<Journal>),
         board: Arc<Board>,
         phase: PhaseSwitch,
         vitals: Arc<Vitals>,
@@ -144,6 +149,7 @@ impl Core {
         Rc::new(Self {
             index,
             reports,
+            journal,
             pools: RefCell::new(Pools::default()),
             steer,
             leases: Leases::new(vitals.cores()),
@@ -160,6 +166,7 @@ impl Core {
             date: RefCell::new(DateLine { second: 0, text: Rc::from("") }),
             sessions: RefCell::new(Slab::new()),
             in_flight: Cell::new(0),
+            drains: Cell::new(0),
             tls: RefCell::default(),
         })
     }
@@ -217,8 +224,8 @@ impl Core {
         line.text.clone()
     }
 
-    /// Whether one more exchange may begin: not if the core is shedding, nor if its records would have no room in the report queue (rules
-    /// O3, L4). Its place is taken by its [`Seat`](super::fairness::Seat), once it is known whose it is.
+    /// Whether one more exchange may begin: not if the core is shedding, nor if its records would have no room in the report queue or in the
+    /// journal, nor while the disk does not take them (rules O3, L4, L8). Its place is taken by its [`Seat`](super::fairness::Seat), once it is known whose it is.
     ///
     /// # Errors
     /// Why it is turned away.
@@ -226,8 +233,14 @@ impl Core {
         if self.is_shedding() {
             return Err(ShedReason::Strain(self.overload.get().pressure().strain));
         }
-        let room = self.reports.has_room(self.in_flight.get() + 1, limits::ATTEMPTS_MAX as usize);
-        if room { Ok(()) } else { Err(ShedReason::Reports) }
+        let exchanges = self.in_flight.get() + 1;
+        if !self.reports.has_room(exchanges, limits::ATTEMPTS_BOOKED_MAX as usize) {
+            return Err(ShedReason::Reports);
+        }
+        match &self.journal {
+            Some(journal) if !journal.has_room(exchanges) => Err(ShedReason::Ledger),
+            _ => Ok(()),
+        }
     }
 
     /// One exchange more is under way.

@@ -6,6 +6,7 @@
 
 use super::attempt::{Answer, Content, Failure};
 use super::relay::{self, More, Passage};
+use super::stream::StreamFacts;
 use crate::chat::delta::Delta;
 use crate::chat::fault::{self, FaultClass, UpstreamFault};
 use crate::dialects::{StreamReader, Wire};
@@ -41,6 +42,8 @@ pub struct Primed {
     pub showing: Showing,
     /// When that was known.
     pub at: Instant,
+    /// What is known of it, for the bill of one that nobody gets.
+    pub facts: StreamFacts,
 }
 
 impl Primed {
@@ -49,21 +52,26 @@ impl Primed {
     /// # Errors
     /// It breaks off, or falls silent.
     pub async fn of(mut answer: Answer, passage: &Passage<'_>, patience: Patience) -> Result<Self, Failure> {
+        let mut facts = StreamFacts::default();
         let showing = if !(200..300).contains(&answer.status) {
             // The status alone will have to do where the body does not come.
             let _ = read_whole(&mut answer, limits::ERROR_BODY_BYTES_MAX, patience).await;
             Showing::Refusal
         } else {
             match answer.content {
-                Content::Json => unary(&mut answer, passage, patience).await?,
+                Content::Json => {
+                    let showing = unary(&mut answer, passage, patience).await?;
+                    facts = unary_facts(&answer, passage);
+                    showing
+                }
                 Content::Events | Content::Frames if is_own_form(&answer, passage) => {
-                    stream(&mut answer, passage, patience).await?
+                    stream(&mut answer, passage, patience, &mut facts).await?
                 }
                 // Nobody here can read it, so its head is all that is to be known.
                 Content::Events | Content::Frames | Content::Opaque => Showing::Content,
             }
         };
-        Ok(Self { answer, showing, at: Instant::now() })
+        Ok(Self { answer, showing, at: Instant::now(), facts })
     }
 
     /// Whether it is an answer that a client could have.
@@ -112,11 +120,25 @@ async fn unary(answer: &mut Answer, passage: &Passage<'_>, patience: Patience) -
     }))
 }
 
-async fn stream(answer: &mut Answer, passage: &Passage<'_>, patience: Patience) -> Result<Showing, Failure> {
+/// What a whole answer says it used; its length where it says nothing.
+fn unary_facts(answer: &Answer, passage: &Passage<'_>) -> StreamFacts {
+    match super::unary::usage_of(passage, answer.early.bytes()).filter(|_| answer.body.is_end()) {
+        Some(usage) => StreamFacts::stated(Some(usage)),
+        None => StreamFacts { content_bytes: answer.early.len(), ..StreamFacts::default() },
+    }
+}
+
+async fn stream(
+    answer: &mut Answer,
+    passage: &Passage<'_>,
+    patience: Patience,
+    facts: &mut StreamFacts,
+) -> Result<Showing, Failure> {
     let mut probe = Probe::new(passage.draft.wire);
     loop {
         let (more, before) = take(answer)?;
         probe.look(&answer.early.bytes()[before..]);
+        *facts = probe.facts;
         if let Some(body) = &probe.error {
             let book = &passage.provider.spec.faults;
             let mut fault = fault::classify(book, 200, &|_| None, body, UnixMillis::now());
@@ -126,7 +148,7 @@ async fn stream(answer: &mut Answer, passage: &Passage<'_>, patience: Patience) 
             }
             return Ok(Showing::Fault(fault));
         }
-        if probe.content || answer.early.len() > limits::HELD_STREAM_BYTES_MAX {
+        if probe.facts.content_seen || answer.early.len() > limits::HELD_STREAM_BYTES_MAX {
             return Ok(Showing::Content);
         }
         match more {
@@ -140,21 +162,22 @@ async fn stream(answer: &mut Answer, passage: &Passage<'_>, patience: Patience) 
 /// Reads the beginning of a stream for what it is.
 struct Probe {
     reader: Box<dyn StreamReader>,
-    content: bool,
+    facts: StreamFacts,
     /// The provider's words, if it failed before its first content.
     error: Option<Vec<u8>>,
 }
 
 impl Probe {
     fn new(wire: Wire) -> Self {
-        Self { reader: (wire.provider_side().stream_reader)(), content: false, error: None }
+        Self { reader: (wire.provider_side().stream_reader)(), facts: StreamFacts::default(), error: None }
     }
 
     fn look(&mut self, bytes: &[u8]) {
-        let Self { reader, content, error } = self;
+        let Self { reader, facts, error } = self;
         reader.push(bytes, &mut |delta| match &delta {
-            Delta::Error { body } if !*content && error.is_none() => *error = Some(body.to_vec()),
-            _ => *content |= delta.is_content(),
+            Delta::Error { body } if !facts.content_seen && error.is_none() => *error = Some(body.to_vec()),
+            Delta::Usage(usage) => facts.note(Some(*usage), 0, false),
+            _ => facts.note(None, delta.content_bytes(), delta.is_content()),
         });
     }
 }
@@ -171,7 +194,7 @@ mod tests {
     fn looked(pieces: &[&[u8]]) -> (bool, bool) {
         let mut probe = Probe::new(Wire::Chat);
         pieces.iter().for_each(|piece| probe.look(piece));
-        (probe.content, probe.error.is_some())
+        (probe.facts.content_seen, probe.error.is_some())
     }
 
     #[test]

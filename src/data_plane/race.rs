@@ -26,6 +26,7 @@ use crate::limits;
 use crate::metering::price;
 use crate::metering::terms::Terms;
 use crate::routing::contest::{self, Runner, Weights};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Who runs, and what decides.
@@ -116,7 +117,7 @@ pub async fn run<'a>(
         match heat.next(down, until).await {
             Event::Gone => {
                 let shown = heat.stop();
-                return Some(heat::abandon(exchange, course, seats, shown));
+                return Some(heat::abandon(exchange, seats, shown));
             }
             Event::Late => match contest::leader(&runners, &weights) {
                 Some(leader) => break Some(leader),
@@ -150,6 +151,9 @@ pub async fn run<'a>(
         let race = together::Race { winner: name(&places[winner]), raced: places.iter().map(name).collect(), saved };
         seats.mark(winner, Together::Race(race));
     }
+    let figures = &exchange.core.reports.gauges.together;
+    figures.races.fetch_add(1, Ordering::Relaxed);
+    figures.races_won.fetch_add(u64::from(winner.is_some_and(|winner| winner > 0)), Ordering::Relaxed);
     let (next, bill) = heat::conclude(exchange, down, course, &places, seats, shown, winner).await;
     hedge::settle(exchange, course, &bill);
     next

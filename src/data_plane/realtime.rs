@@ -8,9 +8,11 @@ use super::attempt::Answer;
 use super::downstream::{Arrival, Downstream};
 use super::exchange::{Exchange, Next};
 use super::fault::Fault;
+use super::folio::Folio;
 use super::inquiry::Inquiry;
 use super::relay::{self, Passage};
 use super::reply::{self, Stamp};
+use super::stream::StreamFacts;
 use super::upstream::Upstream;
 use crate::domain::id::RequestId;
 use crate::domain::token::Usage;
@@ -83,28 +85,31 @@ pub fn write_handshake(head: RequestWriter<'_>, inquiry: &Inquiry<'_>, request: 
     Ok(())
 }
 
-/// Carries a session to its end: how the connection and the attempt ended, and what was used.
+/// Carries a session to its end, and settles its attempt; what becomes of the connection.
 pub async fn session(
     exchange: &mut Exchange<'_>,
     down: &mut Downstream,
     passage: &Passage<'_>,
     mut answer: Answer,
-) -> (Next, Outcome, Option<Usage>) {
+) -> Next {
     let said = |name: &str| answer.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let proven = said("sec-websocket-accept") == Some(accept_of(own_key(exchange.id).as_bytes()).as_str());
     let agreed = said(PROTOCOL).is_none_or(|name| name == SUBPROTOCOL) && said("sec-websocket-extensions").is_none();
     if !proven || !agreed {
         let fault = Fault::UpstreamBroken { provider: passage.provider.id.as_str().to_owned() };
-        return (exchange.refuse(down, &fault, true).await, Outcome::Broken, None);
+        passage.folio.answers(Outcome::Broken, &StreamFacts::default());
+        return exchange.refuse(down, &fault, true).await;
     }
     let subprotocol = said(PROTOCOL).is_some();
     answer_upgrade(exchange, down, passage, subprotocol);
     if down.flush().await.is_err() {
-        return (Next::Abort, Outcome::ClientGone, None);
+        passage.folio.answers(Outcome::ClientGone, &StreamFacts::default());
+        return Next::Abort;
     }
     let mut session = Session::default();
-    let outcome = session.carry(down, &mut answer.upstream).await;
-    (Next::Close, outcome, session.usage)
+    let outcome = session.carry(down, &mut answer.upstream, &passage.folio).await;
+    passage.folio.answers(outcome, &session.facts());
+    Next::Close
 }
 
 fn answer_upgrade(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>, subprotocol: bool) {
@@ -149,10 +154,19 @@ enum Trouble {
 }
 
 impl Session {
-    async fn carry(&mut self, down: &mut Downstream, upstream: &mut Upstream) -> Outcome {
+    /// Passes frames until one side is done. Before the last of them goes to the client, the attempt is closed (rule L3).
+    async fn carry(&mut self, down: &mut Downstream, upstream: &mut Upstream, folio: &Folio) -> Outcome {
         let end = Instant::now() + limits::REALTIME_DEADLINE;
         loop {
             let passed = self.pass_frames(down, upstream);
+            folio.passed(&self.facts(), down.output().len());
+            match &passed {
+                Err(Trouble::Provider) => folio.answers(Outcome::Broken, &self.facts()),
+                Err(Trouble::Client) => folio.answers(Outcome::ClientGone, &self.facts()),
+                // The provider says nothing after its close frame, whatever the client still does.
+                Ok(()) if self.provider_closed => folio.answers(Outcome::Completed, &self.facts()),
+                Ok(()) => {}
+            }
             let flushed = flush(down, upstream).await;
             match (passed, flushed) {
                 (Err(Trouble::Provider), _) | (_, Err(Trouble::Provider)) => return Outcome::Broken,
@@ -178,11 +192,16 @@ impl Session {
                 // A peer that closes the connection after both close frames, or after its own, has ended well.
                 Ok(Event::Client(_)) if self.client_closed => return Outcome::Completed,
                 Ok(Event::Provider(false)) if self.provider_closed => return Outcome::Completed,
-                Ok(Event::Client(_)) => return self.bid_farewell(down, upstream, Outcome::ClientGone).await,
-                Ok(Event::Provider(false)) => return self.bid_farewell(down, upstream, Outcome::Broken).await,
-                Err(_) => return self.bid_farewell(down, upstream, Outcome::TimedOut).await,
+                Ok(Event::Client(_)) => return self.bid_farewell(down, upstream, folio, Outcome::ClientGone).await,
+                Ok(Event::Provider(false)) => return self.bid_farewell(down, upstream, folio, Outcome::Broken).await,
+                Err(_) => return self.bid_farewell(down, upstream, folio, Outcome::TimedOut).await,
             }
         }
+    }
+
+    /// What has been used so far.
+    fn facts(&self) -> StreamFacts {
+        StreamFacts::stated(self.usage)
     }
 
     /// Passes every whole frame that has arrived, both ways.
@@ -243,7 +262,14 @@ impl Session {
     }
 
     /// Tells both sides that it is over, as far as they still listen.
-    async fn bid_farewell(&self, down: &mut Downstream, upstream: &mut Upstream, outcome: Outcome) -> Outcome {
+    async fn bid_farewell(
+        &self,
+        down: &mut Downstream,
+        upstream: &mut Upstream,
+        folio: &Folio,
+        outcome: Outcome,
+    ) -> Outcome {
+        folio.answers(outcome, &self.facts());
         if !self.provider_closed && outcome != Outcome::Broken {
             websocket::write_close(upstream.transport.output().vec_mut(), GOING_AWAY, Some(masking_key()));
         }

@@ -1,15 +1,16 @@
 //! Passing an answer on: what `unary` and `events` share, and bytes that nobody here reads.
 //!
 //! Nothing goes to the client before the first piece of the answer is there, so an answer that fails at once can still be had from
-//! somewhere else. The client is watched all the while. The provider's connection goes back to its pool before the client is written to.
+//! somewhere else. The attempt is closed in the books before the last byte goes out (rule L3). The client is watched all the while. The provider's connection goes back to its pool before the client is written to.
 
-use super::attempt::{self, Answer, Failure, unless_gone};
+use super::attempt::{self, Answer, Failure, unless_lost};
 use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
+use super::folio::Folio;
 use super::inquiry::Inquiry;
 use super::limit_fields;
-use super::meter::{self, Choice, Metadata};
+use super::meter::{Choice, Metadata};
 use super::plan::{Candidate, Plan};
 use super::reply;
 use super::stream::StreamFacts;
@@ -22,14 +23,11 @@ use crate::http::body::Step;
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::limits;
-use crate::metering::price::Cost;
-use crate::metering::terms::{Terms, Tier};
 use crate::report::Outcome;
 use crate::rt::{self, Buf};
 use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
 use memchr::memmem;
-use std::cell::Cell;
 use std::time::Instant;
 
 /// Who passes what to whom.
@@ -44,23 +42,13 @@ pub struct Passage<'a> {
     pub provider: &'a Provider,
     /// Why this one.
     pub plan: &'a Plan,
-    /// On what terms the answer is paid: as asked for, until the answer says otherwise.
-    pub terms: Cell<Terms>,
+    /// Its page in the books.
+    pub folio: Folio,
     /// Who else was asked at the same time, for the answer to tell.
     pub together: Option<Box<Together>>,
 }
 
 impl Passage<'_> {
-    /// What the answer costs.
-    pub fn cost(&self, usage: Option<&Usage>) -> Option<Cost> {
-        meter::cost(self.candidate.target.price.as_ref(), usage, &self.terms.get())
-    }
-
-    /// Notes the tier that the answer names.
-    pub fn served_by(&self, tier: Option<Tier>) {
-        self.terms.set(Terms { service_tier: tier, ..self.terms.get() });
-    }
-
     /// Whether answers in the client's dialect show the gateway's `metadata` (the OpenAI family alone, so that native clients see nothing
     /// foreign).
     pub fn shows_metadata(&self, exchange: &Exchange<'_>) -> bool {
@@ -96,12 +84,8 @@ pub struct Passed {
     pub next: Next,
     /// How the attempt ended.
     pub outcome: Outcome,
-    /// The provider's figure.
-    pub usage: Option<Usage>,
-    /// Bytes of generated text seen.
-    pub content_bytes: usize,
-    /// When the first content of a stream was there.
-    pub first_content: Option<Instant>,
+    /// What was learnt on the way.
+    pub facts: StreamFacts,
 }
 
 /// How a relay ended.
@@ -173,7 +157,7 @@ pub async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &m
     let settings = &exchange.snapshot.settings;
     let began = Instant::now();
     let deadline = (began + settings.stream_silence).min(exchange.began + settings.exchange_deadline);
-    let filled = unless_gone(down, fill(answer, deadline)).await;
+    let filled = unless_lost(down, fill(answer, deadline)).await;
     exchange.waited += began.elapsed();
     filled?
 }
@@ -212,6 +196,7 @@ pub async fn opaque(
     loop {
         let taken = take_available(&mut answer, |piece| body.extend(piece));
         if !body.is_empty() {
+            passage.folio.passed(&facts, body.len());
             framer.piece(down.output().vec_mut(), body.bytes());
             body.clear();
         }
@@ -227,6 +212,7 @@ pub async fn opaque(
             Ok(()) => {}
             Err(Failure::ClientGone) => return served(Next::Abort, Outcome::ClientGone, &facts),
             Err(_) => {
+                passage.folio.answers(Outcome::Broken, &facts);
                 // What has been received goes out; the missing end tells the client.
                 let _ = down.flush().await;
                 return served(Next::Abort, Outcome::Broken, &facts);
@@ -235,14 +221,13 @@ pub async fn opaque(
     }
     attempt::give_back(exchange.core, &passage.provider.origin, answer);
     framer.end(down.output().vec_mut());
-    let next = exchange.finish(down).await;
-    let outcome = if next == Next::Abort { Outcome::ClientGone } else { Outcome::Completed };
-    served(next, outcome, &facts)
+    passage.folio.answers(Outcome::Completed, &facts);
+    served(exchange.finish(down).await, Outcome::Completed, &facts)
 }
 
-fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
-    let StreamFacts { usage, content_bytes, .. } = *facts;
-    Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content: None })
+/// The client has had something, and this is how it ended.
+pub fn served(next: Next, outcome: Outcome, facts: &StreamFacts) -> Relayed {
+    Relayed::Served(Passed { next, outcome, facts: *facts })
 }
 
 // ---- Heads and framing ------------------------------------------------------------------------------------------------------
@@ -298,7 +283,7 @@ pub fn metadata<'m>(exchange: &'m Exchange<'_>, passage: &'m Passage<'_>, usage:
         model_used: &passage.candidate.target.model,
         model_requested: &passage.inquiry.ask.model_name,
         usage: usage.map(|last| legs.usage.plus(&last)),
-        cost: legs.with_cost(passage.cost(usage.as_ref())),
+        cost: legs.with_cost(passage.folio.cost(usage.as_ref())),
         latency_ms: u64::try_from(exchange.began.elapsed().as_millis()).unwrap_or(u64::MAX),
         trace_id: exchange.id,
         tenant: &passage.inquiry.key.tenant,

@@ -55,8 +55,27 @@ pub struct StreamFacts {
     pub usage: Option<Usage>,
     /// Bytes of generated content seen, for an estimate when no figure came.
     pub content_bytes: usize,
+    /// The part of them that came after the figure was stated.
+    pub unstated_bytes: usize,
     /// Whether any generated content has passed.
     pub content_seen: bool,
+}
+
+// === impl StreamFacts ===
+
+impl StreamFacts {
+    /// A figure that the provider has stated, and nothing of its text.
+    pub fn stated(usage: Option<Usage>) -> Self {
+        Self { usage, ..Self::default() }
+    }
+
+    /// Takes in what an event brought: a figure covers the content that came with it and before.
+    pub fn note(&mut self, usage: Option<Usage>, content_bytes: usize, is_content: bool) {
+        self.content_bytes += content_bytes;
+        self.content_seen |= is_content;
+        self.unstated_bytes = if usage.is_some() { 0 } else { self.unstated_bytes + content_bytes };
+        self.usage = usage.or(self.usage);
+    }
 }
 
 /// Appends the member `"metadata":{…}` for these facts.
@@ -147,9 +166,8 @@ impl StreamRelay {
             return self.pass(whole, out);
         };
         let seen = tap::look(data, self.wishes.accounting);
-        self.facts.usage = seen.usage.or(self.facts.usage);
-        self.facts.content_bytes += seen.content_bytes;
-        self.facts.content_seen |= matches!(seen.kind, EventKind::Delta { content: true, .. });
+        let is_content = matches!(seen.kind, EventKind::Delta { content: true, .. });
+        self.facts.note(seen.usage, seen.content_bytes, is_content);
         match seen.kind {
             EventKind::Delta { finish: true, .. } => self.hold(data, &seen, whole, out),
             EventKind::UsageOnly if self.wishes.usage_event => self.hold(data, &seen, whole, out),

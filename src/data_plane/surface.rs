@@ -9,6 +9,7 @@ use crate::dialects::Wire;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::text::bounded;
 use crate::http::head::Method;
+use crate::report::exchange::Surface as Named;
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,18 @@ pub enum Surface {
     Preview,
     /// Answered by the control plane.
     Control,
+}
+
+impl Surface {
+    /// The name in figures and logs.
+    pub fn name(&self) -> Named {
+        match self {
+            Self::Inquiry(asked) | Self::Courier(asked) => asked.name(),
+            Self::Local(_) => Named::Pages,
+            Self::Preview => Named::Preview,
+            Self::Control => Named::Control,
+        }
+    }
 }
 
 /// A request that a model answers.
@@ -112,6 +125,26 @@ impl Asked {
     /// A task of the OpenAI family.
     fn openai(task: Task) -> Self {
         Self { wire: Wire::Chat, task, model: None, delivery: None }
+    }
+
+    fn name(&self) -> Named {
+        match (&self.task, self.wire) {
+            (_, Wire::Gemini) => Named::Gemini,
+            (Task::Generate, Wire::Responses) => Named::Responses,
+            (Task::Generate, Wire::Messages) => Named::Messages,
+            (Task::Generate, _) => Named::Chat,
+            (Task::CountTokens, _) => Named::CountTokens,
+            (Task::Completions, _) => Named::Completions,
+            (Task::Embeddings | Task::EmbedContent(_), _) => Named::Embeddings,
+            (Task::Moderations, _) => Named::Moderations,
+            (Task::Images(_), _) => Named::Images,
+            (Task::Audio(_), _) => Named::Audio,
+            (Task::Rerank, _) => Named::Rerank,
+            (Task::Object(call), _) if call.target.starts_with("/batches") => Named::Batches,
+            (Task::Object(_), _) => Named::Files,
+            (Task::Raw(_), _) => Named::Passthrough,
+            (Task::Realtime, _) => Named::Realtime,
+        }
     }
 
     /// A conversation in some dialect.

@@ -76,6 +76,11 @@ impl Clock {
         self.wished.then(|| Receipt { clock: self, own_us: exchange.overhead_us() })
     }
 
+    /// What of an exchange that took `whole` was our own: neither `waited` for providers, nor reading from the client, nor `flushed` to it.
+    pub fn own(&self, whole: Duration, waited: Duration, flushed: Duration) -> Duration {
+        whole.saturating_sub(self.laps[Lap::Read as usize] + waited + flushed)
+    }
+
     /// All phases of an exchange that took `whole`, `waited` for providers and `flushed` to the client.
     pub fn phases(&self, whole: Duration, waited: Duration, flushed: Duration) -> Phases {
         let [auth, read, parse, plan] = self.laps;
@@ -119,7 +124,7 @@ fn entry(out: &mut fmt::Formatter<'_>, name: &str, us: u64) -> fmt::Result {
 }
 
 /// Whole microseconds, to the nearest.
-fn micros(duration: Duration) -> u32 {
+pub fn micros(duration: Duration) -> u32 {
     u32::try_from((duration.as_nanos() + 500) / 1_000).unwrap_or(u32::MAX)
 }
 
@@ -137,6 +142,8 @@ mod tests {
         let Phases { queue_us, auth_us, read_us, parse_us, plan_us, translate_us, flush_us } = phases;
         assert_eq!((queue_us, auth_us, read_us, parse_us, plan_us), (7, 1, 20, 3, 4));
         assert_eq!(auth_us + read_us + parse_us + plan_us + translate_us + flush_us + 700, 1_000);
+        assert_eq!(clock.own(micros(1_000), micros(700), micros(52)), micros(1_000 - 20 - 700 - 52));
+        assert_eq!(clock.own(micros(1_000), micros(1_700), micros(52)), Duration::ZERO);
         // Waits of a race overlap: the rest is never less than nothing.
         assert_eq!(clock.phases(micros(1_000), micros(1_900), micros(52)).translate_us, 0);
     }

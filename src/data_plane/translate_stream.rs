@@ -87,13 +87,12 @@ impl TranslateRelay {
             };
             let Some(delta) = delta else { return };
             match &delta {
-                Delta::Usage(usage) => facts.usage = Some(*usage),
+                Delta::Usage(usage) => facts.note(Some(*usage), 0, false),
                 Delta::Error { body } if error.is_none() => *error = Some(body.to_vec()),
                 _ => {}
             }
             if error.is_none() {
-                facts.content_bytes += delta.content_bytes();
-                facts.content_seen |= delta.is_content();
+                facts.note(None, delta.content_bytes(), delta.is_content());
                 writer.write(&delta, out);
             }
         });

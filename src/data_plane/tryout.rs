@@ -1,9 +1,12 @@
-//! One try at one provider, from the first byte sent to the last one relayed, with the one report that it leaves.
+//! One try at one provider, from its intent in the journal to the last byte relayed, with the one close that it leaves.
 
-use super::attempt::{self, Answer, Call, Content, Failure, unless_gone};
+use super::attempt::{self, Answer, Call, Content, Failure, unless_lost};
+use super::books::Standing;
 use super::downstream::Downstream;
 use super::draft::{Carriage, Draft};
 use super::exchange::{Exchange, Next};
+use super::explain::trace_of;
+use super::folio::{Folio, Sending, micros};
 use super::inquiry::Inquiry;
 use super::outbound::{Addressed, Outbound};
 use super::per_core::Core;
@@ -11,6 +14,7 @@ use super::plan::{Candidate, Plan};
 use super::prime::{Patience, Primed};
 use super::relay::{self, Passage, Passed, Relayed};
 use super::steer::{Permit, Refused};
+use super::stream::StreamFacts;
 use super::surface::Task;
 use super::trail::{Refusal, is_about_the_key};
 use super::{events, realtime, rota, unary};
@@ -25,6 +29,7 @@ use crate::metering::tap;
 use crate::metering::terms::{Terms, Tier};
 use crate::report::{AttemptReport, Outcome};
 use crate::routing::observed::{Sample, Verdict};
+use crate::routing::policy::Policy;
 use crate::snapshot::{Provider, Role, Settings};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -46,11 +51,7 @@ pub enum Ended {
 pub struct Entrant<'a> {
     /// Who passes what to whom.
     pub passage: Passage<'a>,
-    /// What is reported of it; its outcome is settled at the end.
-    pub report: AttemptReport,
-    began: Instant,
     permit: Permit,
-    first_content: Option<Instant>,
     /// How its failure, if it failed, speaks of the provider.
     weight: BreakerWeight,
     /// What its failure, if it failed, says of the key.
@@ -62,7 +63,7 @@ pub struct Entrant<'a> {
 }
 
 impl<'a> Entrant<'a> {
-    /// A candidate's turn: counts as an attempt from here on.
+    /// A candidate's turn: counts as an attempt from here on, and its intent is in the journal.
     pub fn enter(
         exchange: &mut Exchange<'_>,
         inquiry: &'a Inquiry<'a>,
@@ -72,25 +73,27 @@ impl<'a> Entrant<'a> {
         draft: Draft,
     ) -> Self {
         exchange.attempts += 1;
-        let report = open_report(exchange, inquiry, candidate, provider);
-        let terms = Cell::new(Terms { service_tier: inquiry.ask.service_tier, at: report.started });
+        let report = open_report(exchange, inquiry, candidate, provider, plan.policy);
+        let terms = Terms { service_tier: inquiry.ask.service_tier, at: report.started };
+        let bytes = inquiry.body().len() + draft.replayed;
         let tokens = plan.need.input_tokens + tap::estimate_tokens(draft.replayed);
-        let began = Instant::now();
-        let permit = exchange.core.steer.begin(&candidate.lane, tokens, began);
+        let price = candidate.target.price.clone();
+        let folio = Folio::open(&exchange.books, report, price, terms, Sending { bytes, tokens });
+        let permit = exchange.core.steer.begin(&candidate.lane, tokens, folio.began());
         if rota::role(candidate) == Role::Standby {
-            exchange.core.steer.begin_trial(&candidate.lane, began);
+            exchange.core.steer.begin_trial(&candidate.lane, folio.began());
         }
-        let passage = Passage { inquiry, draft, candidate, provider, plan, terms, together: None };
+        let passage = Passage { inquiry, draft, candidate, provider, plan, folio, together: None };
         let (weight, headed) = (BreakerWeight::None, Cell::new(false));
-        Self { passage, report, began, permit, first_content: None, weight, key_refused: None, headed, late: false }
+        Self { passage, permit, weight, key_refused: None, headed, late: false }
     }
 
     /// Asks, and passes the answer on.
-    pub async fn run(mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> (Ended, AttemptReport) {
+    pub async fn run(mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> (Ended, Outcome) {
         let asked = ask(exchange, down, &self.passage).await;
         let ended = match asked {
             Err(failure) => {
-                exchange.waited += self.began.elapsed();
+                exchange.waited += self.passage.folio.began().elapsed();
                 self.failed(failure)
             }
             Ok(answer) => self.settle(exchange, down, answer).await,
@@ -112,26 +115,26 @@ impl<'a> Entrant<'a> {
         let response = read.map_err(|_| Failure::Broken)?;
         attempt::give_back(exchange.core, &self.passage.provider.origin, answer);
         if let Some(tier) = &response.service_tier {
-            self.passage.served_by(Tier::named(tier));
+            self.passage.folio.served_by(Tier::named(tier));
         }
-        self.report.outcome = Outcome::Completed;
-        self.report.stream = false;
-        meter(&self.passage, response.usage, 0, &mut self.report);
+        self.passage.folio.report_mut().stream = false;
+        self.passage.folio.settle(Outcome::Completed, &StreamFacts::stated(response.usage));
         Ok(response)
     }
 
-    /// The attempt is over: what is known of the lane learns from it.
-    pub fn close(self, exchange: &Exchange<'_>) -> AttemptReport {
-        self.part(exchange).1
+    /// The attempt is over, and another may follow: what is known of the lane learns from it. How it ended.
+    pub fn close(self, exchange: &Exchange<'_>) -> Outcome {
+        self.passage.folio.close(Standing::Ended);
+        self.part(exchange).folio.outcome()
     }
 
-    /// The same, for one whose answer is still to be told.
-    pub fn part(self, exchange: &Exchange<'_>) -> (Passage<'a>, AttemptReport) {
-        let Self { passage, mut report, began, mut permit, first_content, weight, key_refused, late, .. } = self;
+    /// The same for one that is settled and whose answer is still to be told: it is closed by whoever tells it.
+    pub fn part(self, exchange: &Exchange<'_>) -> Passage<'a> {
+        let Self { passage, mut permit, weight, key_refused, late, .. } = self;
         let now = Instant::now();
-        report.total_us = micros(now - began);
-        report.first_token_us = first_content.map_or(0, |at| micros(at - began).max(1));
-        let mut sample = sample(&report, weight, first_content.map(|at| now - at));
+        let (report, began) = (passage.folio.report(), passage.folio.began());
+        let first_content = passage.folio.first_content();
+        let mut sample = sample(&report, weight, first_content.map(|at| now.saturating_duration_since(at)));
         if late {
             sample.verdict = Verdict::Outrun;
         }
@@ -152,28 +155,28 @@ impl<'a> Entrant<'a> {
             let cache = passage.provider.spec.prompt_cache(&passage.candidate.target.model);
             exchange.core.steer.warmed(prefix, &passage.candidate.lane, cache, &report.usage, now);
         }
-        (passage, report)
+        drop(report);
+        passage
     }
 
     /// The same of an answer that was read ahead: its first content was there then, and not when it is passed on.
     pub async fn settle_primed(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, primed: Primed) -> Ended {
-        let ended = self.settle(exchange, down, primed.answer).await;
-        self.first_content = self.first_content.map(|at| at.min(primed.at));
-        ended
+        self.passage.folio.was_read_ahead(primed.at);
+        self.settle(exchange, down, primed.answer).await
     }
 
     /// Notes that another attempt was first; `late` says that this one had its chance before. The provider may bill what it was sent, and
     /// what it had said by then.
     pub fn superseded(&mut self, exchange: &Exchange<'_>, primed: Option<&Primed>, late: bool) {
-        self.report.outcome = Outcome::Superseded;
         self.late = late;
-        let mut said = 0;
+        let mut facts = StreamFacts::default();
         if let Some(primed) = primed {
             self.see(exchange, &primed.answer);
-            said = primed.answer.early.len();
+            facts = primed.facts;
         }
-        meter(&self.passage, None, said, &mut self.report);
-        self.first_content = primed.map_or_else(Instant::now, |primed| primed.at).into();
+        let folio = &self.passage.folio;
+        folio.has_content(primed.map_or_else(Instant::now, |primed| primed.at));
+        folio.settle(Outcome::Superseded, &facts);
     }
 
     /// Notes an error that came under a success's status.
@@ -185,9 +188,13 @@ impl<'a> Entrant<'a> {
 
     /// Notes a refusal, and whom it speaks of: the provider, or the key.
     fn blame(&mut self, class: FaultClass) {
+        self.note_key(class);
+        self.passage.folio.settle_failed(Outcome::Refused);
+    }
+
+    fn note_key(&mut self, class: FaultClass) {
         let is_carried = matches!(self.passage.inquiry.ask.task, Task::Raw(_) | Task::Object(_));
-        self.report.outcome = Outcome::Refused;
-        self.report.key_refused = is_about_the_key(class);
+        self.passage.folio.report_mut().key_refused = is_about_the_key(class);
         self.key_refused = Refused::of(class, is_carried);
         self.weight = class.counts_against_breaker();
     }
@@ -198,29 +205,28 @@ impl<'a> Entrant<'a> {
         let is_success = (200..300).contains(&answer.status) || answer.status == 101;
         if is_success && !self.passage.provider.spec.faults.in_success {
             // A key that is good again is not kept waiting for the end of a long stream.
-            exchange.core.steer.key_accepted(lane, is_usual(self.passage.candidate), self.began, Instant::now());
+            let began = self.passage.folio.began();
+            exchange.core.steer.key_accepted(lane, is_usual(self.passage.candidate), began, Instant::now());
         }
-        self.report.status = answer.status;
-        self.report.connect_us = micros(answer.connecting);
-        self.report.tls_us = micros(answer.tls);
-        self.report.first_byte_us = micros(answer.connecting + answer.waited);
+        let mut report = self.passage.folio.report_mut();
+        report.status = answer.status;
+        report.connect_us = micros(answer.connecting);
+        report.tls_us = micros(answer.tls);
+        report.first_byte_us = micros(answer.connecting + answer.waited);
     }
 
     /// Makes something of an answer whose head is there.
     pub async fn settle(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, mut answer: Answer) -> Ended {
         self.see(exchange, &answer);
-        let Self { passage, report, .. } = self;
+        let passage = &self.passage;
         passage.scrub_lines(&mut answer.kept);
         // An answer that came before the body's end: what follows on this line is no request (rule H14).
         exchange.persist &= !passage.inquiry.is_unread();
         exchange.waited += answer.waited + answer.connecting;
         exchange.clock.answered(&answer);
         if answer.status == 101 {
-            let (next, outcome, usage) = realtime::session(exchange, down, passage, answer).await;
-            report.outcome = outcome;
-            report.stream = true;
-            meter(passage, usage, 0, report);
-            Ended::Served(next)
+            passage.folio.report_mut().stream = true;
+            Ended::Served(realtime::session(exchange, down, passage, answer).await)
         } else if (200..300).contains(&answer.status) && passage.inquiry.ask.task == Task::Realtime {
             // A success that is no session is nothing that a WebSocket client could read.
             self.failed(Failure::Broken)
@@ -235,7 +241,7 @@ impl<'a> Entrant<'a> {
     pub fn failed(&mut self, failure: Failure) -> Ended {
         let (outcome, class, words) = match failure {
             Failure::ClientGone | Failure::BodyBroken => {
-                self.report.outcome = Outcome::ClientGone;
+                self.passage.folio.settle_failed(Outcome::ClientGone);
                 return Ended::Gone;
             }
             Failure::Unreachable => (Outcome::Unreachable, FaultClass::Overloaded, "the provider cannot be reached"),
@@ -245,16 +251,16 @@ impl<'a> Entrant<'a> {
         };
         self.weight = BreakerWeight::Full;
         if failure == Failure::Unsigned {
-            self.blame(class);
+            self.note_key(class);
         }
-        self.report.outcome = outcome;
+        self.passage.folio.settle_failed(outcome);
         Ended::Failed(UpstreamFault::without_answer(class, words).into())
     }
 
     /// A success: relays it, unless it turns out to be a failure before anything has gone to the client.
     async fn pass_on(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, answer: Answer) -> Ended {
-        let Self { passage, report, .. } = self;
-        report.stream = matches!(answer.content, Content::Events | Content::Frames);
+        let passage = &self.passage;
+        passage.folio.report_mut().stream = matches!(answer.content, Content::Events | Content::Frames);
         let passes = passage.draft.carriage == Carriage::Pass;
         let relayed = match answer.content {
             // Nothing but a stream can go on in a stream.
@@ -270,23 +276,21 @@ impl<'a> Entrant<'a> {
             Content::Frames | Content::Opaque => Relayed::Failed(Failure::Broken),
         };
         match relayed {
-            Relayed::Served(Passed { next, outcome, usage, content_bytes, first_content }) => {
-                report.outcome = outcome;
+            Relayed::Served(Passed { next, outcome, facts }) => {
                 if outcome != Outcome::Completed {
                     down.spoil_record();
                 }
-                meter(passage, usage, content_bytes, report);
-                self.first_content = first_content;
+                // Most have been closed before their last byte went out.
+                passage.folio.answers(outcome, &facts);
                 if matches!(outcome, Outcome::Broken | Outcome::TimedOut) {
                     self.weight = BreakerWeight::Full;
                 }
                 Ended::Served(next)
             }
-            Relayed::Interrupted(Passed { outcome, usage, content_bytes, first_content, .. }) => {
-                report.outcome = outcome;
-                meter(passage, usage, content_bytes, report);
-                exchange.legs.add(&report.usage, passage.cost(Some(&report.usage)), passage.provider.id.clone());
-                self.first_content = first_content;
+            Relayed::Interrupted(Passed { outcome, facts, .. }) => {
+                passage.folio.settle(outcome, &facts);
+                let usage = passage.folio.report().usage;
+                exchange.legs.add(&usage, passage.folio.cost(Some(&usage)), passage.provider.id.clone());
                 self.weight = BreakerWeight::Full;
                 Ended::Interrupted
             }
@@ -300,7 +304,7 @@ impl<'a> Entrant<'a> {
 
     /// An error answer: reads it and says what kind it is.
     async fn refused(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, mut answer: Answer) -> Ended {
-        let Self { passage, report, .. } = self;
+        let passage = &self.passage;
         let body = match relay::collect(exchange, down, &mut answer, limits::ERROR_BODY_BYTES_MAX).await {
             Ok(body) => body,
             Err(Failure::ClientGone) => return self.failed(Failure::ClientGone),
@@ -314,7 +318,7 @@ impl<'a> Entrant<'a> {
         attempt::give_back(exchange.core, &passage.provider.origin, answer);
         passage.scrub(&mut fault);
         let param = blamed(body.bytes()).map(|param| bounded(&passage.scrubbed(&param), limits::FAULT_CODE_BYTES_MAX));
-        let status = report.status;
+        let status = passage.folio.report().status;
         self.blame(fault.class);
         Ended::Failed(Refusal { fault, status, param })
     }
@@ -347,12 +351,12 @@ async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'
     let sender = Sender { core: exchange.core, request: exchange.id, settings, end };
     match inquiry.upload.take() {
         None if inquiry.rest().is_some() => Err(Failure::Broken),
-        None => unless_gone(down, open(sender, passage)).await?,
+        None => unless_lost(down, open(sender, passage)).await?,
         Some(mut upload) => {
             let outbound = outbound(sender, passage);
             let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
             let write = |out: &mut Vec<u8>| addressed.write(out);
-            let call = call(sender, passage, &addressed, &write);
+            let call = call(sender, passage, &addressed, &write, &|| false);
             let sent = attempt::send_streamed(exchange.core, down, &call, &mut upload).await;
             inquiry.unread.set(!upload.is_end());
             if matches!(sent, Err(Failure::Unreachable)) {
@@ -372,20 +376,26 @@ pub async fn open(sender: Sender<'_>, passage: &Passage<'_>) -> Result<Answer, F
     let outbound = outbound(sender, passage);
     let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
     let write = |out: &mut Vec<u8>| addressed.write(out);
-    attempt::send(sender.core, &call(sender, passage, &addressed, &write)).await
+    let again = || passage.folio.begins_again(sender.core.attempt_id());
+    attempt::send(sender.core, &call(sender, passage, &addressed, &write, &again)).await
 }
 
 fn outbound<'p>(sender: Sender<'_>, passage: &'p Passage<'_>) -> Outbound<'p> {
     let Passage { inquiry, draft, candidate, provider, .. } = passage;
     let credential = candidate.credential.as_deref();
-    Outbound { provider, credential, target: &candidate.target, inquiry, draft, request: sender.request }
+    let (request, target) = (sender.request, &candidate.target);
+    let traceparent = sender.settings.telemetry.sampling.map(|sampling| {
+        trace_of(inquiry.head, inquiry.received.head(), request, sampling).onward(passage.folio.report().attempt)
+    });
+    Outbound { provider, credential, target, inquiry, draft, request, traceparent }
 }
 
 fn call<'c>(
     sender: Sender<'_>,
-    passage: &Passage<'c>,
+    passage: &'c Passage<'_>,
     addressed: &Addressed<'_>,
     write: &'c dyn Fn(&mut Vec<u8>),
+    again: &'c dyn Fn() -> bool,
 ) -> Call<'c> {
     let Passage { inquiry, candidate, provider, .. } = passage;
     let settings = sender.settings;
@@ -397,24 +407,10 @@ fn call<'c>(
         first_byte: own.or(provider.timeout).unwrap_or(usual),
         method: inquiry.method(),
         switch: inquiry.ask.task == Task::Realtime,
+        again,
         write,
         size_hint: addressed.size_hint(),
-    }
-}
-
-/// The provider's figure, or an estimate from what went by.
-fn meter(passage: &Passage<'_>, usage: Option<Usage>, content_bytes: usize, report: &mut AttemptReport) {
-    (report.usage, report.usage_source) = match usage {
-        Some(usage) => (usage, UsageSource::Provider),
-        None if report.outcome == Outcome::Completed && content_bytes == 0 => (Usage::default(), UsageSource::Unknown),
-        None => {
-            let input = tap::estimate_tokens(passage.inquiry.body().len() + passage.draft.replayed);
-            let output = tap::estimate_tokens(content_bytes);
-            (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
-        }
-    };
-    if report.usage_source != UsageSource::Unknown {
-        report.cost = passage.cost(Some(&report.usage)).map(|cost| cost.total);
+        sent: passage.folio.sent(),
     }
 }
 
@@ -429,6 +425,7 @@ fn open_report(
     inquiry: &Inquiry<'_>,
     candidate: &Candidate,
     provider: &Provider,
+    policy: Policy,
 ) -> AttemptReport {
     AttemptReport {
         exchange: exchange.id,
@@ -439,6 +436,7 @@ fn open_report(
         provider: provider.id.clone(),
         credential: candidate.credential.as_ref().map(|credential| credential.id),
         model: candidate.target.model.clone(),
+        policy,
         outcome: Outcome::Broken,
         status: 0,
         key_refused: false,
@@ -446,6 +444,7 @@ fn open_report(
         usage: Usage::default(),
         usage_source: UsageSource::Unknown,
         cost: None,
+        price_version: 0,
         started: UnixMillis::now(),
         connect_us: 0,
         tls_us: 0,
@@ -458,10 +457,6 @@ fn open_report(
 /// Whether a candidate's credential is no part of a rotation.
 fn is_usual(candidate: &Candidate) -> bool {
     rota::role(candidate) == Role::Usual
-}
-
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// What an attempt teaches. `streamed` is the time from the first content to the end.

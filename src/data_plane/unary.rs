@@ -5,12 +5,13 @@
 use super::attempt::{self, Answer, Failure};
 use super::downstream::Downstream;
 use super::draft::Carriage;
-use super::exchange::{Exchange, Next};
+use super::exchange::Exchange;
 use super::meter;
 use super::object_ids;
-use super::relay::{self, Passage, Passed, Relayed};
+use super::relay::{self, Passage, Relayed};
 use super::reply;
 use super::splice_metadata::Splice;
+use super::stream::StreamFacts;
 use super::surface::Task;
 use crate::chat::fault;
 use crate::dialects::cohere::embeddings::Encoding;
@@ -68,7 +69,7 @@ pub async fn unary(
     let usage = if passes {
         let usage = usage_of(passage, body.bytes());
         if let Some(tier) = meter::tier_of_answer(body.bytes()) {
-            passage.served_by(tier);
+            passage.folio.served_by(tier);
         }
         let marked = match passage.inquiry.ask.task {
             Task::Object(ref call) if !object_ids::is_content(&call.target) => {
@@ -84,13 +85,13 @@ pub async fn unary(
         write(exchange, down, passage, (status, &kept, &ready.content_type), &ready.body, ready.usage);
         ready.usage
     };
-    let next = exchange.finish(down).await;
-    let outcome = if next == Next::Abort { Outcome::ClientGone } else { Outcome::Completed };
-    Relayed::Served(Passed { next, outcome, usage, content_bytes: 0, first_content: None })
+    let facts = StreamFacts::stated(usage);
+    passage.folio.answers(Outcome::Completed, &facts);
+    relay::served(exchange.finish(down).await, Outcome::Completed, &facts)
 }
 
 /// What an answer that passes says it used, by its own format.
-fn usage_of(passage: &Passage<'_>, body: &[u8]) -> Option<Usage> {
+pub(super) fn usage_of(passage: &Passage<'_>, body: &[u8]) -> Option<Usage> {
     let task = &passage.inquiry.ask.task;
     let dialect = passage.provider.spec.dialect;
     match (passage.draft.wire, dialect) {
@@ -126,7 +127,7 @@ fn said_again(exchange: &Exchange<'_>, passage: &Passage<'_>, body: &[u8]) -> Op
     let side = passage.inquiry.ask.wire.client_side()?;
     let response = (passage.draft.wire.provider_side().read_response)(body).ok()?;
     if let Some(tier) = &response.service_tier {
-        passage.served_by(Tier::named(tier));
+        passage.folio.served_by(Tier::named(tier));
     }
     let id = exchange.id_letters();
     (side.write_response)(&response, &setting(passage, &id), &mut written);
@@ -163,7 +164,7 @@ pub fn write(
     out.reserve(length + kept.len() + 1024);
     relay::begin(exchange, out, status, kept, content_type);
     relay::identify(exchange, passage, out);
-    if let Some(cost) = passage.cost(usage.as_ref()) {
+    if let Some(cost) = passage.folio.cost(usage.as_ref()) {
         reply::number_field(out, "x-igris-cost-usd", cost.total);
     }
     reply::number_field(out, "content-length", length);

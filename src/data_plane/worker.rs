@@ -9,6 +9,7 @@ use super::vitals::Vitals;
 use super::{probes, session};
 use crate::board::Board;
 use crate::domain::pressure::Stage;
+use crate::ledger::Journal;
 use crate::limits;
 use crate::report::{CoreReports, HoldSeen};
 use crate::rt::{self, Conn, Listener, Stop};
@@ -32,6 +33,8 @@ pub struct Post {
     pub published: Published,
     /// Where reports go.
     pub reports: Arc<CoreReports>,
+    /// The journal of attempts, unless the owner wants none.
+    pub journal: Option<Journal>,
     /// What the cores tell each other.
     pub board: Arc<Board>,
     /// Where the process is on its way down.
@@ -46,7 +49,15 @@ pub struct Post {
 
 /// Works until drained.
 pub async fn run(post: Post) {
-    let core = Core::new(post.index, post.published, post.reports, post.board, post.phase, post.vitals, post.outcomes);
+    let core = Core::new(
+        post.index,
+        post.published,
+        (post.reports, post.journal),
+        post.board,
+        post.phase,
+        post.vitals,
+        post.outcomes,
+    );
     let door = Rc::new(Door::new(post.connections_max));
     for listener in post.listeners {
         match Listener::from_std(listener) {

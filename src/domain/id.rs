@@ -117,6 +117,21 @@ random_id!(
     "rot_"
 );
 random_id!(
+    /// Something that somebody was told about: one alert.
+    AlertId,
+    "al_"
+);
+random_id!(
+    /// One place of a tenant's own that alerts are sent to.
+    WebhookId,
+    "wh_"
+);
+random_id!(
+    /// One message to one webhook, the same at every try.
+    MessageId,
+    "msg_"
+);
+random_id!(
     /// One exchange: a request and its answer, as shown in `x-request-id`.
     RequestId,
     "req_"

@@ -2,6 +2,7 @@
 //!
 //! Values only: no I/O, no clock reads, no configuration. Everything here may be named by every other module.
 
+pub mod alert;
 pub mod budget;
 pub mod cidr;
 pub mod clock;
@@ -15,3 +16,4 @@ pub mod scope;
 pub mod secret;
 pub mod text;
 pub mod token;
+pub mod trace;

@@ -8,6 +8,8 @@ use std::ops::{Add, AddAssign};
 
 /// Picodollars in one US dollar.
 pub const PICO_PER_USD: i128 = 1_000_000_000_000;
+/// Picodollars in a millionth of a dollar.
+pub const PICO_PER_MICRO: i128 = 1_000_000;
 
 /// An amount of US dollars in picodollars. Wide enough that no sum of a lifetime overflows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,6 +41,8 @@ pub enum ShedReason {
     Bodies,
     /// The control plane has not taken the core's reports (rule L4).
     Reports,
+    /// The journal has no room, or the disk does not take it (rules L4, L8).
+    Ledger,
 }
 
 /// A stage with what brought it about.
@@ -86,7 +88,7 @@ impl Strain {
 
 impl ShedReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [ShedReason; 7] = [
+    pub const ALL: [ShedReason; 8] = [
         ShedReason::Strain(Strain::Memory),
         ShedReason::Strain(Strain::Descriptors),
         ShedReason::Strain(Strain::Lag),
@@ -94,6 +96,7 @@ impl ShedReason {
         ShedReason::Share,
         ShedReason::Bodies,
         ShedReason::Reports,
+        ShedReason::Ledger,
     ];
 
     /// Where it stands in [`ShedReason::ALL`].
@@ -103,6 +106,7 @@ impl ShedReason {
             ShedReason::Share => 4,
             ShedReason::Bodies => 5,
             ShedReason::Reports => 6,
+            ShedReason::Ledger => 7,
         }
     }
 
@@ -113,6 +117,7 @@ impl ShedReason {
             ShedReason::Share => "tenant_share",
             ShedReason::Bodies => "bodies",
             ShedReason::Reports => "reports",
+            ShedReason::Ledger => "ledger",
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct PriceList {
     bands: Vec<(u64, Figures)>,
     tiers: Vec<(Tier, Figures)>,
     hours: Vec<(Hours, Figures)>,
+    /// A digest of all the above, never 0.
+    version: u64,
 }
 
 /// What a token of each sort costs, nothing left open.
@@ -125,7 +127,9 @@ fn times(price: TokenPrice, tokens: u64) -> Money {
 impl PriceList {
     /// A model that charges the same whatever the prompt's length and the hour, and has no other tier.
     pub fn flat(price: Price) -> Self {
-        Self { base: Figures::of(&price), bands: Vec::new(), tiers: Vec::new(), hours: Vec::new() }
+        let list =
+            Self { base: Figures::of(&price), bands: Vec::new(), tiers: Vec::new(), hours: Vec::new(), version: 0 };
+        list.stamped()
     }
 
     /// A base price and what departs from it.
@@ -158,7 +162,39 @@ impl PriceList {
                 }
             }
         }
-        Ok(list)
+        Ok(list.stamped())
+    }
+
+    /// Which list this is: the same for the same figures, on any machine and in any later version, and never 0. A bill says by which list it
+    /// was made (rule L1).
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What a token in and a token out cost at the beginning of an exchange, picodollars: of a prompt of so many tokens, none of them out of a
+    /// cache. `None` where the price is not known on these terms.
+    pub fn rates(&self, prompt_tokens: u64, terms: &Terms) -> Option<(u64, u64)> {
+        let figures = self.figures(prompt_tokens, terms)?;
+        Some((figures.input.pico(), figures.output.pico()))
+    }
+
+    fn stamped(mut self) -> Self {
+        let mut digest = Digest::default();
+        digest.figures(&self.base);
+        for (over, figures) in &self.bands {
+            digest.number(*over);
+            digest.figures(figures);
+        }
+        for (tier, figures) in &self.tiers {
+            tier.as_str().bytes().for_each(|byte| digest.number(u64::from(byte)));
+            digest.figures(figures);
+        }
+        for (hours, figures) in &self.hours {
+            hours.numbers().for_each(|number| digest.number(number));
+            digest.figures(figures);
+        }
+        self.version = digest.0.max(1);
+        self
     }
 
     /// What holds for a prompt of so many tokens on these terms; `None` for a tier that is not in the list.
@@ -177,6 +213,30 @@ impl PriceList {
 impl From<Price> for PriceList {
     fn from(price: Price) -> Self {
         Self::flat(price)
+    }
+}
+
+/// FNV-1a over 64-bit numbers: small, and for ever the same.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn number(&mut self, number: u64) {
+        for byte in number.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn figures(&mut self, figures: &Figures) {
+        let Figures { input, output, cached_input, cache_write, cache_write_long } = figures;
+        for price in [input, output, cached_input, cache_write, cache_write_long] {
+            self.number(price.pico());
+        }
     }
 }
 

@@ -87,6 +87,12 @@ const DAY_MINUTES: u16 = 24 * 60;
 // === impl Hours ===
 
 impl Hours {
+    /// The hours in numbers, for a digest.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        let of = |span: &Span| u64::from(span.days) << 32 | u64::from(span.from) << 16 | u64::from(span.to);
+        self.0.iter().map(of)
+    }
+
     /// Reads groups separated by `; `, each a day or a run of days and then spans of hours; `None` when it is not exactly that.
     pub fn parse(text: &str) -> Option<Self> {
         let mut spans = Vec::new();

@@ -25,7 +25,8 @@ pub enum View {
 }
 
 /// How attempts end, by name.
-const OUTCOMES: [&str; 7] = ["completed", "refused", "unreachable", "timed_out", "broken", "client_gone", "superseded"];
+const OUTCOMES: [&str; 8] =
+    ["completed", "refused", "unreachable", "timed_out", "broken", "client_gone", "superseded", "interrupted"];
 
 /// Parts of credentials in a rotation, by name.
 const KEY_ROLES: [&str; 3] = ["fresh", "outgoing", "standby"];

@@ -53,6 +53,19 @@ pub enum Repeat {
 pub const REPEATS: &[(&str, Repeat)] =
     &[("refused", Repeat::Refused), ("errors", Repeat::Errors), ("all", Repeat::All)];
 
+/// What becomes of an answer whose client has gone (rule L5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnClientGone {
+    /// The provider is stopped at once; what it said until then is counted.
+    #[default]
+    Stop,
+    /// It is read to its end, for the provider's own figure.
+    Drain,
+}
+
+/// Every word for it.
+pub const ON_CLIENT_GONE: &[(&str, OnClientGone)] = &[("stop", OnClientGone::Stop), ("drain", OnClientGone::Drain)];
+
 /// How the owner wants all requests routed.
 #[derive(Clone, Debug)]
 pub struct RoutingTerms {
@@ -137,6 +150,8 @@ pub struct TenantTerms {
     pub waste_share_max: f64,
     /// Whether a stream that breaks off is continued by another provider.
     pub continue_streams: bool,
+    /// What becomes of an answer whose client has gone.
+    pub on_client_gone: OnClientGone,
 }
 
 impl Default for TenantTerms {
@@ -148,6 +163,7 @@ impl Default for TenantTerms {
             hedged_share_max: limits::HEDGED_SHARE_MAX,
             waste_share_max: limits::WASTE_SHARE_MAX,
             continue_streams: false,
+            on_client_gone: OnClientGone::default(),
         }
     }
 }

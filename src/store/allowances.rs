@@ -30,14 +30,14 @@ pub struct RateState {
 }
 
 impl HolderName {
-    fn to_sql(&self) -> Vec<u8> {
+    pub(super) fn to_sql(&self) -> Vec<u8> {
         match self {
             Self::AccessKey(id) => [b"k".as_slice(), &id.bits().to_be_bytes()].concat(),
             Self::Tenant(id) => [b"t", id.as_str().as_bytes()].concat(),
         }
     }
 
-    fn from_sql(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_sql(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (b'k', id) => Some(Self::AccessKey(AccessKeyId::from_bits(u128::from_be_bytes(id.try_into().ok()?)))),
             (b't', id) => Some(Self::Tenant(TenantId::new(std::str::from_utf8(id).ok()?))),
@@ -137,10 +137,14 @@ mod tests {
             hour: 7,
             provider: ProviderId::new("openai"),
             model: "gpt-4o".to_owned(),
+            policy: "ordered".to_owned(),
             credential: CredentialId::from_bits(0),
             access_key: AccessKeyId::from_bits(key),
             requests: 1,
             attempts: 1,
+            failed: 0,
+            estimated: 0,
+            unpriced: 0,
             input_tokens: 1,
             output_tokens: 1,
             cached_tokens: 0,

@@ -6,30 +6,40 @@
 
 mod access_keys;
 mod admin;
+mod alerts;
 mod allowances;
+mod analytics;
 mod audit;
 mod backup;
+mod budgets;
 mod config_history;
 mod config_versions;
 mod credentials;
 mod error;
 mod files;
+mod history;
 mod keyring;
 mod rotations;
 mod schema;
 mod tenants;
 mod usage;
+mod webhooks;
 
 pub use access_keys::{AccessKeyRow, NewAccessKey, StoredAccessKey};
 pub use admin::Admin;
+pub use alerts::{AlertFilter, AlertRow, NewAlert};
 pub use allowances::{HolderName, RateState};
+pub use analytics::{Bucket, Dimension, RollupReader, SumQuestion, SumRow, Sums};
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditRow};
+pub use budgets::{BudgetMark, BudgetOrigin, BudgetRow};
 pub use config_history::{ConfigHistory, Reverted, StoredText, StoredTrust, TextState};
 pub use config_versions::{Accepted, ConfigVersion};
 pub use credentials::{CredentialRow, CredentialState, CredentialStep, NewCredential, Origin};
 pub use error::StoreError;
+pub use history::HourSum;
 pub use rotations::RotationRow;
 pub use usage::{Ingested, UsageBatch, UsageFilter, UsageRow};
+pub use webhooks::{DeliveryRow, DeliveryState, NewDelivery, WebhookRow};
 
 use crate::limits::STORE_BUSY_DEADLINE;
 use crate::vault::AuditKey;

@@ -4,7 +4,9 @@
 //! A file from a newer build is refused, never guessed at.
 
 mod access;
+mod alerts;
 mod allowances;
+mod books;
 mod config;
 mod estate;
 mod rotations;
@@ -88,5 +90,14 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 const APPLICATION: u32 = 0x4947_5253;
 
 /// In their order. Never edit a step that was released: add one at the end.
-const STEPS: &[&str] =
-    &[tables::STEP, rotations::STEP, allowances::STEP, config::STEP, vault::STEP, access::STEP, estate::STEP];
+const STEPS: &[&str] = &[
+    tables::STEP,
+    rotations::STEP,
+    allowances::STEP,
+    config::STEP,
+    vault::STEP,
+    access::STEP,
+    estate::STEP,
+    books::STEP,
+    alerts::STEP,
+];

@@ -89,6 +89,15 @@ impl Admin<'_> {
         // Whoever takes the name next finds nothing of them.
         transaction.execute("DELETE FROM rotations WHERE tenant = ?1", [tenant.as_str()])?;
         transaction.execute("DELETE FROM retired_keys WHERE tenant = ?1", [tenant.as_str()])?;
+        for sql in [
+            "DELETE FROM budgets WHERE tenant = ?1",
+            "DELETE FROM budget_marks WHERE tenant = ?1",
+            "DELETE FROM alerts WHERE tenant = ?1",
+            "DELETE FROM webhooks WHERE tenant = ?1",
+            "DELETE FROM deliveries WHERE tenant = ?1",
+        ] {
+            transaction.execute(sql, [tenant.as_str()])?;
+        }
         transaction.commit()?;
         self.store.flush_log()
     }

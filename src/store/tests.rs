@@ -226,10 +226,14 @@ fn usage(tenant: &str, hour: u64, cost: Money) -> UsageRow {
         hour,
         provider: ProviderId::new("openai"),
         model: "gpt-4o".into(),
+        policy: "ordered".to_owned(),
         credential: CredentialId::from_bits(1),
         access_key: AccessKeyId::from_bits(2),
         requests: 1,
         attempts: 2,
+        failed: 0,
+        estimated: 0,
+        unpriced: 0,
         input_tokens: 10,
         output_tokens: 20,
         cached_tokens: 3,
@@ -324,7 +328,7 @@ fn an_older_configuration_never_comes_back() {
     assert_eq!(store.admin().accept_config(&offer(8, 1), NOW).expect("judged"), Accepted::Older);
 }
 
-fn credential(id: u128, state: CredentialState) -> CredentialRow {
+pub(crate) fn credential(id: u128, state: CredentialState) -> CredentialRow {
     CredentialRow {
         id: CredentialId::from_bits(id),
         provider: ProviderId::new("openai"),

@@ -1,14 +1,17 @@
 //! The usage rollup: what was used, by hour and tenant, provider, model, credential and access key.
 //!
-//! Sums are exact: money is added as a 128-bit integer and stored as its decimal text. A batch is added in one transaction with
-//! the number that names it, so that adding it again (after a crash, rule L6) adds nothing.
+//! Sums are exact: money is two whole numbers that the database adds (`schema/books.rs`). A batch is added in one transaction with
+//! the number that names it, so that adding it again (after a crash, rule L6) adds nothing. The same amounts go to the table of days.
 
 use super::error::{StoreError, damaged, from_sql, to_sql};
 use super::{Admin, Store, allowances};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
+use crate::domain::token::{Usage, UsageSource};
+use crate::report::{AttemptReport, Outcome};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// One line of the rollup, or an amount to add to it.
@@ -22,6 +25,8 @@ pub struct UsageRow {
     pub provider: ProviderId,
     /// The model as the provider names it.
     pub model: String,
+    /// The policy that chose; empty for what was counted before policies were.
+    pub policy: String,
     /// With which credential; all zero for a provider without keys.
     pub credential: CredentialId,
     /// For which access key.
@@ -30,6 +35,12 @@ pub struct UsageRow {
     pub requests: u64,
     /// Calls made to the provider.
     pub attempts: u64,
+    /// Those of them that failed: no answer, or an error of the provider.
+    pub failed: u64,
+    /// Those whose tokens were counted by us, because the provider's figure never came.
+    pub estimated: u64,
+    /// Those that used tokens without a known price.
+    pub unpriced: u64,
     /// Tokens in, cached ones among them.
     pub input_tokens: u64,
     /// Tokens out.
@@ -74,6 +85,51 @@ impl UsageRow {
     pub const fn hour_of(at: UnixMillis) -> u64 {
         at.0 / 3_600_000
     }
+
+    /// The line that one attempt is by itself: what it adds to the books, wherever that is counted.
+    pub fn of(report: &AttemptReport) -> Self {
+        let Usage { input, output, cached_input, .. } = report.usage;
+        Self {
+            tenant: report.tenant.clone(),
+            hour: Self::hour_of(report.started),
+            provider: report.provider.clone(),
+            model: report.model.to_string(),
+            policy: report.policy.as_str().to_owned(),
+            credential: report.credential.unwrap_or(CredentialId::from_bits(0)),
+            access_key: report.access_key,
+            requests: u64::from(report.last),
+            attempts: 1,
+            failed: u64::from(is_failed(report.outcome)),
+            estimated: u64::from(report.usage_source == UsageSource::Estimated),
+            unpriced: u64::from(report.cost.is_none() && report.usage != Usage::default()),
+            input_tokens: input,
+            output_tokens: output,
+            cached_tokens: cached_input,
+            cost: report.cost.unwrap_or_default(),
+        }
+    }
+
+    /// Adds the amounts of another line, whatever that one is for.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, amount) in [
+            (&mut self.requests, other.requests),
+            (&mut self.attempts, other.attempts),
+            (&mut self.failed, other.failed),
+            (&mut self.estimated, other.estimated),
+            (&mut self.unpriced, other.unpriced),
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.cached_tokens, other.cached_tokens),
+        ] {
+            *sum = sum.saturating_add(amount);
+        }
+        self.cost += other.cost;
+    }
+}
+
+/// Whether an attempt failed for the books: by the provider, not by who asked.
+fn is_failed(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refused | Outcome::Unreachable | Outcome::TimedOut | Outcome::Broken)
 }
 
 // === impl Store ===
@@ -89,7 +145,7 @@ impl Store {
         filter: &UsageFilter,
         mut each: impl FnMut(UsageRow),
     ) -> Result<(), StoreError> {
-        let sql = "SELECT * FROM usage WHERE tenant = ?1 AND hour >= ?2 AND hour < ?3 ORDER BY hour";
+        let sql = "SELECT * FROM usage_hours WHERE tenant = ?1 AND hour >= ?2 AND hour < ?3 ORDER BY hour";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows =
             statement.query(params![tenant.as_str(), to_sql(filter.hours.start), to_sql(filter.hours.end)])?;
@@ -108,21 +164,62 @@ impl Admin<'_> {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`]; then nothing was added.
     pub fn add_usage(&mut self, batch: &UsageBatch<'_>) -> Result<Ingested, StoreError> {
+        self.add_usage_of(&[(batch.source, batch.sequence)], batch.rows)
+    }
+
+    /// Adds amounts that come from several sources, each with the number of its last record in them, wholly and once: where any of the
+    /// sources is that far already, nothing is added.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`]; then nothing was added.
+    pub fn add_usage_of(&mut self, sources: &[(&str, u64)], rows: &[UsageRow]) -> Result<Ingested, StoreError> {
         let transaction = self.store.connection.savepoint()?;
-        let moved = transaction.execute(
-            "INSERT INTO usage_sources VALUES (?1, ?2)
-             ON CONFLICT (source) DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence",
-            params![batch.source, to_sql(batch.sequence)],
-        )?;
-        if moved == 0 {
-            return Ok(Ingested::Known);
+        for (source, sequence) in sources {
+            let mut step = transaction.prepare_cached(
+                "INSERT INTO usage_sources VALUES (?1, ?2)
+                 ON CONFLICT (source) DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence",
+            )?;
+            if step.execute(params![source, to_sql(*sequence)])? == 0 {
+                return Ok(Ingested::Known);
+            }
         }
-        for row in batch.rows {
+        for row in rows {
             add(&transaction, row)?;
         }
-        allowances::add_totals(&transaction, batch.rows)?;
+        allowances::add_totals(&transaction, rows)?;
         transaction.commit()?;
         Ok(Ingested::Added)
+    }
+
+    /// Every source whose name begins like this, with the number of its last batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn usage_sources(&mut self, prefix: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        let sql = "SELECT source, sequence FROM usage_sources WHERE substr(source, 1, length(?1)) = ?1";
+        let mut statement = self.store.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, from_sql(row.get(1)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes a number under a name, as sources have theirs, whichever was there: a mark of the books, not a batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn set_usage_mark(&mut self, name: &str, number: u64) -> Result<(), StoreError> {
+        let sql =
+            "INSERT INTO usage_sources VALUES (?1, ?2) ON CONFLICT (source) DO UPDATE SET sequence = excluded.sequence";
+        self.store.connection.execute(sql, params![name, to_sql(number)])?;
+        Ok(())
+    }
+
+    /// Whether any usage was ever counted.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub fn has_usage(&mut self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM usage_hours)";
+        Ok(self.store.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// The number of the last batch added from a source; a reader goes on after it.
@@ -149,7 +246,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub fn for_each_usage(&mut self, filter: &UsageFilter, mut each: impl FnMut(UsageRow)) -> Result<(), StoreError> {
-        let sql = "SELECT * FROM usage WHERE hour >= ?1 AND hour < ?2 ORDER BY tenant, hour";
+        let sql = "SELECT * FROM usage_hours WHERE hour >= ?1 AND hour < ?2 ORDER BY tenant, hour";
         let mut statement = self.store.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![to_sql(filter.hours.start), to_sql(filter.hours.end)])?;
         while let Some(row) = rows.next()? {
@@ -159,39 +256,59 @@ impl Admin<'_> {
     }
 }
 
-/// Adds to the line if it is there, and makes it otherwise. The money is summed here, where it cannot round or overflow.
+impl Admin<'_> {
+    /// Every tenant's lines of days: in each, the hour is the number of the day.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub fn for_each_usage_day(&mut self, mut each: impl FnMut(UsageRow)) -> Result<(), StoreError> {
+        let mut statement = self.store.connection.prepare_cached("SELECT * FROM usage_days ORDER BY tenant, day")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            each(read(row)?);
+        }
+        Ok(())
+    }
+}
+
+/// Adds to the line of its hour and the line of its day; each is made if it is not there.
 fn add(transaction: &Connection, row: &UsageRow) -> Result<(), StoreError> {
+    const SUMS: &str = "ON CONFLICT DO UPDATE SET
+        requests = requests + excluded.requests, attempts = attempts + excluded.attempts,
+        failed = failed + excluded.failed, estimated = estimated + excluded.estimated, unpriced = unpriced + excluded.unpriced,
+        input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
+        cached_tokens = cached_tokens + excluded.cached_tokens,
+        cost_micro = cost_micro + excluded.cost_micro + (cost_pico + excluded.cost_pico) / 1000000,
+        cost_pico = (cost_pico + excluded.cost_pico) % 1000000";
+    const VALUES: &str = "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     let (credential, access_key) = (row.credential.bits().to_be_bytes(), row.access_key.bits().to_be_bytes());
-    let mut select = transaction.prepare_cached(
-        "SELECT cost_pico FROM usage
-         WHERE tenant = ?1 AND hour = ?2 AND provider = ?3 AND model = ?4 AND credential = ?5 AND access_key = ?6",
-    )?;
-    let (tenant, hour, provider) = (row.tenant.as_str(), to_sql(row.hour), row.provider.as_str());
-    let key = params![tenant, hour, provider, row.model, credential, access_key];
-    let before = match select.query_row(key, |found| Ok(money(found.get_ref(0)?.as_str()?))).optional()? {
-        Some(before) => before?,
-        None => Money::ZERO,
-    };
-    let mut upsert = transaction.prepare_cached(
-        "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, attempts = attempts + excluded.attempts,
-             input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
-             cached_tokens = cached_tokens + excluded.cached_tokens, cost_pico = excluded.cost_pico",
-    )?;
-    upsert.execute(params![
-        tenant,
-        hour,
-        provider,
-        row.model,
-        credential,
-        access_key,
-        to_sql(row.requests),
-        to_sql(row.attempts),
-        to_sql(row.input_tokens),
-        to_sql(row.output_tokens),
-        to_sql(row.cached_tokens),
-        (before + row.cost).pico().to_string(),
-    ])?;
+    let (micro, pico) = parts(row.cost);
+    let (hours, days) = (
+        format!("INSERT INTO usage_hours VALUES {VALUES} {SUMS}"),
+        format!("INSERT INTO usage_days VALUES {VALUES} {SUMS}"),
+    );
+    for (sql, period) in [(hours, row.hour), (days, row.hour / HOURS_PER_DAY)] {
+        let mut upsert = transaction.prepare_cached(&sql)?;
+        upsert.execute(params![
+            row.tenant.as_str(),
+            to_sql(period),
+            row.provider.as_str(),
+            row.model,
+            row.policy,
+            credential,
+            access_key,
+            to_sql(row.requests),
+            to_sql(row.attempts),
+            to_sql(row.failed),
+            to_sql(row.estimated),
+            to_sql(row.unpriced),
+            to_sql(row.input_tokens),
+            to_sql(row.output_tokens),
+            to_sql(row.cached_tokens),
+            micro,
+            pico,
+        ])?;
+    }
     Ok(())
 }
 
@@ -202,17 +319,31 @@ fn read(row: &Row<'_>) -> Result<UsageRow, StoreError> {
         hour: from_sql(row.get(1)?),
         provider: ProviderId::new(text(2)?),
         model: row.get(3)?,
-        credential: CredentialId::from_bits(u128::from_be_bytes(row.get(4)?)),
-        access_key: AccessKeyId::from_bits(u128::from_be_bytes(row.get(5)?)),
-        requests: from_sql(row.get(6)?),
-        attempts: from_sql(row.get(7)?),
-        input_tokens: from_sql(row.get(8)?),
-        output_tokens: from_sql(row.get(9)?),
-        cached_tokens: from_sql(row.get(10)?),
-        cost: money(text(11)?)?,
+        policy: row.get(4)?,
+        credential: CredentialId::from_bits(u128::from_be_bytes(row.get(5)?)),
+        access_key: AccessKeyId::from_bits(u128::from_be_bytes(row.get(6)?)),
+        requests: from_sql(row.get(7)?),
+        attempts: from_sql(row.get(8)?),
+        failed: from_sql(row.get(9)?),
+        estimated: from_sql(row.get(10)?),
+        unpriced: from_sql(row.get(11)?),
+        input_tokens: from_sql(row.get(12)?),
+        output_tokens: from_sql(row.get(13)?),
+        cached_tokens: from_sql(row.get(14)?),
+        cost: whole(row.get(15)?, row.get(16)?),
     })
 }
 
-fn money(text: &str) -> Result<Money, StoreError> {
-    text.parse().map(Money::from_pico).map_err(|_| damaged("a usage line's money"))
+/// An amount as the tables hold it: whole millionths of a dollar, and the picodollars that are left.
+fn parts(cost: Money) -> (i64, i64) {
+    let (micro, pico) = (cost.pico().div_euclid(PICO_PER_MICRO), cost.pico().rem_euclid(PICO_PER_MICRO));
+    (i64::try_from(micro).unwrap_or(i64::MAX), i64::try_from(pico).unwrap_or(0))
 }
+
+/// The amount that two sums of its parts make.
+pub(super) fn whole(micro: i64, pico: i64) -> Money {
+    Money::from_pico(i128::from(micro) * PICO_PER_MICRO + i128::from(pico))
+}
+
+const PICO_PER_MICRO: i128 = 1_000_000;
+const HOURS_PER_DAY: u64 = 24;

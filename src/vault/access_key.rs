@@ -218,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn only_what_begins_like_ours_looks_like_ours() {
+        // How much of a supplied key is shown hangs on it: of a short one that is not ours, less than its last four characters.
+        assert!(looks_like(b"sk-igris-") && looks_like(b"sk-igris-whatever-an-owner-brings"));
+        for other in
+            [&b""[..], b"sk-igris", b"SK-IGRIS-0123456789", b" sk-igris-0123456789", b"my-own-key-of-20-letters"]
+        {
+            assert!(!looks_like(other), "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
     fn any_changed_character_breaks_the_checksum() {
         let key = AccessKeyText::make(&mut Counting(3)).expect("entropy");
         for place in 0..key.expose().len() {

@@ -34,6 +34,11 @@ impl AuditKey {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.bind(label, fields), bond).is_ok()
     }
 
+    /// The key of the ledger journal, which lives as long as this one.
+    pub fn ledger_key(&self) -> super::LedgerKey {
+        super::LedgerKey::new(&self.bind(b"igris/ledger/v1", &[]))
+    }
+
     fn add(&self, context: &mut hmac::Context, label: &[u8], fields: &[&[u8]]) {
         for part in std::iter::once(&label).chain(fields) {
             context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -12,6 +12,7 @@ pub mod audit_key;
 pub mod entropy;
 pub mod error;
 pub mod keyring;
+pub mod ledger_key;
 pub mod locked;
 mod root_file;
 pub mod root_key;
@@ -21,12 +22,14 @@ pub mod seal;
 pub mod sign;
 pub mod signature;
 pub mod token_digest;
+pub mod webhook_secret;
 
 pub use access_key::{AccessKeyText, Pepper};
 pub use audit_key::AuditKey;
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Again, VaultError, Whose};
 pub use keyring::{DataKey, Keyring};
+pub use ledger_key::{LINK_BYTES, LedgerKey, Link};
 pub use locked::harden_process;
 pub use root_file::Settled;
 #[cfg(test)]
@@ -35,3 +38,4 @@ pub use root_key::{RootKey, RootSource};
 pub use scrub::Scrubber;
 pub use seal::{Place, Purpose, open, seal};
 pub use token_digest::TokenDigest;
+pub use webhook_secret::{NotAWebhookSecret, WebhookSecret};

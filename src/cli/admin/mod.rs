@@ -4,8 +4,11 @@
 //! gives, with exit code 1. Provider keys never pass through the arguments.
 
 mod access_keys;
+mod alerts;
 mod audit;
+mod budgets;
 mod config;
+mod costs;
 mod decisions;
 mod keys;
 mod rotations;
@@ -87,15 +90,16 @@ pub enum Verb {
     Routes,
     /// What is known of every lane: one model at one provider under one credential
     Scores,
-    /// Requests, tokens and money of a tenant
-    Usage {
-        /// Whose
-        #[arg(long, default_value = "default", value_parser = name)]
-        tenant: String,
-        /// How far back: hour | day | week | month
-        #[arg(long, default_value = "day", value_parser = PossibleValuesParser::new(["hour", "day", "week", "month"]))]
-        period: String,
-    },
+    /// Requests, tokens and money
+    Usage(costs::Usage),
+    /// What it cost, told apart, with the time before; or what the month will come to
+    Costs(costs::Costs),
+    /// Budgets of tenants and access keys: list, show, set, remove
+    Budgets(budgets::Budgets),
+    /// What somebody should know: list, acknowledge; webhooks and their messages
+    Alerts(alerts::Alerts),
+    /// The journal of attempts, and what each tenant came to
+    Ledger,
     /// Why a request was routed as it was: candidates, attempts, our own time
     Explain {
         /// `req_…`, from the header x-request-id
@@ -153,6 +157,10 @@ pub(super) enum Shown {
     Routes,
     /// Usage has sums by name below the total.
     Usage,
+    /// As a page of its own says it.
+    Page(fn(&Value) -> String),
+    /// Budgets, one a line.
+    Budgets,
     /// A decision as a report.
     Decision,
     /// Decisions, one a line.
@@ -221,6 +229,8 @@ fn ask(args: &AdminArgs, call: &Call) -> anyhow::Result<ExitCode> {
                 Shown::Table(columns) => print::table(&value, columns),
                 Shown::Routes => print::routes(&value),
                 Shown::Usage => print::usage(&value),
+                Shown::Page(page) => page(&value),
+                Shown::Budgets => budgets::table(&value),
                 Shown::Decision => explain::report(&value),
                 Shown::Decisions => explain::decisions(&value),
                 _ => print::fields(&value),
@@ -297,9 +307,11 @@ fn call(verb: &Verb) -> anyhow::Result<Call> {
         Verb::AccessKeys(keys) => access_keys::call(keys),
         Verb::Routes => simple("GET", "/routes", Shown::Routes),
         Verb::Scores => simple("GET", "/scores", Shown::Table(print::SCORES)),
-        Verb::Usage { tenant, period } => {
-            simple("GET", &format!("/usage?tenant={tenant}&period={period}"), Shown::Usage)
-        }
+        Verb::Usage(usage) => Ok(costs::usage(usage)),
+        Verb::Costs(costs) => Ok(costs::call(costs)),
+        Verb::Budgets(budgets) => Ok(budgets::call(budgets)),
+        Verb::Alerts(alerts) => Ok(alerts::call(alerts)),
+        Verb::Ledger => simple("GET", "/ledger", Shown::Fields),
         Verb::Explain { id } => simple("GET", &format!("/decisions/{id}"), Shown::Decision),
         Verb::Decisions(decisions) => Ok(decisions::call(decisions)),
         Verb::Audit(audit) => Ok(audit::call(audit)),

@@ -41,7 +41,26 @@ fn verbs_become_requests() {
             "GET /decisions?model=a%2Fb%26c&status=200&limit=5&format=jsonl",
         ),
         ("igris admin scores --json", "GET /scores"),
-        ("igris admin usage --period month", "GET /usage?tenant=default&period=month"),
+        ("igris admin usage --period month", "GET /usage?period=month"),
+        ("igris admin usage --tenant acme", "GET /usage?tenant=acme"),
+        ("igris admin costs", "GET /costs?group_by=provider,model"),
+        (
+            "igris admin costs --tenant acme --from 2026-11-01T00:00:00Z --group-by tenant,access_key --bucket week --limit 5",
+            "GET /costs?tenant=acme&from=2026-11-01T00%3A00%3A00Z&group_by=tenant,access_key&bucket=week&limit=5",
+        ),
+        ("igris admin costs forecast --tenant acme", "GET /costs/forecast?tenant=acme"),
+        ("igris admin budgets", "GET /budgets"),
+        ("igris admin budgets show --tenant acme", "GET /budgets?tenant=acme"),
+        ("igris admin budgets set $5/day --access-key ak_1", "POST /budgets?tenant=default"),
+        (
+            "igris admin budgets remove --access-key ak_1 --period day",
+            "DELETE /budgets?tenant=default&access_key=ak_1&period=day",
+        ),
+        ("igris admin alerts", "GET /alerts"),
+        ("igris admin alerts --tenant acme --type anomaly", "GET /alerts?tenant=acme&type=anomaly"),
+        ("igris admin alerts ack al_1", "POST /alerts/al_1/acknowledge?tenant=default"),
+        ("igris admin alerts test pager", "POST /alerts/webhooks/config%3Apager/test?tenant=default"),
+        ("igris admin alerts messages wh_1 --tenant acme", "GET /alerts/webhooks/wh_1/messages?tenant=acme"),
     ] {
         let call = called(line);
         assert_eq!(format!("{} {}", call.method, call.target), request);
@@ -90,6 +109,8 @@ fn commands_reach_a_real_gateway() {
         "igris admin routes",
         "igris admin scores",
         "igris admin usage --tenant acme --period week",
+        "igris admin costs --group-by tenant --bucket day --period month",
+        "igris admin costs forecast",
         "igris admin decisions",
         "igris admin decisions --jsonl --tenant acme",
         "igris admin metrics",
@@ -114,6 +135,8 @@ fn commands_reach_a_real_gateway() {
         "igris admin tenants add acme",
         "igris admin keys show openai key_1",
         "igris admin usage --tenant nobody",
+        "igris admin costs --tenant nobody",
+        "igris admin costs --from yesterday",
         "igris admin explain req_1",
     ] {
         assert_eq!(format!("{:?}", run(&args(line, &path))), format!("{:?}", ExitCode::from(EXIT_FAILURE)), "{line}");

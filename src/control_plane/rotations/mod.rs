@@ -298,6 +298,9 @@ impl Control {
         let sentence = view::sentence(step, &tenant, &row, &next, who);
         self.rotations.moved(id, row, next, grace_ends, instant.saturating_duration_since(self.started));
         self.touch_credentials(&tenant);
+        if matches!(step, Step::Hold) {
+            self.alerts.hear_held(&tenant, id, &sentence);
+        }
         self.note("rotation", sentence);
         Ok(())
     }

@@ -484,9 +484,10 @@ fn old_keys_are_named_once_a_day_and_shown() {
     bench.c().tick();
     assert_eq!(bench.events().matches("alarm: key_").count(), 2, "{}", bench.events());
     let metrics = bench.c().metrics();
-    for line in
-        ["igris_provider_key_age_days{provider=\"openai\"} 180", "igris_provider_keys_due{provider=\"openai\"} 2"]
-    {
+    for line in [
+        "igris_provider_key_age_seconds{provider=\"openai\"} 15552000",
+        "igris_provider_keys_due{provider=\"openai\"} 2",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line}");
     }
     bench.rotate("acme").expect("begun");

@@ -33,6 +33,9 @@ fn change(input: &str, output: &str, cached_input: &str, cache_write: &str) -> C
 }
 
 /// Twice the price for long prompts, half of it for batches, half of it in the first hour of a day.
+/// The digest of a list that charges nothing.
+const EMPTY_VERSION: u64 = 0x40d6_9e0c_f0f6_5c45;
+
 fn full_list() -> PriceList {
     let hours = Hours::parse("mon-sun 00:00-01:00").expect("well written");
     let changes = [
@@ -173,6 +176,45 @@ fn two_prices_for_one_case_are_refused() {
         let made = PriceList::new(full_price(), [(first, Change::default()), (second, Change::default())]);
         assert_eq!(made, Err(error));
     }
+}
+
+#[test]
+fn a_list_has_a_version_of_its_own_that_stays() {
+    let flat = |input| PriceList::flat(Price { input: TokenPrice::from_pico(input), ..full_price() });
+    assert_eq!(full_list().version(), full_list().version());
+    let with = |condition| PriceList::new(full_price(), [(condition, Change::default())]).expect("one condition");
+    let hours = |text: &str| Condition::Hours(Hours::parse(text).expect("well written"));
+    let mut versions: Vec<u64> = [
+        full_list(),
+        flat(1),
+        flat(2),
+        with(Condition::PromptOver(1)),
+        with(Condition::PromptOver(2)),
+        with(Condition::Tier(Tier::Flex)),
+        with(Condition::Tier(Tier::Batch)),
+        with(hours("mon 01:00-03:00")),
+        with(hours("mon 01:00-04:00")),
+    ]
+    .map(|list| list.version())
+    .to_vec();
+    assert!(!versions.contains(&0));
+    versions.sort_unstable();
+    versions.dedup();
+    assert_eq!(versions.len(), 9);
+    // Journals that were written name it: the digest does not change with the program.
+    assert_eq!(PriceList::flat(Price::default()).version(), EMPTY_VERSION);
+}
+
+#[test]
+fn rates_are_those_of_a_plain_token_on_the_terms() {
+    let list = full_list();
+    let usage = |input, output| Usage { input, output, ..Usage::default() };
+    for terms in [noon(None), noon(Some(Tier::Batch))] {
+        let (input, output) = list.rates(500, &terms).expect("a known price");
+        let whole = cost(&list, &usage(500, 7), &terms).expect("a known price").total;
+        assert_eq!(whole.pico(), i128::from(input) * 500 + i128::from(output) * 7);
+    }
+    assert_eq!(list.rates(5, &noon(Some(Tier::Unlisted))), None);
 }
 
 fn any_terms() -> impl Strategy<Value = Terms> {
