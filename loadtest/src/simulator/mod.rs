@@ -11,6 +11,7 @@
 //!
 //! It is OpenAI unless told to speak another dialect, or several at once: see [`Builder::dialect`].
 
+mod accounts;
 mod anthropic;
 mod azure;
 mod bedrock;
@@ -40,6 +41,7 @@ mod tls;
 mod truth;
 mod wire;
 
+pub use accounts::{Account, AccountCounts, Receipt};
 pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
 pub use keyring::KeyTerms;
 pub use members::GATEWAY_FIELDS;
@@ -206,6 +208,7 @@ pub struct Builder {
     idle: Duration,
     keep_records: bool,
     keep_bodies: bool,
+    receipts: Option<truth::Receipts>,
     tls: Option<(String, String)>,
 }
 
@@ -225,6 +228,7 @@ impl Default for Builder {
             idle: Duration::from_secs(600),
             keep_records: true,
             keep_bodies: false,
+            receipts: None,
             tls: None,
         }
     }
@@ -366,6 +370,13 @@ impl Builder {
         self
     }
 
+    /// Keeps a receipt of at most so many requests that name themselves in this head field, a hundred bytes or so each.
+    #[must_use]
+    pub fn receipts(mut self, field: &str, max: usize) -> Self {
+        self.receipts = Some(truth::Receipts { field: field.to_ascii_lowercase(), max });
+        self
+    }
+
     /// Keeps the bytes of every request body in its record.
     #[must_use]
     pub fn keep_bodies(mut self) -> Self {
@@ -407,7 +418,7 @@ impl Builder {
             secrets: self.secrets,
             behaviour: RwLock::new(Arc::new(self.behaviour)),
             idle: self.idle,
-            truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies)),
+            truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies, self.receipts)),
             shelf: shelf::Shelf::default(),
             buckets: quota::Buckets::default(),
             #[cfg(feature = "tls")]

@@ -1,5 +1,6 @@
 //! One connection served: read a request, check it, note it, answer it or fail it as planned, until somebody leaves.
 
+use super::accounts::Arrival;
 use super::fault::{Behaviour, Directives, Fault};
 use super::link::{Gone, Link, Wire};
 use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
@@ -126,7 +127,11 @@ impl<W: Wire> Session<W> {
         let truth = &self.site.truth;
         let (key, key_accepted) = shown;
         let key = (!key.is_empty()).then_some(key);
-        truth.arrive(key, key_accepted, |sequence| Record {
+        let id = truth.receipt_field().and_then(|field| head.fields.iter().find(|(name, _)| name == field));
+        let id = id.map(|(_, value)| value.as_str());
+        let model = seen.model.clone();
+        let arrival = Arrival { key, key_accepted, model: model.as_deref(), stream: seen.stream, id };
+        truth.arrive(&arrival, |sequence| Record {
             sequence,
             connection: self.connection,
             arrived: Instant::now(),

@@ -3,6 +3,7 @@
 //! Books are checked against this log, so an entry is made when a request has been read and closed exactly once. For long
 //! runs the log can be kept to counters.
 
+use super::accounts::{Account, AccountCounts, Accounts, Arrival, Open, Receipt};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -136,6 +137,7 @@ struct Log {
     counts: Counts,
     records: Vec<Record>,
     violations: Vec<Violation>,
+    accounts: Accounts,
 }
 
 /// The log of one simulator, shared by all its threads.
@@ -144,6 +146,14 @@ pub struct Truth {
     changed: Condvar,
     keep_records: bool,
     keep_bodies: bool,
+    receipts: Option<Receipts>,
+}
+
+/// The field by which requests name themselves, in lower case, and how many receipts are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Receipts {
+    pub(super) field: String,
+    pub(super) max: usize,
 }
 
 /// Violations kept with their text; later ones are only counted.
@@ -152,8 +162,19 @@ const VIOLATIONS_KEPT: usize = 1000;
 const KEYS_KEPT: usize = 1000;
 
 impl Truth {
-    pub(super) fn new(keep_records: bool, keep_bodies: bool) -> Self {
-        Self { log: Mutex::default(), changed: Condvar::new(), keep_records, keep_bodies }
+    pub(super) fn new(keep_records: bool, keep_bodies: bool, receipts: Option<Receipts>) -> Self {
+        Self { log: Mutex::default(), changed: Condvar::new(), keep_records, keep_bodies, receipts }
+    }
+
+    /// Sums for each key and model; kept in every mode.
+    pub fn accounts(&self) -> BTreeMap<Account, AccountCounts> {
+        self.lock().accounts.sums()
+    }
+
+    /// A receipt for each request that has ended and named itself, in the order of their ends, where the builder asked for them; and how
+    /// many more there would have been.
+    pub fn receipts(&self) -> (Vec<Receipt>, u64) {
+        self.lock().accounts.receipts()
     }
 
     /// Every request so far, in order of arrival; empty in constant-memory mode.
@@ -239,6 +260,11 @@ impl Truth {
         })
     }
 
+    /// The field by which a request names itself, if receipts are kept.
+    pub(super) fn receipt_field(&self) -> Option<&str> {
+        self.receipts.as_ref().map(|receipts| receipts.field.as_str())
+    }
+
     pub(super) fn keeps_bodies(&self) -> bool {
         self.keep_bodies
     }
@@ -258,30 +284,33 @@ impl Truth {
     }
 
     /// Notes an arrival; the ticket closes it.
-    pub(super) fn arrive(&self, key: Option<&str>, key_accepted: bool, record: impl FnOnce(u64) -> Record) -> Ticket {
+    pub(super) fn arrive(&self, arrival: &Arrival<'_>, record: impl FnOnce(u64) -> Record) -> Ticket {
         let mut log = self.lock();
         log.counts.requests += 1;
-        if let Some(key) = key {
+        if let Some(key) = arrival.key {
             let key = masked(key);
             let by_key = &mut log.counts.by_key;
             if by_key.len() < KEYS_KEPT || by_key.contains_key(&key) {
                 let counts = by_key.entry(key).or_default();
-                counts.accepted += u64::from(key_accepted);
-                counts.refused += u64::from(!key_accepted);
+                counts.accepted += u64::from(arrival.key_accepted);
+                counts.refused += u64::from(!arrival.key_accepted);
             }
         }
+        let open = log.accounts.arrive(arrival);
         let sequence = log.counts.requests;
         let position = self.keep_records.then(|| {
             log.records.push(record(sequence));
             log.records.len() - 1
         });
         self.changed.notify_all();
-        Ticket { sequence, position, arrived: Instant::now() }
+        Ticket { sequence, position, open, arrived: Instant::now() }
     }
 
     pub(super) fn end(&self, ticket: &Ticket, ending: Ending) {
         let mut log = self.lock();
         let took = ticket.arrived.elapsed();
+        let receipts_max = self.receipts.as_ref().map_or(0, |receipts| receipts.max);
+        log.accounts.end(&ticket.open, &ending, receipts_max);
         let counts = &mut log.counts;
         counts.ended += 1;
         match ending.outcome {
@@ -316,6 +345,7 @@ impl Truth {
 pub(super) struct Ticket {
     pub(super) sequence: u64,
     position: Option<usize>,
+    open: Open,
     pub(super) arrived: Instant,
 }
 
