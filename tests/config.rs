@@ -102,7 +102,10 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(config.server.listen, ["127.0.0.1:8081".parse().expect("an address")]);
     assert_eq!((config.server.workers, config.server.io, config.server.metadata), (0, Io::Auto, Metadata::Auto));
     assert_eq!(config.server.limits.body_bytes, limits::BODY_BYTES_MAX);
-    assert_eq!((config.store, config.durability, config.root_key), (Store::Sqlite(None), Durability::Process, None));
+    assert_eq!(
+        (config.store, config.ledger.durability, config.root_key),
+        (Store::Sqlite(None), Durability::Process, None)
+    );
     assert_eq!(config.tenants.len(), 1);
     assert_eq!(config.tenants[0].id.as_str(), "default");
 }
@@ -165,6 +168,11 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("Trust", "trust"),
     ("Rollout", "rollout"),
     ("Rotation", "rotation"),
+    ("Alerts", "alerts"),
+    ("AlertWebhook", "alerts.webhooks"),
+    ("Telemetry", "telemetry"),
+    ("Otlp", "telemetry.otlp"),
+    ("AccessLog", "telemetry.access_log"),
     ("Provider", "providers"),
     ("Routing", "routing"),
     ("Breaker", "routing.breaker"),

@@ -257,7 +257,7 @@ fn a_soft_budget_is_said_and_refuses_nobody() {
         settle();
     }
     let said = gateway.stdout() + &gateway.stderr();
-    assert_eq!(said.matches("the budget $0.015/month soft of access key").count(), 1, "once a period: {said}");
+    assert_eq!(said.matches(" budget the budget $0.015/month soft of access key").count(), 1, "once a period: {said}");
 }
 
 #[test]

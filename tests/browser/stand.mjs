@@ -1,9 +1,10 @@
 // The stand: `igris demo` as a program, and a chromium with an empty profile that watches what the page does.
 //
-// The environment names both: IGRIS, CHROMIUM, and IGRIS_SCRATCH for the pinned packages, the profile and the pictures.
+// The environment names both: IGRIS, CHROMIUM, and IGRIS_SCRATCH for the pinned packages, the profile and the pictures. With IGRIS_ASSETS,
+// a folder like src/dashboard, pages are served out of it instead of out of the program: to try a change without a build.
 
 import { execFileSync, spawn } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -38,6 +39,7 @@ export async function demo() {
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
   const ended = new Promise((resolve) => child.on("close", resolve));
+  const find = (pattern) => output.match(pattern)?.[1];
   const said = () => output.match(/^Dashboard: ((http:\/\/127\.0\.0\.1:\d+)\/\?token=(\S+))$/m);
   if (!(await within(START_MS, () => said() || child.exitCode !== null)) || !said()) {
     child.kill("SIGKILL");
@@ -51,12 +53,16 @@ export async function demo() {
     clearTimeout(late);
     return code;
   }
-  return { link, origin, token, port, stop };
+  await within(START_MS, () => output.includes("Ctrl-C ends it."));
+  const key = find(/Authorization: Bearer (\S+)'/);
+  const viewer = find(/^Token that may only look: (\S+)$/m);
+  const providerKeys = find(/^Provider keys to add and to rotate to: (.+)$/m)?.split(", ") ?? [];
+  return { link, origin, token, port, key, viewer, providerKeys, gateway: `http://127.0.0.1:${port}`, stop };
 }
 
 /** A browser with nothing in its profile, and what went wrong in it: console errors, violations, requests elsewhere. */
-export async function browser({ chromium, axe }, origin) {
-  const context = await chromium.launchPersistentContext(join(SCRATCH, "profile"), {
+export async function browser({ chromium, axe }, origin, profile = "profile") {
+  const context = await chromium.launchPersistentContext(join(SCRATCH, profile), {
     executablePath: process.env.CHROMIUM,
     headless: true,
     args: BROWSER_ARGUMENTS,
@@ -79,7 +85,16 @@ export async function browser({ chromium, axe }, origin) {
     const url = request.url();
     if (new URL(url).origin !== origin && !url.startsWith("data:")) complaints.push(`request elsewhere: ${url}`);
   });
+  if (process.env.IGRIS_ASSETS) await context.route("**/assets/**", serve);
   return { context, complaints };
+}
+
+const TYPES = { js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
+
+async function serve(route) {
+  const name = new URL(route.request().url()).pathname.replace("/assets/", "");
+  const path = join(process.env.IGRIS_ASSETS, name.startsWith("vendor/") ? "" : "assets", name);
+  await route.fulfill({ body: readFileSync(path), contentType: TYPES[name.split(".").pop()] ?? "text/plain" });
 }
 
 /** True as soon as `ready` answers with something true; false when it does not in time. */

@@ -41,7 +41,7 @@ pub const BAD: &[(&str, &str, &str)] = &[
     ("[store]\nurl = \"mysql:marker\"", "2:7", "names no store that is known"),
     ("[vault]\nroot_key = { env = \"A\", fd = 3 }", "2:12", "`root_key` names several places"),
     ("[vault]\nroot_key = { fd = 2 }", "2:19", "below the least, 3"),
-    ("[ledger]\ndurability = \"disk\"", "2:14", "known are `process`, `power`"),
+    ("[ledger]\ndurability = \"disk\"", "2:14", "known are `process`, `power`, `none`"),
     ("[rollout]\nerror_rate = \"5%\"", "1:1", "`[rollout]` has no `watch`; add `watch = \"30s\"`"),
     ("[rollout]\nwatch = \"2h\"", "2:9", "above the ceiling, 3600s"),
     ("[rollout]\nwatch = \"30s\"\nerror_rate = 5", "3:14", "a share without its percent sign"),

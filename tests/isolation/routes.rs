@@ -132,7 +132,17 @@ pub const ROUTES: &[Route] = &[
     row(Tenant, "GET", "/v1/tenants/{tenant}/budget", ""),
     row(Tenant, "POST", "/v1/tenants/{tenant}/budget", r#"{"budget":"$1/day"}"#),
     row(Tenant, "GET", "/v1/tenants/{tenant}/alerts", ""),
+    row(Tenant, "DELETE", "/v1/tenants/{tenant}/budget", ""),
     row(Tenant, "POST", "/v1/tenants/{tenant}/alerts", "{}"),
+    row(Tenant, "GET", "/v1/tenants/{tenant}/alerts/al_00000000000000000000000001", ""),
+    row(Tenant, "POST", "/v1/tenants/{tenant}/alerts/al_00000000000000000000000001/acknowledge", "{}"),
+    row(Tenant, "GET", "/v1/tenants/{tenant}/alerts/webhooks", ""),
+    row(Tenant, "POST", "/v1/tenants/{tenant}/alerts/webhooks", r#"{"webhooks":[]}"#),
+    row(Tenant, "GET", "/v1/tenants/{tenant}/alerts/webhooks/wh_00000000000000000000000001", ""),
+    row(Tenant, "DELETE", "/v1/tenants/{tenant}/alerts/webhooks/wh_00000000000000000000000001", ""),
+    row(Tenant, "POST", "/v1/tenants/{tenant}/alerts/webhooks/wh_00000000000000000000000001/rotate", "{}"),
+    row(Tenant, "POST", "/v1/tenants/{tenant}/alerts/webhooks/wh_00000000000000000000000001/test", "{}"),
+    row(Tenant, "GET", "/v1/tenants/{tenant}/alerts/webhooks/wh_00000000000000000000000001/messages", ""),
     row(Tenant, "GET", "/v1/admin/anything", ""),
 ];
 

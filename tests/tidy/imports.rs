@@ -9,17 +9,19 @@ use crate::source::{Finding, Source, is_name, name_at, words};
 struct Row(&'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 31] = [
     Row("main",          &["cli"]),
     Row("lib",           &[]),
-    Row("cli",           &["app", "demo", "admin", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
+    Row("cli",           &["app", "demo", "admin", "export", "ledger", "report", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
     Row("demo",          &["app", "config", "vault", "json", "domain", "limits", "telemetry"]),
-    Row("app",           &["admin", "handover", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
+    Row("app",           &["admin", "handover", "ledger", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
     Row("dashboard",     &["admin", "vault", "json", "domain", "limits", "telemetry"]),
-    Row("admin",         &["control_plane", "snapshot", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
-    Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "allowance", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
-    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "allowance", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
+    Row("admin",         &["control_plane", "export", "snapshot", "ledger", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
+    Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "allowance", "ledger", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
+    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "allowance", "ledger", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
+    Row("export",        &["report", "domain", "limits"]),
     Row("snapshot",      &["allowance", "providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
+    Row("ledger",        &["report", "routing", "metering", "vault", "domain", "limits", "telemetry"]),
     Row("report",        &["routing", "metering", "chat", "domain", "limits"]),
     Row("allowance",     &["domain", "limits"]),
     Row("handover",      &["domain", "limits", "telemetry"]),

@@ -8,8 +8,14 @@ const FUNCTION_LINES_MAX: usize = 100;
 const FUNCTION_LINES_SHOWN: usize = 70;
 
 /// The only files with `unsafe` in them: each is one idea with its argument (rule X2).
-const UNSAFE_FILES: [&str; 5] =
-    ["src/handover/descriptor.rs", "src/rt/buf.rs", "src/rt/cpu.rs", "src/rt/fd.rs", "src/vault/locked.rs"];
+const UNSAFE_FILES: [&str; 6] = [
+    "src/handover/descriptor.rs",
+    "src/ledger/map.rs",
+    "src/rt/buf.rs",
+    "src/rt/cpu.rs",
+    "src/rt/fd.rs",
+    "src/vault/locked.rs",
+];
 /// Lines above an `unsafe` in which its argument may start.
 const ARGUMENT_LINES: usize = 12;
 
