@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::{Place, on_path};
 use crate::process::{self, Background, ask};
-use crate::{bench_estate, bench_overload, nginx, rust};
+use crate::{bench_estate, bench_ledger, bench_overload, bench_telemetry, nginx, rust};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
 pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(300);
@@ -37,18 +37,18 @@ struct Options {
 }
 
 /// One proxy under test.
-struct Proxy {
-    name: String,
-    port: u16,
+pub(crate) struct Proxy {
+    pub(crate) name: String,
+    pub(crate) port: u16,
     /// What the loader shows it: nginx passes the provider's credential through, igris puts it in.
-    key: &'static str,
-    process: Background,
-    rounds: Vec<Cost>,
+    pub(crate) key: &'static str,
+    pub(crate) process: Background,
+    pub(crate) rounds: Vec<Cost>,
 }
 
 /// Processor time per request, microseconds.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
+pub(crate) struct Cost {
     user: f64,
     system: f64,
 }
@@ -58,12 +58,17 @@ struct Cost {
 /// # Errors
 /// The options are wrong, a program does not start, or a round fails.
 pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
-    let rest = match words.split_first() {
-        Some((&"proxy", rest)) => rest,
+    let (rest, telemetry) = match words.split_first() {
+        Some((&"proxy", rest)) => (rest, false),
+        Some((&"telemetry", rest)) => (rest, true),
         Some((&"overload", rest)) => return bench_overload::run(place, rest),
         Some((&"estate", rest)) => return bench_estate::run(place, rest),
+        Some((&"ledger", rest)) => return bench_ledger::run(place, rest),
         Some((&"hedging", [])) => return hedging(place),
-        _ => bail!("there are four benches: `cargo xtask bench proxy`, `… hedging`, `… overload` and `… estate`"),
+        Some((&"books", [])) => return books(place),
+        _ => bail!(
+            "there are seven benches: `cargo xtask bench proxy`, `… telemetry`, `… hedging`, `… overload`, `… estate`, `… ledger` and `… books`"
+        ),
     };
     let options = parse(rest)?;
     build(place, "release")?;
@@ -73,7 +78,10 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     fs::create_dir_all(&folder)?;
     let provider_port = free_port()?;
     let _provider = start_provider(place, "release", &folder, provider_port, "0ms")?;
-    let mut proxies = start_proxies(place, &folder, provider_port)?;
+    let mut proxies = match telemetry {
+        true => bench_telemetry::start(place, &folder, provider_port)?,
+        false => start_proxies(place, &folder, provider_port)?,
+    };
 
     let warm_up = (options.requests / 10).max(options.connections);
     for proxy in &mut proxies {
@@ -88,13 +96,13 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
             proxy.rounds.push(Cost::between(before, after, options.requests));
         }
     }
-    print_table(&options, &proxies);
+    print_table(if telemetry { "telemetry" } else { "proxy" }, &options, &proxies);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the programs that are measured.
 pub(crate) fn build(place: &Place, profile: &str) -> Result<()> {
-    let mut build = rust::cargo(place, &["build", "--profile", profile, "--locked", "--workspace", "--bins"]);
+    let mut build = rust::cargo(place, &["build", "--profile", profile, "--locked", "--bins"]);
     ensure!(process::run(&mut build, BUILD_LIMIT)?.ok, "the programs do not build");
     Ok(())
 }
@@ -105,6 +113,21 @@ fn hedging(place: &Place) -> Result<ExitCode> {
         ["test", "--locked", "--profile", "fast", "--test", "hedging", "--", "--ignored", "--nocapture", "figures"];
     let ran = process::run(&mut rust::cargo(place, &words), BUILD_LIMIT)?;
     ensure!(ran.ok, "the figures were not taken");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `bench books`: tests/books_load.rs at its full size.
+fn books(place: &Place) -> Result<ExitCode> {
+    println!("{}", machine());
+    let words = ["test", "--locked", "--profile", "fast", "--test", "books_load", "--", "--nocapture"];
+    let mut command = rust::cargo(place, &words);
+    for (name, value) in [("ROWS", "1000000"), ("RATE", "300"), ("SECONDS", "10"), ("ROUNDS", "3")] {
+        let name = format!("IGRIS_BOOKS_{name}");
+        if std::env::var_os(&name).is_none() {
+            command.env(name, value);
+        }
+    }
+    ensure!(process::run(&mut command, BUILD_LIMIT)?.ok, "the figures were not taken");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -272,7 +295,7 @@ pub(crate) fn tick_us() -> f64 {
     1_000_000.0 / per_second.unwrap_or(100.0)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -283,10 +306,10 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-fn print_table(options: &Options, proxies: &[Proxy]) {
+fn print_table(bench: &str, options: &Options, proxies: &[Proxy]) {
     println!("\nProcessor time per request, microseconds (user + system = total); {}", machine());
     println!(
-        "cargo xtask bench proxy --requests {} --connections {} --rounds {}\n",
+        "cargo xtask bench {bench} --requests {} --connections {} --rounds {}\n",
         options.requests, options.connections, options.rounds
     );
     let row = |label: &str, cost: Cost| {

@@ -33,12 +33,13 @@ struct Options {
 }
 
 /// What a round of load came to.
-struct Round {
-    ok: f64,
+pub(crate) struct Round {
+    pub(crate) ok: f64,
     turned_away: f64,
     elapsed_s: f64,
-    p50_us: f64,
-    p99_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
 }
 
 /// Runs `bench overload`.
@@ -101,18 +102,25 @@ fn parse(words: &[&str]) -> Result<Options> {
     Ok(options)
 }
 
-fn closed(connections: u64, seconds: u64) -> Vec<String> {
+pub(crate) fn closed(connections: u64, seconds: u64) -> Vec<String> {
     ["--connections", &connections.to_string(), "--duration", &format!("{seconds}s")].map(str::to_owned).to_vec()
 }
 
-fn open(connections: u64, rate: f64, seconds: u64) -> Vec<String> {
+pub(crate) fn open(connections: u64, rate: f64, seconds: u64) -> Vec<String> {
     let mut words = closed(connections, seconds);
     words.extend(["--rate".to_owned(), format!("{rate:.0}")]);
     words
 }
 
 /// One round of load. Requests that were turned away are no failure here.
-fn round(place: &Place, profile: &str, folder: &Path, port: u16, name: &str, words: &[String]) -> Result<Round> {
+pub(crate) fn round(
+    place: &Place,
+    profile: &str,
+    folder: &Path,
+    port: u16,
+    name: &str,
+    words: &[String],
+) -> Result<Round> {
     let report = folder.join(format!("{name}.json"));
     let mut command = Command::new(place.built(profile, "igris-load"));
     command.args(["run", "--url", &format!("http://127.0.0.1:{port}/v1"), "--model", MODEL, "--key", ACCESS_KEY]);
@@ -133,6 +141,7 @@ fn read(text: &str) -> Option<Round> {
         elapsed_s: number(text, "\"elapsed_s\":")?,
         p50_us: time("\"p50\":"),
         p99_us: time("\"p99\":"),
+        p999_us: time("\"p999\":"),
     })
 }
 
@@ -145,7 +154,7 @@ fn number(text: &str, name: &str) -> Option<f64> {
 
 impl Round {
     /// Answers a second.
-    fn goodput(&self) -> f64 {
+    pub(crate) fn goodput(&self) -> f64 {
         self.ok / self.elapsed_s.max(1e-9)
     }
 }

@@ -36,6 +36,8 @@ pub fn run(place: &Place, steps: &mut Steps) {
         command.current_dir(&folder).args(["--test", "--test-reporter=tap"]).args(&files);
         command.env("CHROMIUM", chromium).env("IGRIS_SCRATCH", &scratch);
         sdk::with_programs(place, &mut command);
-        Ok(Outcome::of(&process::run(&mut command, LIMIT)?))
+        let outcome = Outcome::of(&process::run(&mut command, LIMIT)?);
+        println!("pictures of every page: {}", scratch.join("pictures").display());
+        Ok(outcome)
     });
 }

@@ -6,7 +6,9 @@
 
 mod bench;
 mod bench_estate;
+mod bench_ledger;
 mod bench_overload;
+mod bench_telemetry;
 mod browser;
 mod counts;
 mod debian;
@@ -15,6 +17,7 @@ mod mutants;
 mod nginx;
 mod place;
 mod process;
+mod promtool;
 mod rust;
 mod sdk;
 mod steps;
@@ -39,12 +42,24 @@ cargo xtask <command>
       --requests N           requests of one round (20000)
       --connections C        keep-alive connections (64)
       --rounds R             rounds (5)
+  bench telemetry [OPTIONS]  CPU per request with nothing told and with traces, metrics and the access log on; options as for `proxy`
   bench overload [OPTIONS]   what is delivered at twice the capacity, and what turning a request away costs
       --seconds N            of one round (10)
       --profile NAME         programs of this build profile (release)
+  bench ledger [OPTIONS]     what the journal costs: CPU per request and latency, by durability, in interleaved rounds
+      --rate N               requests a second, below what a core can do (400)
+      --seconds N            of one round (5)
+      --rounds R             rounds (3)
+      --profile NAME         programs of this build profile (fast)
+      --stream yes|no        streams instead of whole answers (no)
+  bench books                latency and CPU with a million rows of books, while nobody and while somebody looks at them
   help                       this text";
 
 fn main() -> ExitCode {
+    if let Some(error) = fuzz::instrument() {
+        eprintln!("xtask: rustc cannot be started: {error}");
+        return ExitCode::from(1);
+    }
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match dispatch(&words) {
@@ -98,12 +113,19 @@ fn test(place: &Place, steps: &mut Steps) {
         })
     });
     rust::tests_on_both_drivers(place, steps);
-    rust::doc_tests(place, steps);
-    rust::docs(place, steps);
+    promtool::run(place, steps);
     rust::example_config(place, steps);
-    sdk::run(place, steps);
-    browser::run(place, steps);
-    fuzz::run(place, steps, fuzz::SMOKE_SECONDS);
+    // Real clients wait more than they compute; compilers fill the rest, and give way.
+    let compilers = |steps: &mut Steps| {
+        rust::doc_tests(place, steps);
+        rust::docs(place, steps);
+        fuzz::run(place, steps, fuzz::SMOKE_SECONDS);
+    };
+    let clients = |steps: &mut Steps| {
+        sdk::run(place, steps);
+        browser::run(place, steps);
+    };
+    steps.beside(compilers, clients);
 }
 
 /// The short loop of a person at work.

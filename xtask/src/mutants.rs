@@ -18,7 +18,7 @@ use crate::rust;
 const INSTALL_LIMIT: Duration = Duration::from_secs(3_600);
 const RUN_LIMIT: Duration = Duration::from_secs(6 * 3_600);
 /// What the small crate consists of, below `src/`.
-const PARTS: [&str; 3] = ["domain", "vault", "limits.rs"];
+const PARTS: [&str; 4] = ["domain", "vault", "limits.rs", "limits"];
 
 /// Assembles the crate and mutates it; `words` go on to `cargo mutants`.
 ///

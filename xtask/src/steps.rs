@@ -48,6 +48,16 @@ impl Steps {
         self.done.push(Step { name: name.to_owned(), outcome, time });
     }
 
+    /// Runs two lists of steps beside each other; the table shows one after the other.
+    pub fn beside(&mut self, first: impl FnOnce(&mut Steps) + Send, second: impl FnOnce(&mut Steps) + Send) {
+        let (mut other, mut own) = (Steps::new(), Steps::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| second(&mut other));
+            first(&mut own);
+        });
+        self.done.extend(own.done.into_iter().chain(other.done));
+    }
+
     /// Prints the table and the closing line; the exit code is 1 when any step failed.
     pub fn finish(self) -> ExitCode {
         let width = self.done.iter().map(|step| step.name.len()).max().unwrap_or(0);
