@@ -33,6 +33,7 @@ cargo xtask <command>
   test                       everything: format, lints, tests on both I/O drivers, docs, SDK clients, browser, fuzz smoke
   check                      the short loop: format, lints, unit tests, tidy
   sdk                        real clients and coding agents against the gateway and the simulator
+  browser                    every page of the dashboard in a real browser, before a live demo
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
   mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
   bench estate               memory, publications and reloads of a large estate
@@ -78,7 +79,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
             println!("{HELP}");
             return Ok(ExitCode::SUCCESS);
         }
-        "test" | "check" | "sdk" | "fuzz" | "bench" | "mutants" => {}
+        "test" | "check" | "sdk" | "browser" | "fuzz" | "bench" | "mutants" => {}
         other => {
             eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
             return Ok(ExitCode::from(2));
@@ -96,6 +97,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "test" => test(&place, &mut steps),
         "check" => check(&place, &mut steps),
         "sdk" => sdk::run(&place, &mut steps),
+        "browser" => browser::run(&place, &mut steps),
         _ => fuzz::run(&place, &mut steps, fuzz::seconds(rest)?),
     }
     Ok(steps.finish())
