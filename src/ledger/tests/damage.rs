@@ -153,14 +153,14 @@ fn segments_behind_a_torn_one_are_put_aside() {
     let (ledger, _) = open(LedgerPlan { disk: Arc::new(disk.clone()), ..plan(&place) });
     let journal = ledger.journal(0).expect("a pen");
     disk.fail_syncs(u64::MAX);
-    for attempt in 1..=120 {
+    for attempt in 1..=200 {
         begin(&journal, attempt);
         journal.close(&report(attempt));
     }
     let run = ledger.run().to_owned();
     die(ledger, vec![journal]);
     let segments = place.segments();
-    assert!(segments.len() >= 4);
+    assert!(segments.len() >= 4, "{} segments; the thread's spare may or may not be among them", segments.len());
     // The second segment lost its last page, and the rest is there by chance.
     change(&segments[1], |bytes| bytes[8 * 1024..].fill(0));
     disk.reboot();
@@ -289,7 +289,7 @@ fn a_segment_that_is_gone_is_noticed() {
     let place = Place::new("gone");
     let (ledger, _) = open(plan(&place));
     let journal = ledger.journal(0).expect("a pen");
-    for attempt in 1..=120 {
+    for attempt in 1..=200 {
         begin(&journal, attempt);
         journal.close(&report(attempt));
     }
