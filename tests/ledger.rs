@@ -276,6 +276,20 @@ fn a_stream_that_is_cut_is_counted_with_what_passed() {
 }
 
 #[test]
+fn a_whole_answer_whose_figure_is_cut_is_served_and_estimated() {
+    // The role, one word, the reason to end, and half of the usage event.
+    let cut = Simulator::builder().fault(Fault::CutMidEvent { after_events: 3 }, When::Always).tokens(1).start();
+    let cut = cut.expect("a loopback port");
+    let gateway = chain(&[cut.base_url()]).start();
+    let body = r#"{"model":"any","max_tokens":50,"stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+    let answer = gateway.ask(&post_with("/v1/messages", &bearer(ACCESS_KEY), body.as_bytes()));
+    assert!(answer.whole && answer.text().contains("event: message_stop"), "{}", answer.text());
+    let report = &attempts(&gateway, 1)[0];
+    assert_eq!((report.outcome, report.usage_source), (Outcome::Completed, UsageSource::Estimated));
+    assert!(report.usage.input > 0 && report.usage.output > 0, "{report:?}");
+}
+
+#[test]
 fn each_leg_of_a_continued_stream_is_an_attempt() {
     let (cut, good) = (failing(Fault::CutMidEvent { after_events: 5 }), simulator());
     let gateway = chain(&[cut.base_url(), good.base_url()]).config_toml("[routing]\ncontinue_streams = true").start();

@@ -56,8 +56,8 @@ pub struct Findings {
     pub unread: BTreeMap<&'static str, u64>,
     /// Closes by where their figure is from.
     pub sources: BTreeMap<&'static str, u64>,
-    /// Answers that a provider broke off and that were taken for whole.
-    pub taken_for_whole: u64,
+    /// Answers that were whole when their provider broke off, between their last word and the figure for them.
+    pub without_figure: u64,
     /// Closes whose answer was cut, with what the provider had said at its beginning.
     pub unfinished: u64,
     /// Tokens out of estimated closes, and what the providers produced for the same ones.
@@ -257,18 +257,25 @@ impl Findings {
             assert_ne!(close.usage_source, UsageSource::Provider, "nobody said so: {close:?}");
             *self.unread.entry(close.outcome.name()).or_default() += 1;
         }
-        // An answer that its provider ended has its figure; one that the provider broke off with a clean end may look whole.
+        // An answer that its provider ended has its figure. One of a single word is whole before the third event is followed by a cut one,
+        // where it is said again in another dialect: that half event was its figure.
         for close in closes.iter().filter(|close| (close.outcome, close.status) == (Outcome::Completed, 200)) {
             if close.usage_source != UsageSource::Provider {
-                assert!(receipts.iter().any(is_unfinished), "an answer that ended has its figure: {}", what());
-                self.taken_for_whole += 1;
+                assert!(receipts.iter().any(lost_its_figure), "an answer that ended has its figure: {}", what());
+                self.without_figure += 1;
             }
         }
         // What a provider's word is behind must be that provider's word.
         for close in closes.iter().filter(|close| close.usage_source == UsageSource::Provider) {
             let place = receipts.iter().position(|receipt| says(receipt, close, 0));
-            // An answer that did not end has the last word that came: Anthropic states one token out as it begins.
-            let begun = || receipts.iter().position(|receipt| is_unfinished(receipt) && says(receipt, close, 1));
+            // An answer that did not end here has the last word that came: Anthropic states one token out as it begins. Its provider may have
+            // written all of it before it knew that nobody reads.
+            let is_cut = close.outcome != Outcome::Completed;
+            let begun = || {
+                receipts.iter().position(|receipt| {
+                    (is_unfinished(receipt) && says(receipt, close, 1)) || (is_cut && began_with(receipt, close))
+                })
+            };
             let place = place.or_else(|| begun().inspect(|_| self.unfinished += 1));
             let place = place.unwrap_or_else(|| panic!("no receipt says so: {close:?}: {receipts:?}"));
             receipts.swap_remove(place);
@@ -292,8 +299,19 @@ fn says(receipt: &Receipt, close: &AttemptReport, but: u64) -> bool {
     prompt == close.usage.input && (completion..=completion + but).contains(&close.usage.output)
 }
 
+/// Whether a close repeats what a provider says as a stream begins.
+fn began_with(receipt: &Receipt, close: &AttemptReport) -> bool {
+    receipt.stream && u64::from(receipt.prompt_tokens) == close.usage.input && close.usage.output <= 1
+}
+
 fn is_unfinished(receipt: &Receipt) -> bool {
     receipt.stream && receipt.status == 200 && receipt.outcome != simulator::Outcome::Completed
+}
+
+/// Whether a provider said everything but what it costs: a role, one word, the reason to end, and half an event of usage.
+fn lost_its_figure(receipt: &Receipt) -> bool {
+    let cut = simulator::Outcome::Faulted("cut@3".to_owned());
+    receipt.stream && receipt.status == 200 && receipt.completion_tokens == 1 && receipt.outcome == cut
 }
 
 fn source_name(source: UsageSource) -> &'static str {
