@@ -55,11 +55,18 @@ pub struct Receipt {
     pub completion_tokens: u32,
 }
 
+impl Account {
+    /// The account of a shown key and a model, both empty where there is none.
+    pub(super) fn of(key: &str, model: &str) -> Self {
+        let key = if key.is_empty() { String::new() } else { masked(key) };
+        Self { key: key.into(), model: model.into() }
+    }
+}
+
 /// A request as it arrives, for its account.
 pub(super) struct Arrival<'r> {
-    pub key: Option<&'r str>,
+    pub account: &'r Account,
     pub key_accepted: bool,
-    pub model: Option<&'r str>,
     pub stream: bool,
     /// What it calls itself.
     pub id: Option<&'r str>,
@@ -87,11 +94,7 @@ const ID_BYTES_MAX: usize = 64;
 
 impl Accounts {
     pub(super) fn arrive(&mut self, arrival: &Arrival<'_>) -> Open {
-        let key = Arc::from(arrival.key.map(masked).unwrap_or_default());
-        let account = Account { key, model: Arc::from(arrival.model.unwrap_or_default()) };
-        // Known accounts lend their texts, so that a receipt costs no copy of them.
-        let known = self.sums.get_key_value(&account).map(|(known, _)| known.clone());
-        let account = known.unwrap_or(account);
+        let account = arrival.account.clone();
         if let Some(sums) = self.sums_of(&account) {
             sums.requests += 1;
         }
@@ -136,9 +139,9 @@ impl Accounts {
     }
 
     fn sums_of(&mut self, account: &Account) -> Option<&mut AccountCounts> {
-        if self.sums.len() >= ACCOUNTS_KEPT {
-            return self.sums.get_mut(account);
+        if self.sums.len() < ACCOUNTS_KEPT && !self.sums.contains_key(account) {
+            self.sums.insert(account.clone(), AccountCounts::default());
         }
-        Some(self.sums.entry(account.clone()).or_default())
+        self.sums.get_mut(account)
     }
 }

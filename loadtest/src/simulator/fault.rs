@@ -1,13 +1,10 @@
-//! What can go wrong on purpose, and when; and the manners of a provider that is well.
+//! What can go wrong on purpose.
 //!
-//! A fault comes from a [`FaultRule`] of the server's [`Behaviour`], or from the request itself: a `user` field or a last user
-//! message that starts with `sim:` carries directives such as `sim:fault=429/2;tokens=40;latency=5ms`, so that a test which
-//! sees nothing but a gateway's public port can still choose what its provider does.
+//! A fault comes from a [`FaultRule`](super::FaultRule) of the server's [`Behaviour`](super::Behaviour), or from the request
+//! itself: a `user` field or a last user message that starts with `sim:` carries directives such as
+//! `sim:fault=429/2;tokens=40;latency=5ms`, so that a test which sees nothing but a gateway's public port can still choose what
+//! its provider does.
 
-use super::quota::Quota;
-use super::text::mix;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// One way in which a provider fails its client.
@@ -19,6 +16,17 @@ pub enum Fault {
         code: u16,
         /// Sent where the provider tells it: in `retry-after` and its kin, or in the body.
         retry_after: Option<Duration>,
+        /// The exact body to send.
+        body: Option<String>,
+    },
+    /// Answers with this status and more fields in its head.
+    Reply {
+        /// The HTTP status.
+        code: u16,
+        /// As for [`Fault::Status`].
+        retry_after: Option<Duration>,
+        /// Names in lower case with their values; a `content-type` replaces that of JSON.
+        fields: Vec<(String, String)>,
         /// The exact body to send.
         body: Option<String>,
     },
@@ -34,6 +42,17 @@ pub enum Fault {
         /// Whole events sent first.
         after_events: u32,
     },
+    /// Sends so many events, then the first one after them whose text has a character of several bytes up to the middle of that character,
+    /// then closes. Where there is none, half of the next event and half a character. Of a unary answer: its body up to such a place.
+    CutInsideUtf8 {
+        /// Whole events sent first.
+        after_events: u32,
+    },
+    /// Sends so many events, then bytes that are no event, then closes; instead of a unary answer, something that is not HTTP.
+    GarbageInStream {
+        /// Whole events sent first.
+        after_events: u32,
+    },
     /// Resets the connection (RST) after so many bytes of the answer, head included.
     Reset {
         /// Bytes sent first.
@@ -44,10 +63,29 @@ pub enum Fault {
         /// Whole events sent first.
         after_events: u32,
     },
+    /// The same with an error of this type, such as `overloaded_error`, in place of the provider's usual one.
+    ErrorOfKind {
+        /// Whole events sent first.
+        after_events: u32,
+        /// The error's type: letters, digits, `_`, `-` and `.`.
+        kind: String,
+    },
     /// Waits before the first byte, then answers as usual.
     SlowFirstByte {
         /// The wait.
         delay: Duration,
+    },
+    /// Sends the head as usual, then waits, then goes on as usual.
+    SlowFirstToken {
+        /// The wait.
+        delay: Duration,
+    },
+    /// Sends the whole answer in small pieces with a pause after each.
+    Drip {
+        /// Bytes of a piece.
+        bytes: u32,
+        /// The pause.
+        every: Duration,
     },
     /// Sends something that is not HTTP, then closes.
     GarbageHead,
@@ -69,29 +107,50 @@ impl Fault {
         Self::Quota
     }
 
-    /// Reads `429`, `429/2` (retry after two seconds), `429-quota`, `stall`, `stall@3`, `cut@3`, `reset@200`, `error@2`,
-    /// `slow@500ms`, `garbage`, `close` or `stale`.
+    /// Reads a short name: `429`, `429/2` (retry after two seconds), `429-quota`, `stall`, `stall@3`, `cut@3`, `cut-utf8@3`, `reset@200`,
+    /// `error@2`, `error@2:overloaded_error`, `slow@500ms`, `slow-token@2s`, `drip@10/5ms`, `garbage`, `garbage@2`, `close` or `stale`.
     ///
     /// # Errors
     /// Returns a sentence that names what was not understood.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, argument) = text.split_once('@').map_or((text, None), |(name, rest)| (name, Some(rest)));
-        let count = || match argument {
-            None => Ok(0),
-            Some(digits) => digits.parse::<u32>().map_err(|_| format!("{digits:?} is not a count in fault {text:?}")),
-        };
+        let number =
+            |digits: &str| digits.parse::<u32>().map_err(|_| format!("{digits:?} is not a count in fault {text:?}"));
+        let count = || argument.map_or(Ok(0), number);
         match name {
             "429-quota" => Ok(Self::insufficient_quota()),
             "stall" => Ok(Self::Stall { after_events: count()? }),
             "cut" => Ok(Self::CutMidEvent { after_events: count()? }),
+            "cut-utf8" => Ok(Self::CutInsideUtf8 { after_events: count()? }),
             "reset" => Ok(Self::Reset { after_bytes: count()?.into() }),
-            "error" => Ok(Self::ErrorInStream { after_events: count()? }),
+            "error" => match argument.and_then(|rest| rest.split_once(':')) {
+                Some((events, kind)) => Self::error_of_kind(number(events)?, kind),
+                None => Ok(Self::ErrorInStream { after_events: count()? }),
+            },
             "slow" => Ok(Self::SlowFirstByte { delay: duration(argument.unwrap_or("1s"))? }),
+            "slow-token" => Ok(Self::SlowFirstToken { delay: duration(argument.unwrap_or("1s"))? }),
+            "drip" => {
+                let (bytes, every) = argument.and_then(|rest| rest.split_once('/')).unwrap_or(("1", "10ms"));
+                Ok(Self::Drip { bytes: number(bytes)?.max(1), every: duration(every)? })
+            }
+            "garbage" if argument.is_some() => Ok(Self::GarbageInStream { after_events: count()? }),
             "garbage" => Ok(Self::GarbageHead),
             "close" => Ok(Self::CloseBeforeResponse),
             "stale" => Ok(Self::StaleKeepAlive),
             status => Self::parse_status(status).ok_or_else(|| format!("unknown fault {text:?}")),
         }
+    }
+
+    /// [`Fault::ErrorOfKind`], if the type is one.
+    ///
+    /// # Errors
+    /// Returns a sentence that names the type.
+    pub fn error_of_kind(after_events: u32, kind: &str) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if kind.is_empty() || kind.len() > 64 || !kind.bytes().all(fits) {
+            return Err(format!("{kind:?} is not the type of an error; write one such as overloaded_error"));
+        }
+        Ok(Self::ErrorOfKind { after_events, kind: kind.to_owned() })
     }
 
     fn parse_status(text: &str) -> Option<Self> {
@@ -107,164 +166,41 @@ impl Fault {
     /// The short name used in directives and in the truth log.
     pub fn name(&self) -> String {
         match self {
-            Self::Status { code, .. } => code.to_string(),
+            Self::Status { code, .. } | Self::Reply { code, .. } => code.to_string(),
             Self::Quota => "429-quota".into(),
             Self::Stall { after_events } => format!("stall@{after_events}"),
             Self::CutMidEvent { after_events } => format!("cut@{after_events}"),
+            Self::CutInsideUtf8 { after_events } => format!("cut-utf8@{after_events}"),
             Self::Reset { after_bytes } => format!("reset@{after_bytes}"),
             Self::ErrorInStream { after_events } => format!("error@{after_events}"),
+            Self::ErrorOfKind { after_events, kind } => format!("error@{after_events}:{kind}"),
             Self::SlowFirstByte { delay } => format!("slow@{}ms", delay.as_millis()),
+            Self::SlowFirstToken { delay } => format!("slow-token@{}ms", delay.as_millis()),
+            Self::Drip { bytes, every } => format!("drip@{bytes}/{}us", every.as_micros()),
+            Self::GarbageInStream { after_events } => format!("garbage@{after_events}"),
             Self::GarbageHead => "garbage".into(),
             Self::CloseBeforeResponse => "close".into(),
             Self::StaleKeepAlive => "stale".into(),
         }
     }
-}
 
-/// Which of the requests that a rule looks at it strikes; the first is number 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum When {
-    /// All of them.
-    Always,
-    /// Each with this probability, drawn from the server's seed.
-    Probability(f64),
-    /// Only this one.
-    Nth(u64),
-    /// So many at the beginning.
-    First(u64),
-    /// Every so-many-th.
-    Every(u64),
-}
-
-/// A fault, when it strikes, and whom. Clones share one count of requests.
-#[derive(Clone, Debug)]
-pub struct FaultRule {
-    fault: Fault,
-    when: When,
-    model: Option<String>,
-    key: Option<String>,
-    looked_at: Arc<AtomicU64>,
-}
-
-impl FaultRule {
-    /// A rule that looks at every chat request.
-    pub fn new(fault: Fault, when: When) -> Self {
-        Self { fault, when, model: None, key: None, looked_at: Arc::default() }
+    /// Whether it shapes an answer instead of replacing it.
+    pub(super) fn shapes(&self) -> bool {
+        let slows = matches!(self, Self::SlowFirstByte { .. } | Self::SlowFirstToken { .. } | Self::Drip { .. });
+        slows || matches!(self, Self::Reset { .. }) || self.stops_after().is_some()
     }
 
-    /// Looks only at requests for this model.
-    #[must_use]
-    pub fn for_model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
-        self
-    }
-
-    /// Looks only at requests that show this key.
-    #[must_use]
-    pub fn for_key(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    fn strikes(&self, seed: u64, key: &str, model: &str) -> bool {
-        let elsewhere = |scope: &Option<String>, found: &str| scope.as_deref().is_some_and(|wanted| wanted != found);
-        if elsewhere(&self.model, model) || elsewhere(&self.key, key) {
-            return false;
+    /// Whole events that leave before the fault.
+    pub(super) fn stops_after(&self) -> Option<u32> {
+        match self {
+            Self::Stall { after_events }
+            | Self::CutMidEvent { after_events }
+            | Self::CutInsideUtf8 { after_events }
+            | Self::GarbageInStream { after_events }
+            | Self::ErrorOfKind { after_events, .. }
+            | Self::ErrorInStream { after_events } => Some(*after_events),
+            _ => None,
         }
-        let number = self.looked_at.fetch_add(1, Ordering::Relaxed) + 1;
-        match self.when {
-            When::Always => true,
-            When::Probability(share) => fraction(mix(seed, number)) < share,
-            When::Nth(wanted) => number == wanted,
-            When::First(count) => number <= count,
-            When::Every(step) => step > 0 && number.is_multiple_of(step),
-        }
-    }
-}
-
-/// How long a provider thinks before its first byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Latency {
-    /// Not at all.
-    #[default]
-    None,
-    /// Always so long.
-    Fixed(Duration),
-    /// Log-normal with this median; `sigma` 0.5 puts the 99th percentile at 3.2 medians.
-    LogNormal {
-        /// Half of all waits are shorter.
-        median: Duration,
-        /// Standard deviation of the logarithm.
-        sigma: f64,
-    },
-}
-
-impl From<Duration> for Latency {
-    fn from(fixed: Duration) -> Self {
-        if fixed.is_zero() { Self::None } else { Self::Fixed(fixed) }
-    }
-}
-
-impl Latency {
-    /// The wait that belongs to a draw.
-    pub fn draw(&self, seed: u64) -> Duration {
-        match *self {
-            Self::None => Duration::ZERO,
-            Self::Fixed(wait) => wait,
-            Self::LogNormal { median, sigma } => {
-                // Box-Muller; the first fraction is kept away from zero for the logarithm.
-                let (first, second) = (fraction(mix(seed, 1)).max(1e-12), fraction(mix(seed, 2)));
-                let normal = (-2.0 * first.ln()).sqrt() * (std::f64::consts::TAU * second).cos();
-                let seconds = (median.as_secs_f64() * (sigma * normal).exp()).min(600.0);
-                Duration::try_from_secs_f64(seconds).unwrap_or(median)
-            }
-        }
-    }
-}
-
-/// Everything about a simulated provider that may change while it runs.
-#[derive(Clone, Debug)]
-pub struct Behaviour {
-    /// Wait before the first byte.
-    pub latency: Latency,
-    /// Wait between two events of a stream; counted on a schedule, so that it does not drift.
-    pub event_gap: Duration,
-    /// Words of an answer whose request does not say otherwise.
-    pub tokens: u32,
-    /// Events that leave in one write when there is no gap.
-    pub events_per_write: u32,
-    /// Bytes of one write at most: cuts events anywhere.
-    pub write_bytes: Option<usize>,
-    /// How many requests a key may make of a model.
-    pub quota: Option<Quota>,
-    /// The first rule that strikes wins.
-    pub faults: Vec<FaultRule>,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self {
-            latency: Latency::None,
-            event_gap: Duration::ZERO,
-            tokens: 16,
-            events_per_write: 1,
-            write_bytes: None,
-            quota: None,
-            faults: Vec::new(),
-        }
-    }
-}
-
-impl Behaviour {
-    /// The same behaviour with one more fault rule.
-    #[must_use]
-    pub fn with_fault(mut self, fault: Fault, when: When) -> Self {
-        self.faults.push(FaultRule::new(fault, when));
-        self
-    }
-
-    pub(super) fn strike(&self, seed: u64, key: &str, model: &str) -> Option<Fault> {
-        self.faults.iter().find(|rule| rule.strikes(seed, key, model)).map(|rule| rule.fault.clone())
     }
 }
 
@@ -291,6 +227,8 @@ pub struct Directives {
     pub preface: u32,
     /// `block=1`: the provider's own filter refuses, on every surface but OpenAI's own chat completions.
     pub block: bool,
+    /// `id=N`: the request's own number; its stamps are kept, see [`Simulator::stamps`](super::Simulator::stamps).
+    pub id: Option<u64>,
 }
 
 impl Directives {
@@ -315,6 +253,7 @@ impl Directives {
             let number = || value.parse::<u32>().map_err(|_| format!("directive {pair:?} needs a number"));
             match name {
                 "fault" => found.fault = Some(Fault::parse(value)?),
+                "id" => found.id = Some(value.parse().map_err(|_| format!("directive {pair:?} needs a number"))?),
                 "tokens" => found.tokens = Some(number()?.min(TOKENS_MAX)),
                 "latency" => found.latency = Some(duration(value)?),
                 "gap" => found.gap = Some(duration(value)?),
@@ -352,11 +291,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is not a possible duration"))
 }
 
-/// Maps a digest to [0, 1).
-fn fraction(digest: u64) -> f64 {
-    (digest >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,34 +313,24 @@ mod tests {
 
     #[test]
     fn fault_names_read_back() {
-        for name in
-            ["503", "429-quota", "stall@3", "cut@1", "reset@200", "error@2", "slow@500ms", "garbage", "close", "stale"]
-        {
+        for name in [
+            "503",
+            "429-quota",
+            "stall@3",
+            "cut@1",
+            "cut-utf8@2",
+            "reset@200",
+            "error@2",
+            "error@2:api_error",
+            "slow@500ms",
+            "slow-token@20ms",
+            "drip@10/5000us",
+            "garbage",
+            "garbage@0",
+            "close",
+            "stale",
+        ] {
             assert_eq!(Fault::parse(name).expect(name).name(), name);
         }
-    }
-
-    #[test]
-    fn rules_strike_when_they_say() {
-        let struck = |when| {
-            let rule = FaultRule::new(Fault::GarbageHead, when);
-            (1..=1000).filter(|_| rule.strikes(7, "k", "m")).count()
-        };
-        assert_eq!(struck(When::Always), 1000);
-        assert_eq!(struck(When::Nth(3)), 1);
-        assert_eq!(struck(When::First(3)), 3);
-        assert_eq!(struck(When::Every(10)), 100);
-        assert!((200..300).contains(&struck(When::Probability(0.25))), "{}", struck(When::Probability(0.25)));
-        let scoped = FaultRule::new(Fault::GarbageHead, When::Nth(1)).for_key("other");
-        assert!(!scoped.strikes(7, "k", "m") && scoped.strikes(7, "other", "m"));
-    }
-
-    #[test]
-    fn log_normal_waits_have_their_median() {
-        let latency = Latency::LogNormal { median: Duration::from_millis(10), sigma: 0.5 };
-        let mut waits: Vec<_> = (0..2001).map(|seed| latency.draw(mix(3, seed))).collect();
-        waits.sort();
-        assert!((9..=11).contains(&waits[1000].as_millis()), "{:?}", waits[1000]);
-        assert!((25..=42).contains(&waits[1980].as_millis()), "{:?}", waits[1980]);
     }
 }

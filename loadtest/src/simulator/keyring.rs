@@ -130,6 +130,12 @@ impl Keyring {
         self.read().iter().any(|known| known.key == key)
     }
 
+    /// Every key with whether it is accepted at that instant.
+    pub(super) fn standing(&self, at: Instant) -> Vec<(String, bool)> {
+        let accepted = |known: &Known| known.periods.iter().any(|period| period.holds(at));
+        self.read().iter().map(|known| (known.key.clone(), accepted(known))).collect()
+    }
+
     /// Whether one period of a key covers all of that time.
     pub(super) fn accepted_throughout(&self, key: &str, from: Instant, until: Instant) -> bool {
         let covers = |period: &Period| period.holds(from) && period.holds(until);

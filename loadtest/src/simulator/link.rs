@@ -5,9 +5,12 @@
 
 use super::wire::{self, Chunk, Framing, Head, Malformed};
 use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// A byte stream over TCP, plain or encrypted.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin {
@@ -50,17 +53,35 @@ pub struct Link<W> {
     pub reset_after: Option<u64>,
     /// Bytes of one write at most.
     pub write_bytes: Option<usize>,
+    /// A pause after each write but the last.
+    pub drip: Option<Duration>,
+    /// Rings when the connection may have been silent too long. It is set once for many requests: setting it for each would cost more than
+    /// reading one does.
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 /// Bytes a client may send ahead of its answer before we stop reading.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Room for one read.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 4 * 1024;
+/// Room for one read of a long body.
+const BODY_READ_BYTES: usize = 64 * 1024;
+/// Room for what a client sends while its answer leaves: nothing, as a rule.
+const PAUSE_BYTES: usize = 64;
 
 impl<W: Wire> Link<W> {
     /// Wraps a fresh connection.
     pub fn new(wire: W) -> Self {
-        Self { wire, input: Vec::new(), written: 0, resetting: false, reset_after: None, write_bytes: None }
+        Self {
+            wire,
+            input: Vec::new(),
+            written: 0,
+            resetting: false,
+            reset_after: None,
+            write_bytes: None,
+            drip: None,
+            idle: None,
+        }
     }
 
     /// Forgets the plan of the answer that just ended.
@@ -68,6 +89,12 @@ impl<W: Wire> Link<W> {
         self.written = 0;
         self.reset_after = None;
         self.write_bytes = None;
+        self.drip = None;
+    }
+
+    /// Who is on the other side.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.wire.tcp().peer_addr().ok()
     }
 
     /// What has been read and not yet used.
@@ -102,9 +129,28 @@ impl<W: Wire> Link<W> {
                 }
                 searched = self.input.len();
             }
-            match tokio::time::timeout(idle, self.fill()).await {
-                Ok(filled) => filled?,
-                Err(_) => return Err(Gone::Client),
+            self.fill_within(idle).await?;
+        }
+    }
+
+    /// Reads more, unless the other side stays silent for so long.
+    async fn fill_within(&mut self, idle: Duration) -> Result<(), Gone> {
+        self.input.reserve(READ_BYTES);
+        let awaited = Instant::now();
+        let bell = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep_until((awaited + idle).into())));
+        loop {
+            tokio::select! {
+                biased;
+                read = self.wire.read_buf(&mut self.input) => {
+                    return if read? == 0 { Err(Gone::Client) } else { Ok(()) };
+                }
+                () = bell.as_mut() => {
+                    let silent_until = awaited + idle;
+                    if silent_until <= Instant::now() {
+                        return Err(Gone::Client);
+                    }
+                    bell.as_mut().reset(silent_until.into());
+                }
             }
         }
     }
@@ -120,10 +166,18 @@ impl<W: Wire> Link<W> {
         match head.framing {
             Framing::Length(bytes) => {
                 let bytes = bytes as usize;
+                // Room grows with what arrives and not with what is announced.
                 while self.input.len() < bytes {
+                    self.input.reserve((bytes - self.input.len()).min(BODY_READ_BYTES));
                     self.fill().await?;
                 }
-                let rest = self.input.split_off(bytes);
+                // A short body is copied, so that the room for reading stays; a long one takes the room along.
+                if bytes <= READ_BYTES {
+                    let body = self.input[..bytes].to_vec();
+                    self.spend(bytes);
+                    return Ok(body);
+                }
+                let rest = if self.input.len() == bytes { Vec::new() } else { self.input.split_off(bytes) };
                 Ok(std::mem::replace(&mut self.input, rest))
             }
             Framing::Chunked => self.chunked_body().await,
@@ -158,12 +212,9 @@ impl<W: Wire> Link<W> {
         let left = self.reset_after.map(|limit| limit.saturating_sub(self.written));
         let reset_here = left.is_some_and(|left| left < bytes.len() as u64);
         let bytes = if reset_here { &bytes[..left.unwrap_or_default() as usize] } else { bytes };
-        for piece in bytes.chunks(self.write_bytes.unwrap_or(usize::MAX)) {
-            self.wire.write_all(piece).await?;
-            if self.write_bytes.is_some() {
-                self.wire.flush().await?;
-                tokio::task::yield_now().await;
-            }
+        match self.write_bytes {
+            None => self.wire.write_all(bytes).await?,
+            Some(most) => self.send_pieces(bytes, most).await?,
         }
         self.wire.flush().await?;
         self.written += bytes.len() as u64;
@@ -174,11 +225,28 @@ impl<W: Wire> Link<W> {
         Ok(())
     }
 
+    async fn send_pieces(&mut self, bytes: &[u8], most: usize) -> Result<(), Gone> {
+        let mut pieces = bytes.chunks(most.max(1)).peekable();
+        while let Some(piece) = pieces.next() {
+            self.wire.write_all(piece).await?;
+            self.wire.flush().await?;
+            match self.drip {
+                Some(every) if pieces.peek().is_some() => self.pause(Instant::now() + every).await?,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until `until` and notices a hang-up at once.
     ///
     /// # Errors
     /// The client is gone.
     pub async fn pause(&mut self, until: Instant) -> Result<(), Gone> {
+        if self.input.is_empty() {
+            // Ten thousand open streams wait here: none of them keeps a buffer for it.
+            self.input.shrink_to(PAUSE_BYTES);
+        }
         let wake = tokio::time::sleep_until(until.into());
         tokio::pin!(wake);
         loop {
@@ -186,7 +254,7 @@ impl<W: Wire> Link<W> {
                 wake.await;
                 return Ok(());
             }
-            self.input.reserve(READ_BYTES);
+            self.input.reserve(PAUSE_BYTES);
             tokio::select! {
                 biased;
                 read = self.wire.read_buf(&mut self.input) => if read? == 0 { return Err(Gone::Client) },

@@ -9,6 +9,17 @@
 //! assert_eq!(provider.truth().counts().requests, 0);
 //! ```
 //!
+//! Faults are written in words, one rule to a line; see [`FaultRule::parse_all`]:
+//!
+//! ```
+//! use igris_load::simulator::FaultRule;
+//!
+//! let rules = FaultRule::parse_all("every 10th -> 429 retry-after=2\n5% of stream model=gpt-4* -> stall after 3 events");
+//! let rules = rules.expect("two rules");
+//! let provider = igris_load::Simulator::builder().rules(rules).start().expect("a loopback port");
+//! assert_eq!(provider.behaviour().faults.len(), 2);
+//! ```
+//!
 //! It is OpenAI unless told to speak another dialect, or several at once: see [`Builder::dialect`].
 
 mod accounts;
@@ -16,23 +27,30 @@ mod anthropic;
 mod azure;
 mod bedrock;
 mod cohere;
+mod control;
 mod denial;
 mod fault;
 mod gemini;
+mod grammar;
+mod journal;
 mod keyring;
+mod latency;
 mod link;
 mod manners;
 mod members;
 mod multipart;
 mod openai;
 mod plan;
+mod play;
 mod quota;
+mod rule;
 mod script;
 mod seal;
 mod serve;
 mod shape;
 mod shelf;
 mod socket;
+mod stamps;
 mod surface;
 mod text;
 mod threads;
@@ -42,18 +60,30 @@ mod truth;
 mod wire;
 
 pub use accounts::{Account, AccountCounts, Receipt};
-pub use fault::{Behaviour, Directives, Fault, FaultRule, Latency, When, duration};
+pub use fault::{Directives, Fault, duration};
+pub use grammar::RuleError;
 pub use keyring::KeyTerms;
+pub use latency::{Latency, Recording};
 pub use members::GATEWAY_FIELDS;
 pub use openai::{Answer, Body, ChatRequest, Refusal, Reply};
 pub use quota::Quota;
+pub use rule::{Behaviour, FaultRule, When};
+pub use stamps::{PAGE_STAMPS, STAMPS_KEPT, STAMPS_PATH, Stamp, now as monotonic_ns};
 pub use surface::Surface;
 pub use truth::{Counts, KeyCounts, Outcome, Record, Truth, Violation, masked};
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+/// The present behaviour, and since when it is so.
+#[derive(Clone)]
+struct Current {
+    behaviour: Arc<Behaviour>,
+    since: Instant,
+}
 
 /// What all connections of one simulator share.
 struct Site {
@@ -67,18 +97,27 @@ struct Site {
     keys: keyring::Keyring,
     /// Access key ids with their secrets; with any, signatures are verified and other ids refused.
     secrets: Vec<(String, String)>,
-    behaviour: RwLock<Arc<Behaviour>>,
+    current: RwLock<Current>,
     idle: Duration,
+    /// Whether paths below `/_mock/` are answered; see [`Builder::control`].
+    control: bool,
+    started: Instant,
     truth: Arc<Truth>,
     shelf: shelf::Shelf,
+    stamps: stamps::Stamps,
     buckets: quota::Buckets,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 impl Site {
-    fn behaviour(&self) -> Arc<Behaviour> {
-        Arc::clone(&self.behaviour.read().unwrap_or_else(PoisonError::into_inner))
+    fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_behaviour(&self, behaviour: Behaviour) {
+        let current = Current { behaviour: Arc::new(behaviour), since: Instant::now() };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
     /// Whose request this is, by its path.
@@ -144,14 +183,20 @@ impl Simulator {
         Arc::clone(&self.site.truth)
     }
 
-    /// The present behaviour.
-    pub fn behaviour(&self) -> Behaviour {
-        Behaviour::clone(&self.site.behaviour())
+    /// The stamps of requests that named themselves (`sim:id=N`), from number `since` on, in the order in which their answers ended;
+    /// and the number of the next one. The last [`STAMPS_KEPT`] are kept.
+    pub fn stamps(&self, since: u64) -> (Vec<Stamp>, u64) {
+        self.site.stamps.since(since, STAMPS_KEPT)
     }
 
-    /// Replaces the behaviour for all requests that arrive from now on.
+    /// The present behaviour.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour::clone(&self.site.current().behaviour)
+    }
+
+    /// Replaces the behaviour for all requests that arrive from now on; times in its rules count from now.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
-        *self.site.behaviour.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);
+        self.site.set_behaviour(behaviour);
     }
 
     /// Replaces the keys that are accepted, from the next request on; none means any.
@@ -209,6 +254,8 @@ pub struct Builder {
     keep_records: bool,
     keep_bodies: bool,
     receipts: Option<truth::Receipts>,
+    journal: Option<(PathBuf, u64)>,
+    control: bool,
     tls: Option<(String, String)>,
 }
 
@@ -229,6 +276,8 @@ impl Default for Builder {
             keep_records: true,
             keep_bodies: false,
             receipts: None,
+            journal: None,
+            control: false,
             tls: None,
         }
     }
@@ -321,6 +370,20 @@ impl Builder {
         self
     }
 
+    /// The same as a distribution to draw every gap from.
+    #[must_use]
+    pub fn gap(mut self, gap: impl Into<Latency>) -> Self {
+        self.behaviour.gap = gap.into();
+        self
+    }
+
+    /// Wait for every prompt token, before the first byte and on top of the latency, as a real server reads its prompt.
+    #[must_use]
+    pub fn prefill_per_token(mut self, wait: Duration) -> Self {
+        self.behaviour.prefill_per_token = wait;
+        self
+    }
+
     /// Words of an answer whose request does not say otherwise.
     #[must_use]
     pub fn tokens(mut self, count: u32) -> Self {
@@ -342,10 +405,23 @@ impl Builder {
         self
     }
 
+    /// More fault rules, behind those there are.
+    #[must_use]
+    pub fn rules(mut self, rules: impl IntoIterator<Item = FaultRule>) -> Self {
+        self.behaviour.faults.extend(rules);
+        self
+    }
+
     /// A limit of requests for every key and model that is kept, and told in every head.
     #[must_use]
-    pub fn quota(mut self, requests: u32, refill: Duration) -> Self {
-        self.behaviour.quota = Some(Quota { requests, refill });
+    pub fn quota(self, requests: u32, refill: Duration) -> Self {
+        self.limits(Quota { requests, tokens: 0, refill })
+    }
+
+    /// Limits of requests and tokens for every key and model that are kept, and told in every head.
+    #[must_use]
+    pub fn limits(mut self, quota: Quota) -> Self {
+        self.behaviour.quota = Some(quota);
         self
     }
 
@@ -377,6 +453,21 @@ impl Builder {
         self
     }
 
+    /// Writes a line of JSON to this file, which is made anew, for every request as it ends; no more than so many bytes.
+    #[must_use]
+    pub fn journal(mut self, path: impl Into<PathBuf>, bytes_max: u64) -> Self {
+        self.journal = Some((path.into(), bytes_max));
+        self
+    }
+
+    /// Answers paths below `/_mock/` itself, to callers on this machine: sums, keys and faults, to be read and changed. No part of any
+    /// provider, and unknown to the log.
+    #[must_use]
+    pub fn control(mut self, control: bool) -> Self {
+        self.control = control;
+        self
+    }
+
     /// Keeps the bytes of every request body in its record.
     #[must_use]
     pub fn keep_bodies(mut self) -> Self {
@@ -395,7 +486,7 @@ impl Builder {
     /// Binds and serves.
     ///
     /// # Errors
-    /// The address cannot be bound, a thread cannot be started, or certificate and key are not usable.
+    /// The address cannot be bound, a thread cannot be started, the journal cannot be written, or certificate and key are not usable.
     pub fn start(mut self) -> io::Result<Simulator> {
         if self.prefixes.is_empty() {
             self.prefixes.push("/v1".into());
@@ -408,18 +499,25 @@ impl Builder {
         let encrypted = self.tls.is_some();
         #[cfg(feature = "tls")]
         let tls = self.tls.as_ref().map(|(cert, key)| tls::acceptor(cert, key)).transpose()?;
+        let journal =
+            self.journal.as_ref().map(|(path, bytes_max)| journal::Journal::create(path, *bytes_max)).transpose()?;
+        let truth = Truth::new(self.keep_records, self.keep_bodies, self.receipts).with_journal(journal);
+        let now = Instant::now();
         let site = Arc::new(Site {
             name: self.name.unwrap_or_else(|| self.surfaces[0].name().to_owned()),
             seed: self.seed,
             surfaces: self.surfaces,
             prefixes: self.prefixes,
             models,
-            keys: keyring::Keyring::new(self.keys, Instant::now()),
+            keys: keyring::Keyring::new(self.keys, now),
             secrets: self.secrets,
-            behaviour: RwLock::new(Arc::new(self.behaviour)),
+            current: RwLock::new(Current { behaviour: Arc::new(self.behaviour), since: now }),
             idle: self.idle,
-            truth: Arc::new(Truth::new(self.keep_records, self.keep_bodies, self.receipts)),
+            control: self.control,
+            started: now,
+            truth: Arc::new(truth),
             shelf: shelf::Shelf::default(),
+            stamps: stamps::Stamps::default(),
             buckets: quota::Buckets::default(),
             #[cfg(feature = "tls")]
             tls,

@@ -28,11 +28,52 @@ pub(super) struct Told {
     /// The unary body.
     pub(super) whole: Vec<u8>,
     /// The events of a stream, each with the completion tokens that have been produced once it has left.
-    pub(super) events: Vec<(Vec<u8>, u32)>,
+    pub(super) events: Events,
     /// Completion tokens of the whole answer.
     pub(super) completion_tokens: u32,
     /// What breaks the stream when the provider fails after so many events.
     pub(super) broken: Option<fn(u32) -> Vec<u8>>,
+}
+
+/// Events in one piece of memory: a stream may wait with all of them for long, beside thousands of others.
+#[derive(Default)]
+pub(super) struct Events {
+    bytes: Box<[u8]>,
+    /// Where each event ends, and the tokens produced once it has left.
+    ends: Box<[(u32, u32)]>,
+}
+
+impl Events {
+    fn count(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    fn get(&self, index: u32) -> &[u8] {
+        let index = index as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        &self.bytes[start as usize..self.ends[index].0 as usize]
+    }
+
+    fn tokens_after(&self, events: u32) -> u32 {
+        events.checked_sub(1).map_or(0, |last| self.ends[last as usize].1)
+    }
+}
+
+impl FromIterator<(Vec<u8>, u32)> for Events {
+    fn from_iter<I: IntoIterator<Item = (Vec<u8>, u32)>>(events: I) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for (event, tokens) in events {
+            bytes.extend_from_slice(&event);
+            ends.push((bytes.len() as u32, tokens));
+        }
+        Self { bytes: bytes.into(), ends: ends.into() }
+    }
+}
+
+impl From<Vec<(Vec<u8>, u32)>> for Events {
+    fn from(events: Vec<(Vec<u8>, u32)>) -> Self {
+        events.into_iter().collect()
+    }
 }
 
 impl Told {
@@ -61,14 +102,14 @@ impl Script {
     pub(super) fn events(&self) -> u32 {
         match self {
             Self::Chat(answer) => answer.events(),
-            Self::Told(told) => told.events.len() as u32,
+            Self::Told(told) => told.events.count(),
         }
     }
 
     pub(super) fn event(&self, index: u32, out: &mut Vec<u8>) {
         match self {
             Self::Chat(answer) => answer.event(index, out),
-            Self::Told(told) => out.extend_from_slice(&told.events[index as usize].0),
+            Self::Told(told) => out.extend_from_slice(told.events.get(index)),
         }
     }
 
@@ -76,7 +117,7 @@ impl Script {
     pub(super) fn tokens_after(&self, events: u32) -> u32 {
         match self {
             Self::Chat(answer) => answer.tokens_after(events),
-            Self::Told(told) => events.checked_sub(1).map_or(0, |last| told.events[last as usize].1),
+            Self::Told(told) => told.events.tokens_after(events),
         }
     }
 

@@ -1,21 +1,33 @@
-//! One connection served: read a request, check it, note it, answer it or fail it as planned, until somebody leaves.
+//! One connection served: read a request, check it, note it, decide what becomes of it, until somebody leaves.
+//!
+//! How an answer is played is in `play`, how a conversation over a WebSocket goes in `socket`.
 
-use super::accounts::Arrival;
-use super::fault::{Behaviour, Directives, Fault};
+use super::accounts::{Account, Arrival};
+use super::fault::Fault;
 use super::link::{Gone, Link, Wire};
-use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
-use super::text::mix;
+use super::openai::realtime::Opening;
+use super::rule::{Behaviour, Struck, Subject};
+use super::stamps::{self, Stamp};
+use super::surface::{Asked, Call, Denial, Seen, Surface, Work};
+use super::text::{decimal, hexadecimal};
 use super::truth::{Ending, Outcome, Record, Ticket, masked, unix_ms};
 use super::wire::Head;
-use super::{Site, manners, quota};
-use std::io::Write as _;
+use super::{Current, Site, control, manners, quota};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Serves one connection to its end.
 pub(super) async fn connection<W: Wire>(wire: W, site: Arc<Site>) {
     let number = site.truth.connected();
-    let mut session = Session { link: Link::new(wire), site, connection: number, served: 0, output: Vec::new() };
+    let mut session = Session {
+        link: Link::new(wire),
+        site,
+        connection: number,
+        served: 0,
+        output: Vec::new(),
+        scratch: Vec::new(),
+        shown: Shown::default(),
+    };
     loop {
         match session.exchange().await {
             Ok(Next::Reuse) => session.served += 1,
@@ -36,30 +48,96 @@ pub(super) struct Session<W> {
     pub(super) site: Arc<Site>,
     pub(super) connection: u64,
     served: u64,
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    /// Room for a body before its head is known.
+    pub(super) scratch: Vec<u8>,
+    shown: Shown,
+}
+
+/// The key and model of the last request, whose account the next one most likely shares.
+struct Shown {
+    key: String,
+    account: Account,
 }
 
 /// A request on its way to its end: what its record needs to know.
 pub(super) struct Exchange {
-    ticket: Ticket,
-    surface: Surface,
+    pub(super) ticket: Ticket,
+    pub(super) surface: Surface,
     quota: Option<quota::Standing>,
+    /// The fault that strikes it.
+    pub(super) struck: Option<Struck>,
+    /// When it was read and when its answer leaves, where it named itself.
+    stamp: Option<Stamp>,
     pub(super) status: u16,
     pub(super) events: u32,
     pub(super) prompt_tokens: u32,
     pub(super) completion_tokens: u32,
 }
 
+/// What is to be done about a request.
+enum Due {
+    Say(Box<Denial>),
+    Converse(Box<Opening>, Arc<Behaviour>),
+    Work(Box<Work>, Arc<Behaviour>),
+}
+
+/// How an answer that met no obstacle ended.
+pub(super) enum Done {
+    Well,
+    /// Well, and the connection is of no more use.
+    Closed,
+    Failed {
+        fault: String,
+        close: bool,
+    },
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { key: String::new(), account: Account::of("", "") }
+    }
+}
+
 impl Exchange {
-    fn end(&self, site: &Site, outcome: Outcome) {
+    fn new(ticket: Ticket, surface: Surface) -> Self {
+        Self {
+            ticket,
+            surface,
+            quota: None,
+            struck: None,
+            stamp: None,
+            status: 0,
+            events: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        }
+    }
+
+    /// A piece of its answer is about to be written.
+    pub(super) fn leaves(&mut self) {
+        if let Some(stamp) = &mut self.stamp {
+            stamp.leaves();
+        }
+    }
+
+    /// The fault that strikes it.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.struck.as_ref().map(|struck| &struck.fault)
+    }
+
+    fn end(&mut self, site: &Site, outcome: Outcome) {
+        let struck = self.struck.take();
         let ending = Ending {
             status: self.status,
             outcome,
             events: self.events,
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
+            fault: struck.as_ref().map(|struck| struck.fault.name()),
+            fault_rule: struck.and_then(|struck| struck.rule),
         };
-        site.truth.end(&self.ticket, ending);
+        site.truth.end(&mut self.ticket, ending);
     }
 }
 
@@ -67,70 +145,91 @@ impl<W: Wire> Session<W> {
     async fn exchange(&mut self) -> Result<Next, Gone> {
         let head = self.link.head(self.site.idle).await?;
         let body = self.link.body(&head).await?;
+        let received = stamps::now();
         self.link.next_answer();
-        manners::check_head(&self.site.truth, self.connection, &head);
-        let site = Arc::clone(&self.site);
-        let surface = site.surface_of(&head);
-        let key = surface.key(&head).unwrap_or_default().to_owned();
-        let behaviour = site.behaviour();
-        let key_accepted = site.accepts(&key, Instant::now());
-        let mut seen = Seen::default();
-        let asked = {
-            let (connection, tokens) = (self.connection, behaviour.tokens);
-            let call = Call {
-                site: &site,
-                surface,
-                connection,
-                head: &head,
-                key: &key,
-                key_accepted,
-                body: &body,
-                model: None,
-                tokens,
-            };
-            surface.read(&call, &mut seen)
-        };
-        let ticket = self.note(&head, surface, (&key, key_accepted), body, seen);
-        let mut exchange =
-            Exchange { ticket, surface, quota: None, status: 0, events: 0, prompt_tokens: 0, completion_tokens: 0 };
-        let result = match asked {
-            Ok(Asked::Ready(text)) => self.send_whole(&mut exchange, &Denial::new(200, text)).await,
-            Ok(Asked::Socket(opening)) => self.converse(&mut exchange, &behaviour, &key, &opening).await,
-            Ok(Asked::Work(work)) => self.work(&mut exchange, &behaviour, &key, &work).await,
-            Err(denial) => self.send_whole(&mut exchange, &denial).await,
-        };
-        match result {
-            Ok(Done::Well) => {
-                exchange.end(&site, Outcome::Completed);
-                Ok(if head.close { Next::Close } else { Next::Reuse })
-            }
-            Ok(Done::Closed) => {
-                exchange.end(&site, Outcome::Completed);
-                Ok(Next::Close)
-            }
-            Ok(Done::Failed { fault, close }) => {
-                exchange.end(&site, Outcome::Faulted(fault));
-                Ok(if close || head.close { Next::Close } else { Next::Reuse })
-            }
-            Err(Gone::Reset) => {
-                exchange.end(&site, Outcome::Faulted(format!("reset@{}", self.link.written())));
-                Err(Gone::Reset)
-            }
-            Err(gone) => {
-                exchange.end(&site, Outcome::ClientClosed { after: exchange.ticket.arrived.elapsed() });
-                Err(gone)
-            }
+        if self.site.control && control::claims(&head) {
+            return self.control(&head, &body).await;
         }
+        // Nothing of the request but what its answer needs is held while the answer leaves: streams may be many and long.
+        let close = head.close;
+        let (mut exchange, due) = self.take_in(&head, body);
+        drop(head);
+        let result = match due {
+            Due::Work(work, behaviour) => {
+                exchange.stamp = work.directives.id.map(|id| Stamp::new(id, received));
+                self.work(&mut exchange, &behaviour, &work).await
+            }
+            Due::Say(denial) => self.send_whole(&mut exchange, &denial).await,
+            Due::Converse(opening, behaviour) => self.converse(&mut exchange, &behaviour, &opening).await,
+        };
+        let (outcome, next) = match result {
+            Ok(Done::Well) => (Outcome::Completed, Ok(if close { Next::Close } else { Next::Reuse })),
+            Ok(Done::Closed) => (Outcome::Completed, Ok(Next::Close)),
+            Ok(Done::Failed { fault, close: ends }) => {
+                (Outcome::Faulted(fault), Ok(if ends || close { Next::Close } else { Next::Reuse }))
+            }
+            Err(Gone::Reset) => (Outcome::Faulted(format!("reset@{}", self.link.written())), Err(Gone::Reset)),
+            Err(gone) => (Outcome::ClientClosed { after: exchange.ticket.arrived.elapsed() }, Err(gone)),
+        };
+        if let (Outcome::Completed, Some(stamp)) = (&outcome, exchange.stamp) {
+            self.site.stamps.keep(stamp);
+        }
+        exchange.end(&self.site, outcome);
+        next
     }
 
-    fn note(&self, head: &Head, surface: Surface, shown: (&str, bool), body: Vec<u8>, seen: Seen) -> Ticket {
+    /// Checks a request, notes it, and decides what is to be done about it.
+    fn take_in(&mut self, head: &Head, body: Vec<u8>) -> (Exchange, Due) {
+        let site = Arc::clone(&self.site);
+        manners::check_head(&site.truth, self.connection, head);
+        let surface = site.surface_of(head);
+        let key = surface.key(head).unwrap_or_default();
+        let current = site.current();
+        let key_accepted = site.accepts(key, Instant::now());
+        let mut seen = Seen::default();
+        let call = Call {
+            site: &site,
+            surface,
+            connection: self.connection,
+            head,
+            key,
+            key_accepted,
+            body: &body,
+            model: None,
+            tokens: current.behaviour.tokens,
+        };
+        let asked = surface.read(&call, &mut seen);
+        let stream = seen.stream;
+        let ticket = self.note(head, surface, (key, key_accepted), body, seen);
+        let mut exchange = Exchange::new(ticket, surface);
+        let since = current.since.elapsed();
+        let subject = |model, reused| Subject { key, model, surface, stream, fields: &head.fields, since, reused };
+        let due = match asked {
+            Ok(Asked::Ready(text)) => Due::Say(Box::new(Denial::new(200, text))),
+            Err(denial) => Due::Say(Box::new(denial)),
+            Ok(Asked::Socket(opening)) => {
+                exchange.struck = current.behaviour.strike(site.seed, &subject(&opening.model, true));
+                Due::Converse(opening, current.behaviour)
+            }
+            Ok(Asked::Work(work)) => {
+                let subject = subject(&work.model, self.served > 0);
+                exchange.struck = judge(&site, &mut exchange, &current, &subject, &work);
+                Due::Work(work, current.behaviour)
+            }
+        };
+        (exchange, due)
+    }
+
+    fn note(&mut self, head: &Head, surface: Surface, shown: (&str, bool), body: Vec<u8>, seen: Seen) -> Ticket {
         let truth = &self.site.truth;
         let (key, key_accepted) = shown;
-        let key = (!key.is_empty()).then_some(key);
+        let model = seen.model.as_deref().unwrap_or_default();
+        if self.shown.key != key || &*self.shown.account.model != model {
+            self.shown = Shown { key: key.to_owned(), account: Account::of(key, model) };
+        }
         let id = truth.receipt_field().and_then(|field| head.fields.iter().find(|(name, _)| name == field));
         let id = id.map(|(_, value)| value.as_str());
-        let model = seen.model.clone();
-        let arrival = Arrival { key, key_accepted, model: model.as_deref(), stream: seen.stream, id };
+        let arrival = Arrival { account: &self.shown.account, key_accepted, stream: seen.stream, id };
         truth.arrive(&arrival, |sequence| Record {
             sequence,
             connection: self.connection,
@@ -138,7 +237,7 @@ impl<W: Wire> Session<W> {
             arrived_unix_ms: unix_ms(),
             method: head.method.clone(),
             path: masked_target(&head.target),
-            key: key.map(masked),
+            key: (!key.is_empty()).then(|| masked(key)),
             key_accepted,
             surface: surface.name(),
             model: seen.model,
@@ -148,6 +247,8 @@ impl<W: Wire> Session<W> {
             body: truth.keeps_bodies().then_some(body),
             status: 0,
             outcome: Outcome::Open,
+            fault: None,
+            fault_rule: None,
             events: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
@@ -155,168 +256,33 @@ impl<W: Wire> Session<W> {
         })
     }
 
-    async fn work(
-        &mut self,
-        exchange: &mut Exchange,
-        behaviour: &Behaviour,
-        key: &str,
-        work: &Work,
-    ) -> Result<Done, Gone> {
-        let wishes = &work.directives;
-        exchange.quota = behaviour.quota.map(|quota| self.site.buckets.take(quota, key, &work.model, Instant::now()));
-        if let Some(wait) = exchange.quota.and_then(|standing| standing.wait) {
-            return self.fail(exchange, &Fault::Status { code: 429, retry_after: Some(wait), body: None }).await;
-        }
-        let fault = wishes.fault.clone().or_else(|| behaviour.strike(self.site.seed, key, &work.model));
-        let fault = fault.filter(|fault| *fault != Fault::StaleKeepAlive || self.served > 0);
-        if let Some(fault) = fault.as_ref().filter(|fault| !matters_later(fault)) {
-            return self.fail(exchange, fault).await;
-        }
-        let draw = mix(self.site.seed, exchange.ticket.sequence);
-        let mut wait = wishes.latency.unwrap_or_else(|| behaviour.latency.draw(draw));
-        if let Some(Fault::SlowFirstByte { delay }) = &fault {
-            wait += *delay;
-        }
-        self.link.write_bytes = wishes.write_bytes.or(behaviour.write_bytes);
-        if let Some(Fault::Reset { after_bytes }) = &fault {
-            self.link.reset_after = Some(*after_bytes);
-        }
-        exchange.prompt_tokens = work.prompt_tokens;
-        if !wait.is_zero() {
-            self.link.pause(exchange.ticket.arrived + wait).await?;
-        }
-        // A reset beyond the end of the answer does not happen, and a slow answer is an answer: both end well.
-        if work.stream {
-            let pace = Pace::new(wishes, behaviour);
-            self.stream(exchange, &work.script, fault.as_ref(), &pace).await
-        } else {
-            self.unary(exchange, &work.script, fault.as_ref()).await
-        }
-    }
-
-    async fn unary(&mut self, exchange: &mut Exchange, script: &Script, fault: Option<&Fault>) -> Result<Done, Gone> {
-        let mut body = Vec::with_capacity(1024);
-        match fault {
-            Some(fault @ Fault::ErrorInStream { .. }) => {
-                exchange.prompt_tokens = 0;
-                self.send_whole(exchange, &exchange.surface.failure(500, None)).await?;
-                return Ok(Done::Failed { fault: fault.name(), close: false });
-            }
-            Some(fault @ Fault::Stall { .. }) => {
-                self.link.outwait().await;
-                return Ok(Done::Failed { fault: fault.name(), close: true });
-            }
-            _ => script.unary(&mut body),
-        }
-        exchange.completion_tokens = script.completion_tokens();
-        exchange.status = 200;
-        self.output.clear();
-        self.head(exchange, Some(body.len()), script.kind(false));
-        let cut = matches!(fault, Some(Fault::CutMidEvent { .. }));
-        self.output.extend_from_slice(if cut { &body[..body.len() / 2] } else { &body });
-        self.link.send(&self.output).await?;
-        match fault {
-            Some(fault) if cut => Ok(Done::Failed { fault: fault.name(), close: true }),
-            _ => Ok(Done::Well),
-        }
-    }
-
-    async fn stream(
-        &mut self,
-        exchange: &mut Exchange,
-        script: &Script,
-        fault: Option<&Fault>,
-        pace: &Pace,
-    ) -> Result<Done, Gone> {
-        exchange.status = 200;
-        self.output.clear();
-        self.head(exchange, None, script.kind(true));
-        let stop_at = fault.and_then(stops_after).unwrap_or(u32::MAX).min(script.events());
-        let started = Instant::now();
-        let mut event = Vec::with_capacity(512);
-        let mut pending = 0;
-        for index in 0..stop_at {
-            event.clear();
-            script.event(index, &mut event);
-            self.chunk(&event);
-            pending += 1;
-            let last = index + 1 == script.events();
-            if last {
-                self.output.extend_from_slice(b"0\r\n\r\n");
-            }
-            if last || index + 1 == stop_at || !pace.gap.is_zero() || pending >= pace.events_per_write {
-                self.link.send(&self.output).await?;
-                self.output.clear();
-                exchange.events += pending;
-                exchange.completion_tokens = script.tokens_after(exchange.events);
-                pending = 0;
-            }
-            if !last && !pace.gap.is_zero() {
-                self.link.pause(started + pace.gap * (index + 1)).await?;
-            }
-        }
-        match fault {
-            Some(fault) if stops_after(fault).is_some() => self.break_stream(script, fault, stop_at).await,
-            _ => Ok(Done::Well),
-        }
-    }
-
-    /// Ends a stream the way its fault says, after the whole events have left.
-    async fn break_stream(&mut self, script: &Script, fault: &Fault, sent: u32) -> Result<Done, Gone> {
-        let mut event = Vec::new();
-        match fault {
-            Fault::CutMidEvent { .. } => {
-                script.event(sent.min(script.events() - 1), &mut event);
-                event.truncate(event.len() / 2);
-                self.chunk(&event);
-                self.link.send(&self.output).await?;
-            }
-            Fault::ErrorInStream { .. } => {
-                script.broken(sent, &mut event);
-                self.chunk(&event);
-                self.output.extend_from_slice(b"0\r\n\r\n");
-                self.link.send(&self.output).await?;
-            }
-            _ => {
-                self.link.send(&self.output).await?;
-                self.link.outwait().await;
-            }
-        }
-        Ok(Done::Failed { fault: fault.name(), close: true })
-    }
-
-    /// Plays a fault that needs no answer.
-    pub(super) async fn fail(&mut self, exchange: &mut Exchange, fault: &Fault) -> Result<Done, Gone> {
-        let mut close = true;
-        match fault {
-            Fault::Status { code, retry_after, body } => {
-                let mut denial = exchange.surface.failure(*code, *retry_after);
-                if let Some(body) = body {
-                    denial.body.clone_from(body);
-                }
-                self.send_whole(exchange, &denial).await?;
-                close = false;
-            }
-            Fault::Quota => {
-                self.send_whole(exchange, &exchange.surface.quota()).await?;
-                close = false;
-            }
-            Fault::GarbageHead => self.link.send(b"HTP/1.l 2OO\r\n\x00\x01\xff: garbage\n\r\n\r\n").await?,
-            Fault::StaleKeepAlive => self.link.reset(),
-            _ => {}
-        }
-        Ok(Done::Failed { fault: fault.name(), close })
+    /// Answers what is asked of the simulator itself; the log knows nothing of it.
+    async fn control(&mut self, head: &Head, body: &[u8]) -> Result<Next, Gone> {
+        let is_near = self.link.peer().is_some_and(|addr| addr.ip().is_loopback());
+        let (status, text) = control::answer(&self.site, head, body, is_near);
+        let (reason, length) = (reason(status), text.len());
+        let answer = format!(
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{text}"
+        );
+        self.link.send(answer.as_bytes()).await?;
+        Ok(if head.close { Next::Close } else { Next::Reuse })
     }
 
     /// Sends a status with a whole JSON text.
-    async fn send_whole(&mut self, exchange: &mut Exchange, answer: &Denial) -> Result<Done, Gone> {
+    pub(super) async fn send_whole(&mut self, exchange: &mut Exchange, answer: &Denial) -> Result<Done, Gone> {
+        self.send_as(exchange, answer, "application/json").await
+    }
+
+    /// Sends a status with a whole text of this media type.
+    pub(super) async fn send_as(&mut self, exchange: &mut Exchange, answer: &Denial, kind: &str) -> Result<Done, Gone> {
         exchange.status = answer.status;
         self.output.clear();
-        let body = answer.body_for(exchange.surface, &self.site, exchange.ticket.sequence).into_owned();
-        self.head_fields(exchange, Some(body.len()), "application/json");
+        let body = answer.body_for(exchange.surface, &self.site, exchange.ticket.sequence);
+        head_fields(&mut self.output, &self.site, exchange, Some(body.len()), kind);
         answer.write_fields(&mut self.output);
         self.output.extend_from_slice(b"\r\n");
         self.output.extend_from_slice(body.as_bytes());
+        drop(body);
         self.link.send(&self.output).await?;
         Ok(Done::Well)
     }
@@ -336,67 +302,64 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    fn head(&mut self, exchange: &Exchange, length: Option<usize>, kind: &str) {
-        self.head_fields(exchange, length, kind);
+    /// Appends a head as its provider sends it.
+    pub(super) fn head(&mut self, exchange: &Exchange, length: Option<usize>, kind: &str) {
+        head_fields(&mut self.output, &self.site, exchange, length, kind);
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Appends a head as its provider sends it, but for its last empty line.
-    fn head_fields(&mut self, exchange: &Exchange, length: Option<usize>, kind: &str) {
-        let (status, reason) = (exchange.status, reason(exchange.status));
-        let _ = write!(self.output, "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n");
-        let took = exchange.ticket.arrived.elapsed();
-        exchange.surface.head(&mut self.output, &self.site, exchange.ticket.sequence, took);
-        quota::write_fields(exchange.surface, exchange.quota.as_ref(), &mut self.output);
-        let _ = match length {
-            Some(bytes) => write!(self.output, "content-length: {bytes}\r\n"),
-            None => write!(self.output, "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n"),
-        };
-    }
-
     /// Appends one chunk of the chunked coding.
-    fn chunk(&mut self, data: &[u8]) {
-        let _ = write!(self.output, "{:x}\r\n", data.len());
+    pub(super) fn chunk(&mut self, data: &[u8]) {
+        hexadecimal(data.len() as u64, 0, &mut self.output);
+        self.output.extend_from_slice(b"\r\n");
         self.output.extend_from_slice(data);
         self.output.extend_from_slice(b"\r\n");
     }
 }
 
-/// How an answer that met no obstacle ended.
-pub(super) enum Done {
-    Well,
-    /// Well, and the connection is of no more use.
-    Closed,
-    Failed {
-        fault: String,
-        close: bool,
-    },
-}
-
-/// When events leave.
-struct Pace {
-    gap: Duration,
-    events_per_write: u32,
-}
-
-impl Pace {
-    fn new(wishes: &Directives, behaviour: &Behaviour) -> Self {
-        Self { gap: wishes.gap.unwrap_or(behaviour.event_gap), events_per_write: behaviour.events_per_write.max(1) }
-    }
-}
-
-/// Faults that shape an answer instead of replacing it.
-fn matters_later(fault: &Fault) -> bool {
-    matches!(fault, Fault::Reset { .. } | Fault::SlowFirstByte { .. }) || stops_after(fault).is_some()
-}
-
-/// Whole events that leave before the fault.
-pub(super) fn stops_after(fault: &Fault) -> Option<u32> {
-    match fault {
-        Fault::Stall { after_events } | Fault::CutMidEvent { after_events } | Fault::ErrorInStream { after_events } => {
-            Some(*after_events)
+/// The fault that strikes a request for work: an empty bucket, what it asked for itself, or what a rule says.
+fn judge(
+    site: &Site,
+    exchange: &mut Exchange,
+    current: &Current,
+    subject: &Subject<'_>,
+    work: &Work,
+) -> Option<Struck> {
+    let behaviour = &current.behaviour;
+    if let Some(quota) = behaviour.quota {
+        let tokens = work.prompt_tokens.saturating_add(work.script.completion_tokens());
+        let standing = site.buckets.take(quota, subject.key, subject.model, tokens, Instant::now());
+        exchange.quota = Some(standing);
+        if let Some(wait) = standing.wait() {
+            let retry_after = (wait != quota::FOR_EVER).then_some(wait);
+            let body = standing
+                .short_of_tokens()
+                .and_then(|level| subject.surface.out_of_tokens(&site.name, subject.model, level, tokens));
+            return Some(Struck { fault: Fault::Status { code: 429, retry_after, body }, rule: None });
         }
-        _ => None,
+    }
+    let wish = work.directives.fault.clone().map(|fault| Struck { fault, rule: None });
+    let is_due = |struck: &Struck| struck.fault != Fault::StaleKeepAlive || subject.reused;
+    wish.or_else(|| behaviour.strike(site.seed, subject)).filter(is_due)
+}
+
+/// Appends a head as its provider sends it, but for its last empty line.
+fn head_fields(out: &mut Vec<u8>, site: &Site, exchange: &Exchange, length: Option<usize>, kind: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(exchange.status.into(), out);
+    for part in [" ", reason(exchange.status), "\r\ncontent-type: ", kind, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    let took = exchange.ticket.arrived.elapsed();
+    exchange.surface.head(out, site, exchange.ticket.sequence, took);
+    quota::write_fields(exchange.surface, exchange.quota.as_ref(), out);
+    match length {
+        Some(bytes) => {
+            out.extend_from_slice(b"content-length: ");
+            decimal(bytes as u64, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n"),
     }
 }
 
@@ -424,6 +387,7 @@ fn reason(status: u16) -> &'static str {
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
         409 => "Conflict",
         413 => "Payload Too Large",
@@ -435,5 +399,21 @@ fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         _ => "Other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::size_of;
+
+    fn size_of_future<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_open_connection_is_small() {
+        let bytes = size_of_future(connection::<tokio::net::TcpStream>);
+        assert!(bytes <= 2_000, "a connection's future takes {bytes} bytes");
     }
 }

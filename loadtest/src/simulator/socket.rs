@@ -2,10 +2,11 @@
 //!
 //! Faults count the events that were sent; a close of the client is a good end, a lost connection is not.
 
-use super::fault::{Behaviour, Fault};
+use super::fault::Fault;
 use super::link::{Gone, Wire};
 use super::openai::realtime::{Conversation, Message, Opening, frame, take};
-use super::serve::{Done, Exchange, Session, stops_after};
+use super::rule::Behaviour;
+use super::serve::{Done, Exchange, Session};
 use std::io::Write as _;
 use std::time::Instant;
 
@@ -15,16 +16,19 @@ impl<W: Wire> Session<W> {
         &mut self,
         exchange: &mut Exchange,
         behaviour: &Behaviour,
-        key: &str,
         opening: &Opening,
     ) -> Result<Done, Gone> {
-        let fault = behaviour.strike(self.site.seed, key, &opening.model);
-        let later = |fault: &Fault| matches!(fault, Fault::Reset { .. }) || stops_after(fault).is_some();
-        if let Some(fault) = fault.as_ref().filter(|fault| !later(fault)) {
-            return self.fail(exchange, fault).await;
-        }
-        if let Some(Fault::Reset { after_bytes }) = &fault {
-            self.link.reset_after = Some(*after_bytes);
+        let fault = exchange.fault().cloned();
+        match &fault {
+            Some(fault) if !fault.shapes() => return self.fail(exchange).await,
+            Some(Fault::Reset { after_bytes }) => self.link.reset_after = Some(*after_bytes),
+            Some(Fault::SlowFirstByte { delay } | Fault::SlowFirstToken { delay }) => {
+                self.link.pause(exchange.ticket.arrived + *delay).await?;
+            }
+            Some(Fault::Drip { bytes, every }) => {
+                (self.link.write_bytes, self.link.drip) = (Some(*bytes as usize), Some(*every));
+            }
+            _ => {}
         }
         exchange.status = 101;
         let mut head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n".to_vec();
@@ -84,7 +88,7 @@ impl<W: Wire> Session<W> {
     ) -> Result<Option<Done>, Gone> {
         let started = Instant::now();
         for (number, event) in events.iter().enumerate() {
-            if let Some(fault) = fault.filter(|fault| stops_after(fault).is_some_and(|after| exchange.events >= after))
+            if let Some(fault) = fault.filter(|fault| fault.stops_after().is_some_and(|after| exchange.events >= after))
             {
                 return self.break_off(fault, conversation, event).await.map(Some);
             }
@@ -99,11 +103,13 @@ impl<W: Wire> Session<W> {
 
     async fn break_off(&mut self, fault: &Fault, conversation: &mut Conversation, next: &str) -> Result<Done, Gone> {
         match fault {
-            Fault::CutMidEvent { .. } => {
+            Fault::CutMidEvent { .. } | Fault::CutInsideUtf8 { .. } => {
                 let bytes = frame(1, next.as_bytes());
                 self.link.send(&bytes[..bytes.len() / 2]).await?;
             }
-            Fault::ErrorInStream { .. } => {
+            // Bytes that are no text (RFC 6455 §5.6).
+            Fault::GarbageInStream { .. } => self.link.send(&frame(1, b"\xff\xfe not JSON")).await?,
+            Fault::ErrorInStream { .. } | Fault::ErrorOfKind { .. } => {
                 self.link.send(&frame(1, conversation.breakdown().as_bytes())).await?;
                 self.link.send(&frame(8, &1011_u16.to_be_bytes())).await?;
             }

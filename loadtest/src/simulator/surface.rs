@@ -6,6 +6,7 @@
 use super::Site;
 pub(super) use super::denial::{Denial, REQUEST_ID};
 use super::members::Members;
+use super::quota::Level;
 pub(super) use super::script::{Script, Told, Work};
 use super::truth::Truth;
 use super::wire::Head;
@@ -56,6 +57,11 @@ impl Surface {
             Self::Bedrock => "bedrock",
             Self::Cohere => "cohere",
         }
+    }
+
+    /// All that one simulator can speak at once: every one but [`Surface::Compatible`], which shares OpenAI's paths.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Bedrock, Self::Cohere, Self::Azure].into_iter()
     }
 
     /// Reads a name.
@@ -186,6 +192,38 @@ impl Surface {
             Self::Bedrock => bedrock::quota(),
             Self::Cohere => cohere::quota(),
         }
+    }
+
+    /// What it says when a key has used up its tokens of a minute, where that differs from what it says of requests.
+    pub(super) fn out_of_tokens(self, name: &str, model: &str, level: &Level, asked: u32) -> Option<String> {
+        match self {
+            Self::OpenAi | Self::Compatible => Some(openai::out_of_tokens(name, model, level, asked)),
+            Self::Anthropic => Some(anthropic::out_of_tokens(level)),
+            Self::Gemini | Self::Azure | Self::Bedrock | Self::Cohere => None,
+        }
+    }
+
+    /// The event that breaks a stream, with an error of this type in place of the usual one.
+    pub(super) fn broken_as(self, usual: &[u8], kind: &str) -> Vec<u8> {
+        match self {
+            Self::Bedrock => bedrock::breakdown(kind),
+            _ => self.with_kind(usual, kind),
+        }
+    }
+
+    /// The text of an error of this provider with another type in place of the usual one.
+    pub(super) fn with_kind(self, usual: &[u8], kind: &str) -> Vec<u8> {
+        let words: &[&str] = match self {
+            Self::OpenAi | Self::Compatible | Self::Azure => &["server_error", "InternalServerError"],
+            Self::Anthropic => &["overloaded_error", "api_error"],
+            Self::Gemini => &["UNAVAILABLE", "INTERNAL"],
+            Self::Cohere => &["ERROR"],
+            // Its text names no type.
+            Self::Bedrock => &[],
+        };
+        let Ok(text) = std::str::from_utf8(usual) else { return usual.to_vec() };
+        let word = words.iter().find(|word| text.contains(**word));
+        word.map_or_else(|| usual.to_vec(), |word| text.replacen(word, kind, 1).into_bytes())
     }
 
     /// What it says to bytes that are not HTTP.

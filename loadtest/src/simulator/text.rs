@@ -48,6 +48,29 @@ pub fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// Appends a number in decimal: a few instructions where a formatter takes hundreds, and heads are full of numbers.
+pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a number in lower-case hexadecimal, with zeros in front up to `width` digits.
+pub fn hexadecimal(number: u64, width: usize, out: &mut Vec<u8>) {
+    let needed = (64 - number.leading_zeros() as usize).div_ceil(4).max(1);
+    for place in (0..needed.max(width.min(16))).rev() {
+        out.push(b"0123456789abcdef"[(number >> (4 * place)) as usize & 15]);
+    }
+}
+
 /// A vector of unit length that belongs to `seed`.
 pub fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
     let draw = |position: usize| (mix(seed, position as u64) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0;
@@ -148,6 +171,20 @@ mod tests {
         assert_eq!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{ "b":[2], "a":1 }"#));
         assert_ne!(parse(r#"{"a":1,"b":[2]}"#), parse(r#"{"a":[2],"b":1}"#));
         assert_ne!(parse(r#"["a","b"]"#), parse(r#"["b","a"]"#));
+    }
+
+    #[test]
+    fn numbers_are_written_as_a_formatter_writes_them() {
+        for number in [0, 1, 9, 10, 255, 256, 4_294_967_295, u64::MAX - 1, u64::MAX] {
+            let (mut plain, mut hex) = (Vec::new(), Vec::new());
+            decimal(number, &mut plain);
+            assert_eq!(plain, number.to_string().as_bytes());
+            for width in [0, 1, 8, 16] {
+                hex.clear();
+                hexadecimal(number, width, &mut hex);
+                assert_eq!(hex, format!("{number:0width$x}").as_bytes());
+            }
+        }
     }
 
     #[test]

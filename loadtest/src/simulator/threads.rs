@@ -49,7 +49,7 @@ async fn accept(listener: TcpListener, site: Arc<Site>, mut stopped: watch::Rece
             biased;
             _ = stopped.wait_for(|stop| *stop) => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(serve_stream(stream, Arc::clone(&site)))),
+                Ok((stream, _)) => begin(stream, Arc::clone(&site)),
                 // Out of descriptors: existing connections must end before a new one can begin.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
@@ -57,16 +57,19 @@ async fn accept(listener: TcpListener, site: Arc<Site>, mut stopped: watch::Rece
     }
 }
 
-async fn serve_stream(stream: TcpStream, site: Arc<Site>) {
+/// Begins to serve a connection. A plain one has no room for what an encrypted one needs: there may be ten thousand of them.
+fn begin(stream: TcpStream, site: Arc<Site>) {
     // Events are small and must leave one by one.
     let _ = stream.set_nodelay(true);
     #[cfg(feature = "tls")]
     if let Some(acceptor) = site.tls.clone() {
-        // A failed handshake leaves no request; the client has its alert.
-        if let Ok(stream) = acceptor.accept(stream).await {
-            serve::connection(stream, site).await;
-        }
+        tokio::spawn(async move {
+            // A failed handshake leaves no request; the client has its alert.
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve::connection(stream, site).await;
+            }
+        });
         return;
     }
-    serve::connection(stream, site).await;
+    tokio::spawn(serve::connection(stream, site));
 }

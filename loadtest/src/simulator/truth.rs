@@ -4,7 +4,9 @@
 //! runs the log can be kept to counters.
 
 use super::accounts::{Account, AccountCounts, Accounts, Arrival, Open, Receipt};
+use super::journal::Journal;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,6 +61,10 @@ pub struct Record {
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,
+    /// The fault that struck it, by its short name, also where the answer ended well, as a slow one does.
+    pub fault: Option<String>,
+    /// The number of the rule by which it was struck, 1 for the first; none where the request itself asked for its fault.
+    pub fault_rule: Option<u32>,
     /// Events that left, `[DONE]` included.
     pub events: u32,
     /// Prompt tokens that a provider would bill; 0 for refusals.
@@ -121,6 +127,8 @@ pub struct Counts {
     pub by_status: BTreeMap<u16, u64>,
     /// Requests by masked key.
     pub by_key: BTreeMap<String, KeyCounts>,
+    /// Requests by the number of the fault rule that struck them.
+    pub by_rule: BTreeMap<u32, u64>,
 }
 
 /// Requests with one key.
@@ -144,9 +152,12 @@ struct Log {
 pub struct Truth {
     log: Mutex<Log>,
     changed: Condvar,
+    /// Threads that wait for a change: without any, nobody need be told, which would be a system call.
+    waiting: AtomicUsize,
     keep_records: bool,
     keep_bodies: bool,
     receipts: Option<Receipts>,
+    journal: Option<Mutex<Journal>>,
 }
 
 /// The field by which requests name themselves, in lower case, and how many receipts are kept.
@@ -163,7 +174,19 @@ const KEYS_KEPT: usize = 1000;
 
 impl Truth {
     pub(super) fn new(keep_records: bool, keep_bodies: bool, receipts: Option<Receipts>) -> Self {
-        Self { log: Mutex::default(), changed: Condvar::new(), keep_records, keep_bodies, receipts }
+        let (log, changed, waiting) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+        Self { log, changed, waiting, keep_records, keep_bodies, receipts, journal: None }
+    }
+
+    /// Writes a line for every request that ends, too.
+    pub(super) fn with_journal(mut self, journal: Option<Journal>) -> Self {
+        self.journal = journal.map(Mutex::new);
+        self
+    }
+
+    /// Lines that found no room in the journal, and failed writes; 0 without a journal.
+    pub fn journal_lost(&self) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| lock(journal).lost())
     }
 
     /// Sums for each key and model; kept in every mode.
@@ -230,7 +253,10 @@ impl Truth {
     }
 
     fn wait(&self, at_most: Duration, done: impl Fn(&Counts) -> bool) -> bool {
+        // Before the lock is taken: whoever changes something later sees that somebody waits.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         let waited = self.changed.wait_timeout_while(self.lock(), at_most, |log| !done(&log.counts));
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         let (log, _) = waited.unwrap_or_else(PoisonError::into_inner);
         done(&log.counts)
     }
@@ -243,21 +269,9 @@ impl Truth {
     /// The whole log as JSON: `{"counts":{…},"violations":[…],"requests":[…]}`.
     pub fn to_json(&self) -> serde_json::Value {
         let log = self.lock();
-        let counts = &log.counts;
-        let by_key: BTreeMap<_, _> = counts.by_key.iter().map(|(key, counts)| (key, counts.to_json())).collect();
         let violations: Vec<_> = log.violations.iter().map(Violation::to_json).collect();
         let requests: Vec<_> = log.records.iter().map(Record::to_json).collect();
-        serde_json::json!({
-            "counts": {
-                "requests": counts.requests, "ended": counts.ended, "completed": counts.completed,
-                "client_closed": counts.client_closed, "faulted": counts.faulted, "events": counts.events,
-                "prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens,
-                "connections_opened": counts.connections_opened, "violations": counts.violations,
-                "by_status": counts.by_status, "by_key": by_key,
-            },
-            "violations": violations,
-            "requests": requests,
-        })
+        serde_json::json!({ "counts": log.counts.to_json(), "violations": violations, "requests": requests })
     }
 
     /// The field by which a request names itself, if receipts are kept.
@@ -287,28 +301,34 @@ impl Truth {
     pub(super) fn arrive(&self, arrival: &Arrival<'_>, record: impl FnOnce(u64) -> Record) -> Ticket {
         let mut log = self.lock();
         log.counts.requests += 1;
-        if let Some(key) = arrival.key {
-            let key = masked(key);
+        let account = arrival.account;
+        if !account.key.is_empty() {
             let by_key = &mut log.counts.by_key;
-            if by_key.len() < KEYS_KEPT || by_key.contains_key(&key) {
-                let counts = by_key.entry(key).or_default();
+            if by_key.len() < KEYS_KEPT && !by_key.contains_key(&*account.key) {
+                by_key.insert(account.key.as_ref().into(), KeyCounts::default());
+            }
+            if let Some(counts) = by_key.get_mut(&*account.key) {
                 counts.accepted += u64::from(arrival.key_accepted);
                 counts.refused += u64::from(!arrival.key_accepted);
             }
         }
         let open = log.accounts.arrive(arrival);
         let sequence = log.counts.requests;
-        let position = self.keep_records.then(|| {
+        let (mut position, mut apart) = (None, None);
+        if self.keep_records {
             log.records.push(record(sequence));
-            log.records.len() - 1
-        });
-        self.changed.notify_all();
-        Ticket { sequence, position, open, arrived: Instant::now() }
+            position = Some(log.records.len() - 1);
+        } else if self.journal.is_some() {
+            apart = Some(Box::new(record(sequence)));
+        }
+        drop(log);
+        self.tell_waiting();
+        Ticket { sequence, position, apart, open, arrived: Instant::now() }
     }
 
-    pub(super) fn end(&self, ticket: &Ticket, ending: Ending) {
-        let mut log = self.lock();
+    pub(super) fn end(&self, ticket: &mut Ticket, ending: Ending) {
         let took = ticket.arrived.elapsed();
+        let mut log = self.lock();
         let receipts_max = self.receipts.as_ref().map_or(0, |receipts| receipts.max);
         log.accounts.end(&ticket.open, &ending, receipts_max);
         let counts = &mut log.counts;
@@ -323,28 +343,44 @@ impl Truth {
         counts.prompt_tokens += u64::from(ending.prompt_tokens);
         counts.completion_tokens += u64::from(ending.completion_tokens);
         *counts.by_status.entry(ending.status).or_default() += 1;
-        let known = ticket.position.and_then(|position| log.records.get_mut(position));
-        if let Some(record) = known.filter(|record| record.sequence == ticket.sequence) {
-            record.status = ending.status;
-            record.outcome = ending.outcome;
-            record.events = ending.events;
-            record.prompt_tokens = ending.prompt_tokens;
-            record.completion_tokens = ending.completion_tokens;
-            record.took = Some(took);
+        if let Some(rule) = ending.fault_rule {
+            *counts.by_rule.entry(rule).or_default() += 1;
         }
-        self.changed.notify_all();
+        let known = ticket.position.and_then(|position| log.records.get_mut(position));
+        let known = known.filter(|record| record.sequence == ticket.sequence);
+        let line = known.or(ticket.apart.as_deref_mut()).and_then(|record| {
+            record.end(ending, took);
+            self.journal.as_ref().map(|_| record.to_json())
+        });
+        drop(log);
+        if let (Some(journal), Some(line)) = (&self.journal, line) {
+            lock(journal).write(&line);
+        }
+        self.tell_waiting();
+    }
+
+    fn tell_waiting(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        // A panic elsewhere leaves sums that are still worth reading.
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves sums that are still worth reading.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The handle by which a request's record is closed.
 pub(super) struct Ticket {
     pub(super) sequence: u64,
     position: Option<usize>,
+    /// The record, where it goes to the journal alone.
+    apart: Option<Box<Record>>,
     open: Open,
     pub(super) arrived: Instant,
 }
@@ -357,9 +393,22 @@ pub(super) struct Ending {
     pub(super) events: u32,
     pub(super) prompt_tokens: u32,
     pub(super) completion_tokens: u32,
+    pub(super) fault: Option<String>,
+    pub(super) fault_rule: Option<u32>,
 }
 
 impl Record {
+    fn end(&mut self, ending: Ending, took: Duration) {
+        self.status = ending.status;
+        self.outcome = ending.outcome;
+        self.fault = ending.fault;
+        self.fault_rule = ending.fault_rule;
+        self.events = ending.events;
+        self.prompt_tokens = ending.prompt_tokens;
+        self.completion_tokens = ending.completion_tokens;
+        self.took = Some(took);
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let (outcome, detail) = match &self.outcome {
             Outcome::Open => ("open", None),
@@ -372,9 +421,23 @@ impl Record {
             "method": self.method, "path": self.path, "key": self.key, "key_accepted": self.key_accepted,
             "surface": self.surface, "model": self.model, "stream": self.stream,
             "headers": self.headers, "body_bytes": self.body_bytes, "status": self.status,
-            "outcome": outcome, "detail": detail, "events": self.events,
+            "outcome": outcome, "detail": detail, "fault": self.fault, "fault_rule": self.fault_rule, "events": self.events,
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
             "took_us": self.took.map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        })
+    }
+}
+
+impl Counts {
+    /// All sums as one JSON object, with the names of the fields.
+    pub fn to_json(&self) -> serde_json::Value {
+        let by_key: BTreeMap<_, _> = self.by_key.iter().map(|(key, counts)| (key, counts.to_json())).collect();
+        serde_json::json!({
+            "requests": self.requests, "ended": self.ended, "completed": self.completed,
+            "client_closed": self.client_closed, "faulted": self.faulted, "events": self.events,
+            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
+            "connections_opened": self.connections_opened, "violations": self.violations,
+            "by_status": self.by_status, "by_key": by_key, "by_rule": self.by_rule,
         })
     }
 }

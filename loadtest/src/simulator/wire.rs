@@ -69,37 +69,45 @@ fn malformed<T>(reason: impl Into<String>) -> Result<T, Malformed> {
 /// # Errors
 /// Returns the broken rule as soon as it shows, even before the head is complete.
 pub fn head(input: &[u8], searched: usize) -> Result<Option<(Head, usize)>, Malformed> {
-    let from = searched.saturating_sub(3);
-    let end = input[from..].windows(4).position(|four| four == b"\r\n\r\n").map(|at| from + at);
-    let seen = end.unwrap_or(input.len());
+    let seen = match scan(input, searched)? {
+        Some(end) => end,
+        None if input.len() > HEAD_BYTES_MAX => return malformed("request head too large"),
+        None => return Ok(None),
+    };
     if seen > HEAD_BYTES_MAX {
         return malformed("request head too large");
     }
-    if end.is_none() {
-        refuse_bare_line_ends(&input[..seen])?;
-        return Ok(None);
-    }
-    refuse_bare_line_ends(&input[..seen])?;
     let text = std::str::from_utf8(&input[..seen]).map_err(|_| Malformed("head is not UTF-8".into()))?;
     parse(text).map(|head| Some((head, seen + 4)))
 }
 
-/// RFC 9112 §2.2: a lone LF or a lone CR is no line end here.
-fn refuse_bare_line_ends(bytes: &[u8]) -> Result<(), Malformed> {
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return malformed("bare LF in head"),
-            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => return malformed("bare CR in head"),
-            _ => {}
+/// Where the head ends, if it does, having seen that no line before that ends wrongly: a lone LF or a lone CR is no line end here (RFC 9112
+/// §2.2). The first `searched` bytes were seen before, but for the last three, whose rest was not there yet.
+fn scan(input: &[u8], searched: usize) -> Result<Option<usize>, Malformed> {
+    let mut at = searched.saturating_sub(3);
+    while let Some(found) = input[at..].iter().position(|byte| *byte < 0x0e && (*byte == b'\r' || *byte == b'\n')) {
+        at += found;
+        if input[at] == b'\n' {
+            if at == 0 || input[at - 1] != b'\r' {
+                return malformed("bare LF in head");
+            }
+        } else {
+            match input.get(at + 1..) {
+                Some([b'\n', b'\r', b'\n', ..]) => return Ok(Some(at)),
+                Some([b'\n', ..] | []) | None => {}
+                Some(_) => return malformed("bare CR in head"),
+            }
         }
+        at += 1;
     }
-    Ok(())
+    Ok(None)
 }
 
 fn parse(text: &str) -> Result<Head, Malformed> {
-    let mut lines = text.split("\r\n");
+    // Every CR is followed by an LF here.
+    let mut lines = text.split('\r').map(|line| line.strip_prefix('\n').unwrap_or(line));
     let (method, target) = request_line(lines.next().unwrap_or_default())?;
-    let mut fields = Vec::with_capacity(16);
+    let mut fields = Vec::with_capacity(8);
     for line in lines {
         fields.push(field(line)?);
     }
@@ -158,7 +166,20 @@ fn field(line: &str) -> Result<(String, String), Malformed> {
 
 /// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: [bool; 256] = {
+        let (mut table, mut byte, others) = ([false; 256], 0, b"!#$%&'*+-.^_`|~");
+        while byte < 128 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < others.len() {
+            table[others[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
 }
 
 fn refuse_repeats(fields: &[(String, String)]) -> Result<(), Malformed> {

@@ -75,20 +75,14 @@ impl Request {
 
     /// Sends it on a connection of its own and reads to the end.
     pub fn send(&self, simulator: &Simulator) -> Reply {
+        exchange(simulator, &self.bytes())
+    }
+
+    /// Sends it on a connection of its own and leaves that open.
+    pub fn open(&self, simulator: &Simulator) -> Open {
         let mut stream = TcpStream::connect(simulator.addr()).expect("the simulator listens");
-        stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         stream.write_all(&self.bytes()).expect("the simulator reads");
-        let mut raw = Vec::new();
-        let mut room = [0; 4096];
-        let reset = loop {
-            match stream.read(&mut room) {
-                Ok(0) => break false,
-                Ok(read) => raw.extend_from_slice(&room[..read]),
-                Err(reason) if reason.kind() == ErrorKind::ConnectionReset => break true,
-                Err(reason) => panic!("{reason}; so far {:?}", String::from_utf8_lossy(&raw)),
-            }
-        };
-        Reply::read(raw, reset)
+        Open(stream)
     }
 
     /// Sends it and compares both sides with the transcript of this name.
@@ -97,6 +91,50 @@ impl Request {
         compare(&format!("{name}.request"), &self.bytes());
         compare(&format!("{name}.answer"), &timeless(&reply.raw));
         reply
+    }
+}
+
+/// Sends bytes on a connection of their own, and reads until the other side closes it.
+pub fn exchange(simulator: &Simulator, bytes: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(simulator.addr()).expect("the simulator listens");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+    stream.write_all(bytes).expect("the simulator reads");
+    let mut raw = Vec::new();
+    let mut room = [0; 4096];
+    let reset = loop {
+        match stream.read(&mut room) {
+            Ok(0) => break false,
+            Ok(read) => raw.extend_from_slice(&room[..read]),
+            Err(reason) if reason.kind() == ErrorKind::ConnectionReset => break true,
+            Err(reason) => panic!("{reason}; so far {:?}", String::from_utf8_lossy(&raw)),
+        }
+    };
+    Reply::read(raw, reset)
+}
+
+/// A connection whose answer is read bit by bit.
+pub struct Open(TcpStream);
+
+impl Open {
+    /// Reads until what was read since the call fits.
+    pub fn read_until(&mut self, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        self.0.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        let mut found = Vec::new();
+        let mut room = [0; 1];
+        while !fits(&found) {
+            match self.0.read(&mut room) {
+                Ok(1..) => found.push(room[0]),
+                other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&found)),
+            }
+        }
+        found
+    }
+
+    /// Whether nothing comes for so long, not even an end.
+    pub fn is_silent(&mut self, how_long: Duration) -> bool {
+        self.0.set_read_timeout(Some(how_long)).expect("a timeout can be set");
+        let blocked = |reason: std::io::Error| matches!(reason.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        self.0.read(&mut [0; 1]).is_err_and(blocked)
     }
 }
 

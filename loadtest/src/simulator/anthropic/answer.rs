@@ -32,7 +32,7 @@ pub(super) fn told(said: &Speech, frame: &Frame<'_>, stream: bool) -> Told {
         teller.tell(said);
         return Told {
             kind: "text/event-stream; charset=utf-8",
-            events: teller.events,
+            events: teller.events.into(),
             completion_tokens: said.tokens(),
             broken: Some(|_| refusal::event()),
             ..Told::default()

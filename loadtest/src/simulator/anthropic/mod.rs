@@ -10,7 +10,7 @@ mod models;
 mod refusal;
 mod tables;
 
-pub(super) use refusal::{failure, invalid, quota};
+pub(super) use refusal::{failure, invalid, out_of_tokens, quota};
 
 use super::Site;
 use super::fault::Directives;

@@ -1,5 +1,6 @@
 //! Refusals in Anthropic's words and shape (its error reference, read 2026-11).
 
+use crate::simulator::quota::Level;
 use crate::simulator::shape::{Breach, Step, Wrong};
 use crate::simulator::surface::{Denial, REQUEST_ID};
 use crate::simulator::text::quote;
@@ -56,6 +57,16 @@ pub(in crate::simulator) fn quota() -> Denial {
         r#"{{"type":"error","error":{{"type":"rate_limit_error","message":"You have reached your specified API usage limits. You will regain access next month.","details":{{"error_code":"enforced_spend_limit_reached"}}}},"request_id":"{REQUEST_ID}"}}"#
     );
     Denial::new(429, body)
+}
+
+/// The 429 of a key that has used up its tokens of a minute.
+pub(in crate::simulator) fn out_of_tokens(level: &Level) -> String {
+    let message = format!(
+        "This request would exceed your organization's rate limit of {} tokens per minute. For details, refer to: \
+         https://docs.claude.com/en/api/rate-limits.",
+        level.limit
+    );
+    denial(429, "rate_limit_error", &message).body
 }
 
 /// The event that breaks a stream.

@@ -23,7 +23,7 @@ pub(super) fn told(said: &Speech, frame: &Frame, stream: bool) -> Told {
     }
     Told {
         kind: "application/vnd.amazon.eventstream",
-        events: events(said, frame),
+        events: events(said, frame).into(),
         completion_tokens: said.tokens(),
         broken: Some(|_| exception("internalServerException", "The system encountered an unexpected error.")),
         ..Told::default()
@@ -89,6 +89,11 @@ fn call_id(said: &Speech, frame: &Frame, position: usize) -> String {
     let mut id = String::from(if said.thought.is_empty() { PLAIN_ID } else { THOUGHT_ID });
     alphanumeric(mix(frame.seed, position as u64 + 5), 21, &mut id);
     id
+}
+
+/// The exception of this type that breaks a stream.
+pub(in crate::simulator) fn breakdown(kind: &str) -> Vec<u8> {
+    exception(kind, "The system encountered an unexpected error.")
 }
 
 /// The frames of a stream, each with the tokens produced once it has left.

@@ -11,6 +11,7 @@ mod sha256;
 mod signature;
 mod tables;
 
+pub(super) use answer::breakdown;
 pub(super) use refusal::{failure, invalid, quota};
 
 use super::Site;

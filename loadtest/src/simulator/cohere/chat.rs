@@ -165,7 +165,7 @@ pub(super) fn told(said: &Speech, seed: u64, prompt_tokens: u32, cached: u32, st
     teller.event("message-end", &format!(r#","delta":{{"finish_reason":"{finish}","usage":{usage}}}"#));
     Told {
         kind: "text/event-stream",
-        events: teller.events,
+        events: teller.events.into(),
         completion_tokens: said.tokens(),
         broken: Some(|_| refusal::event()),
         ..Told::default()

@@ -4,7 +4,7 @@
 
 use super::chat::{ChatRequest, Reply};
 use crate::simulator::plan::pieces;
-use crate::simulator::text::{alphanumeric, mix, word};
+use crate::simulator::text::{alphanumeric, decimal, hexadecimal, mix, word};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,8 +17,9 @@ pub struct Answer<'a> {
     /// `"id":…` up to the value of `choices`, differing between unary answers and chunks in the object's name only.
     id: String,
     created: u64,
-    model: String,
-    fingerprint: String,
+    /// As a JSON string.
+    model: Vec<u8>,
+    fingerprint: Vec<u8>,
     include_usage: bool,
     /// Says what a content filter thinks of prompt and answer, as Azure does.
     filtered: bool,
@@ -55,12 +56,17 @@ impl<'a> Answer<'a> {
     fn of(request: Cow<'a, ChatRequest>, tokens: u32) -> Self {
         let mut id = String::from("chatcmpl-");
         alphanumeric(request.seed, 29, &mut id);
+        let mut fingerprint = b"fp_".to_vec();
+        hexadecimal(mix(request.seed, 3) & 0xff_ffff_ffff, 10, &mut fingerprint);
+        let mut model = Vec::with_capacity(request.model.len() + 2);
+        // A text always has a JSON form, and a vector takes it.
+        let _ = serde_json::to_writer(&mut model, &request.model);
         Self {
             content: Content::new(&request, tokens),
             id,
             created: 1_764_000_000 + request.seed % 8_640_000,
-            model: Value::from(request.model.as_str()).to_string(),
-            fingerprint: format!("fp_{:010x}", mix(request.seed, 3) & 0xff_ffff_ffff),
+            model,
+            fingerprint,
             include_usage: request.include_usage,
             filtered: false,
             request,
@@ -95,15 +101,21 @@ impl<'a> Answer<'a> {
 
     /// Appends the body of a unary answer.
     pub fn unary(&self, out: &mut Vec<u8>) {
-        let (id, created, model) = (&self.id, self.created, &self.model);
-        let _ =
-            write!(out, r#"{{"id":"{id}","object":"chat.completion","created":{created},"model":{model},"choices":["#);
+        out.extend_from_slice(br#"{"id":""#);
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(br#"","object":"chat.completion","created":"#);
+        decimal(self.created, out);
+        out.extend_from_slice(br#","model":"#);
+        out.extend_from_slice(&self.model);
+        out.extend_from_slice(br#","choices":["#);
         for choice in 0..self.request.choices {
-            let comma = if choice == 0 { "" } else { "," };
-            let _ = write!(out, r#"{comma}{{"index":{choice},"message":{{"role":"assistant","content":"#);
+            out.extend_from_slice(if choice == 0 { br#"{"index":"# } else { br#",{"index":"# });
+            decimal(choice.into(), out);
+            out.extend_from_slice(br#","message":{"role":"assistant","content":"#);
             self.content.message(self.choice_seed(choice), out);
-            let finish = self.content.finish_reason();
-            let _ = write!(out, r#","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{finish}""#);
+            out.extend_from_slice(br#","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":""#);
+            out.extend_from_slice(self.content.finish_reason().as_bytes());
+            out.push(b'"');
             if self.filtered {
                 let _ = write!(out, r#","content_filter_results":{SAFE}"#);
             }
@@ -115,9 +127,9 @@ impl<'a> Answer<'a> {
         }
         out.extend_from_slice(br#","usage":"#);
         self.usage(out);
-        let fingerprint = &self.fingerprint;
-        let _ = write!(out, r#","service_tier":"default","system_fingerprint":"{fingerprint}"}}"#);
-        out.push(b'\n');
+        out.extend_from_slice(br#","service_tier":"default","system_fingerprint":""#);
+        out.extend_from_slice(&self.fingerprint);
+        out.extend_from_slice(b"\"}\n");
     }
 
     /// Events of the stream, `[DONE]` included.
@@ -147,11 +159,15 @@ impl<'a> Answer<'a> {
             return;
         }
         let index = index - u32::from(self.filtered);
-        let (id, created, model, fingerprint) = (&self.id, self.created, &self.model, &self.fingerprint);
-        let _ = write!(
-            out,
-            r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"service_tier":"default","system_fingerprint":"{fingerprint}","choices":["#
-        );
+        out.extend_from_slice(br#"data: {"id":""#);
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(br#"","object":"chat.completion.chunk","created":"#);
+        decimal(self.created, out);
+        out.extend_from_slice(br#","model":"#);
+        out.extend_from_slice(&self.model);
+        out.extend_from_slice(br#","service_tier":"default","system_fingerprint":""#);
+        out.extend_from_slice(&self.fingerprint);
+        out.extend_from_slice(br#"","choices":["#);
         if index < choices {
             self.delta(index, r#""role":"assistant","content":"#, out);
             out.extend_from_slice(if matches!(self.content, Content::Calls(_)) { b"null" } else { b"\"\"" });
@@ -174,7 +190,10 @@ impl<'a> Answer<'a> {
     }
 
     fn delta(&self, choice: u32, opening: &str, out: &mut Vec<u8>) {
-        let _ = write!(out, r#"{{"index":{choice},"delta":{{{opening}"#);
+        out.extend_from_slice(br#"{"index":"#);
+        decimal(choice.into(), out);
+        out.extend_from_slice(br#","delta":{"#);
+        out.extend_from_slice(opening.as_bytes());
     }
 
     fn choice_seed(&self, choice: u32) -> u64 {
@@ -186,16 +205,21 @@ impl<'a> Answer<'a> {
         let total = u64::from(prompt) + u64::from(completion);
         let cached = self.request.directives.cached.min(prompt);
         let reasoning = self.request.directives.reasoning;
-        let _ = write!(
-            out,
-            concat!(
-                r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"#,
-                r#""prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":0,"audio_tokens":0}},"#,
-                r#""completion_tokens_details":{{"reasoning_tokens":{},"audio_tokens":0,"#,
-                r#""accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#
+        let figures: [(&[u8], u64); 5] = [
+            (br#"{"prompt_tokens":"#, prompt.into()),
+            (br#","completion_tokens":"#, completion.into()),
+            (br#","total_tokens":"#, total),
+            (br#","prompt_tokens_details":{"cached_tokens":"#, cached.into()),
+            (
+                br#","cache_write_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":"#,
+                reasoning.into(),
             ),
-            prompt, completion, total, cached, reasoning
-        );
+        ];
+        for (name, figure) in figures {
+            out.extend_from_slice(name);
+            decimal(figure, out);
+        }
+        out.extend_from_slice(br#","audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#);
     }
 }
 
@@ -322,25 +346,31 @@ impl Call {
 }
 
 fn quoted_member(name: &str, text: &str, out: &mut Vec<u8>) {
-    let _ = write!(out, r#""{name}":""#);
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
     escape(text, out);
     out.push(b'"');
 }
 
 /// Appends text as the inside of a JSON string (RFC 8259 §7).
 fn escape(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 => {
-                let _ = write!(out, "\\u{byte:04x}");
+            control => {
+                out.extend_from_slice(b"\\u");
+                hexadecimal(control.into(), 4, out);
             }
-            _ => out.push(byte),
         }
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
 }
 
 /// What a content filter says of something harmless.

@@ -4,6 +4,8 @@ use super::chat::kind;
 use super::refusal::Refusal;
 use crate::simulator::text::{digest_value, mix};
 use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
 
 /// What the rest of the simulator needs to know of a conversation.
 pub struct Conversation {
@@ -38,25 +40,39 @@ pub fn check(messages: &[Value]) -> Result<Conversation, Refusal> {
     };
     let mut calls = OpenCalls::default();
     for (position, message) in messages.iter().enumerate() {
-        let at = format!("messages[{position}]");
-        let role = check_message(&at, message)?;
-        calls.step(&at, role, message)?;
+        let at = At(position);
+        let role = check_message(at, message)?;
+        calls.step(at, role, message)?;
         let text = text_of(&message["content"]);
         sum.digest = mix(sum.digest, digest_value(message));
         sum.text_bytes += text.len() + argument_bytes(message);
-        sum.mentions_json |= text.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"));
+        sum.mentions_json |= mentions_json(&text);
         sum.ends_in_tool_answer = role == "tool";
         if role == "user" {
-            sum.last_user = text;
+            sum.last_user = text.into_owned();
         }
     }
     calls.end()?;
     Ok(sum)
 }
 
-fn check_message<'a>(at: &str, message: &'a Value) -> Result<&'a str, Refusal> {
+/// A message by its place, put into words only where something is wrong.
+#[derive(Clone, Copy)]
+struct At(usize);
+
+impl fmt::Display for At {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "messages[{}]", self.0)
+    }
+}
+
+fn mentions_json(text: &str) -> bool {
+    text.as_bytes().windows(4).any(|four| four[0] | 0x20 == b'j' && four.eq_ignore_ascii_case(b"json"))
+}
+
+fn check_message(at: At, message: &Value) -> Result<&str, Refusal> {
     let Some(members) = message.as_object() else {
-        return Err(Refusal::wrong_type(at, "an object", kind(message)));
+        return Err(Refusal::wrong_type(&at.to_string(), "an object", kind(message)));
     };
     let Some(role) = message["role"].as_str() else { return Err(Refusal::missing(&format!("{at}.role"))) };
     if !ROLES.contains(&role) {
@@ -68,26 +84,26 @@ fn check_message<'a>(at: &str, message: &'a Value) -> Result<&'a str, Refusal> {
     }
     let calls = !message["tool_calls"].is_null() || !message["function_call"].is_null();
     let silent = role == "assistant" && (calls || !message["audio"].is_null() || !message["refusal"].is_null());
-    check_content(&format!("{at}.content"), &message["content"], silent)?;
+    check_content(at, &message["content"], silent)?;
     Ok(role)
 }
 
-fn check_content(at: &str, content: &Value, may_be_null: bool) -> Result<(), Refusal> {
+fn check_content(at: At, content: &Value, may_be_null: bool) -> Result<(), Refusal> {
     match content {
         Value::String(_) => Ok(()),
         Value::Null if may_be_null => Ok(()),
         Value::Array(parts) if !parts.is_empty() => parts.iter().enumerate().try_for_each(|(position, part)| {
-            let at = format!("{at}[{position}]");
-            let kind = part["type"].as_str().ok_or_else(|| Refusal::missing(&format!("{at}.type")))?;
+            let at = || format!("{at}.content[{position}]");
+            let kind = part["type"].as_str().ok_or_else(|| Refusal::missing(&format!("{}.type", at())))?;
             if !PART_KINDS.contains(&kind) {
                 let message = format!("Invalid value: '{kind}'. Supported values are: {}.", PART_KINDS.join(", "));
-                return Err(Refusal::wrong_value(&format!("{at}.type"), message));
+                return Err(Refusal::wrong_value(&format!("{}.type", at()), message));
             }
-            if part[kind].is_null() { Err(Refusal::missing(&format!("{at}.{kind}"))) } else { Ok(()) }
+            if part[kind].is_null() { Err(Refusal::missing(&format!("{}.{kind}", at()))) } else { Ok(()) }
         }),
         other => {
             let message = format!("Invalid value for 'content': expected a string, got {}.", kind(other));
-            Err(Refusal::invalid(None, at, message))
+            Err(Refusal::invalid(None, &format!("{at}.content"), message))
         }
     }
 }
@@ -100,7 +116,7 @@ struct OpenCalls {
 }
 
 impl OpenCalls {
-    fn step(&mut self, at: &str, role: &str, message: &Value) -> Result<(), Refusal> {
+    fn step(&mut self, at: At, role: &str, message: &Value) -> Result<(), Refusal> {
         if role == "tool" {
             let id = message["tool_call_id"].as_str().ok_or_else(|| Refusal::missing(&format!("{at}.tool_call_id")))?;
             if !self.called.iter().any(|called| called == id) {
@@ -139,11 +155,11 @@ impl OpenCalls {
 }
 
 /// The text of a content: the string, or all text parts joined.
-fn text_of(content: &Value) -> String {
+fn text_of(content: &Value) -> Cow<'_, str> {
     match content {
-        Value::String(text) => text.clone(),
+        Value::String(text) => Cow::Borrowed(text),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-        _ => String::new(),
+        _ => Cow::Borrowed(""),
     }
 }
 

@@ -21,8 +21,9 @@ pub use chat::{Body, ChatRequest, Reply};
 pub use refusal::Refusal;
 
 use super::Site;
+use super::quota::{FOR_EVER, Level};
 use super::surface::{Asked, Call, Denial, Script, Seen, Surface, Work};
-use std::io::Write as _;
+use super::text::{decimal, hexadecimal};
 use std::time::Duration;
 
 /// Decides what a request asks for, in the order in which the real service refuses: path, key, body, model.
@@ -176,19 +177,41 @@ pub(super) fn quota() -> Denial {
     Denial::new(429, body)
 }
 
+/// The 429 of a key that has used up its tokens of a minute.
+pub(super) fn out_of_tokens(name: &str, model: &str, level: &Level, asked: u32) -> String {
+    let (limit, used) = (level.limit, level.limit - level.remaining);
+    let wait = level.wait.filter(|wait| *wait != FOR_EVER);
+    let remedy = match wait {
+        Some(wait) => format!("Please try again in {}ms.", wait.as_millis() + 1),
+        None => "The request is too large for this limit.".to_owned(),
+    };
+    let message = format!(
+        "Rate limit reached for {model} in organization {name} on tokens per min (TPM): Limit {limit}, Used {used}, \
+         Requested {asked}. {remedy}"
+    );
+    Refusal { message, kind: "tokens", ..Refusal::for_status(429) }.body()
+}
+
 /// The id of a request.
 pub(super) fn request_id(site: &Site, sequence: u64) -> String {
-    format!("req_{:016x}{sequence:08x}", site.seed)
+    let mut out = Vec::with_capacity(32);
+    write_request_id(site, sequence, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn write_request_id(site: &Site, sequence: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"req_");
+    hexadecimal(site.seed, 16, out);
+    hexadecimal(sequence, 8, out);
 }
 
 /// The fields of every answer.
 pub(super) fn head(out: &mut Vec<u8>, site: &Site, sequence: u64, took: Duration) {
-    let _ = write!(
-        out,
-        "x-request-id: {}\r\nopenai-version: 2020-10-01\r\nopenai-organization: {}\r\n\
-         openai-processing-ms: {}\r\n",
-        request_id(site, sequence),
-        site.name,
-        took.as_millis(),
-    );
+    out.extend_from_slice(b"x-request-id: ");
+    write_request_id(site, sequence, out);
+    out.extend_from_slice(b"\r\nopenai-version: 2020-10-01\r\nopenai-organization: ");
+    out.extend_from_slice(site.name.as_bytes());
+    out.extend_from_slice(b"\r\nopenai-processing-ms: ");
+    decimal(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), out);
+    out.extend_from_slice(b"\r\n");
 }

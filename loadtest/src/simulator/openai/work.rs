@@ -180,7 +180,7 @@ fn told_stream(said: &[Speech], opening: &str, usage: Option<&str>, completion_t
     events.push((b"data: [DONE]\n\n".to_vec(), produced));
     Told {
         kind: "text/event-stream; charset=utf-8",
-        events,
+        events: events.into(),
         completion_tokens,
         broken: Some(|_| Refusal::for_status(500).event().into_bytes()),
         ..Told::default()

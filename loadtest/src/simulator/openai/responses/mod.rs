@@ -82,7 +82,7 @@ pub(super) fn create(call: &Call<'_>, body: &Value, counts: bool) -> Result<Aske
         false => Told::json(whole, said.tokens()),
         true => Told {
             kind: "text/event-stream; charset=utf-8",
-            events: stream::events(&said, &frame, body["stream_options"]["include_obfuscation"] != false),
+            events: stream::events(&said, &frame, body["stream_options"]["include_obfuscation"] != false).into(),
             completion_tokens: said.tokens(),
             broken: Some(stream::broken),
             ..Told::default()
