@@ -11,7 +11,9 @@ use igris::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use igris::domain::money::Money;
 use igris::store::{Store, UsageBatch, UsageRow};
 use igris_load::Simulator;
-use igris_load::load::{Plan, Prompts, Report, Shape, Target, run};
+use igris_load::engine::Stop;
+use igris_load::measure::{self, Measured};
+use igris_load::workload::{Arrivals, Endpoint, Plan, Secret, Share, Span, Tenant};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -79,25 +81,18 @@ fn row(hour: u64, line: u64) -> UsageRow {
     }
 }
 
-fn load(gateway: &Gateway, rate: f64, duration: Duration) -> Report {
+fn load(gateway: &Gateway, rate: f64, duration: Duration) -> Measured {
     let plan = Plan {
-        target: Target::parse(&gateway.url()).expect("an address"),
-        prompts: Prompts {
-            model: "any".to_owned(),
-            stream: false,
-            include_usage: false,
-            tokens: None,
-            prompt_bytes: 500,
-            seed: 1,
-        },
-        key: ACCESS_KEY.to_owned(),
+        endpoints: vec![Endpoint { url: gateway.url(), ..Endpoint::default() }],
+        tenants: vec![Tenant { key: Secret { text: ACCESS_KEY.to_owned(), ..Secret::default() }, ..Tenant::default() }],
+        traffic: vec![Share { model: "any".to_owned(), prompt_bytes: 500, ..Share::default() }],
+        arrivals: Arrivals::Constant { rate },
+        duration: Some(Span(duration)),
         connections: 64,
-        shape: Shape::Open { rate, duration },
-        timeout: Duration::from_secs(20),
-        verify: false,
-        verify_model: None,
+        timeout: Span(Duration::from_secs(20)),
+        ..Plan::default()
     };
-    run(&plan).expect("it runs")
+    measure::run(&plan, &Stop::default(), |_| {}).expect("it runs")
 }
 
 /// Processor time of each kind of thread, clock ticks: names without their numbers (proc(5)).
@@ -141,11 +136,11 @@ fn look(gateway: &Gateway, stop: &AtomicBool) -> BTreeMap<&'static str, (u64, Du
 
 fn report(name: &str, gateway: &Gateway, rate: f64, duration: Duration) {
     let before = ticks(gateway.pid());
-    let report = load(gateway, rate, duration);
+    let measured = load(gateway, rate, duration);
     let after = ticks(gateway.pid());
-    assert!(report.is_success(), "{:?} {:?}", report.tally.endings, report.tally.samples);
-    let at = |quantile: f64| report.tally.e2e.value_at_quantile(quantile) as f64 / 1e6;
-    let requests = report.tally.total();
+    assert!(measured.is_success(), "{:?} {:?}", measured.sums.outcomes, measured.failures);
+    let at = |quantile: f64| measured.timings.e2e.value_at_quantile(quantile) as f64 / 1e6;
+    let requests = measured.sums.total();
     println!("{name}: {requests} requests; ms p50 {:.2}, p99 {:.2}, p99.9 {:.2}", at(0.5), at(0.99), at(0.999));
     for (thread, ticks) in after {
         let used = ticks.saturating_sub(before.get(&thread).copied().unwrap_or(0));

@@ -6,7 +6,9 @@
 mod support;
 
 use igris_load::Simulator;
-use igris_load::load::{Plan, Prompts, Report, Shape, Target, run};
+use igris_load::engine::Stop;
+use igris_load::measure::{self, Measured};
+use igris_load::workload::{Arrivals, Endpoint, Plan, Secret, Share, Span, Tenant};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,33 +45,33 @@ fn gateway(simulator: &Simulator, keys: u32, tenants: u32, routes: u32) -> Gatew
     gateway
 }
 
-fn load(gateway: &Gateway, rate: u32, seconds: u32) -> Report {
-    let prompts = Prompts {
-        model: "route-1".to_owned(),
-        stream: false,
-        include_usage: false,
-        tokens: Some(16),
-        prompt_bytes: 256,
-        seed: 1,
-    };
+fn load(gateway: &Gateway, rate: u32, seconds: u32) -> Measured {
     let plan = Plan {
-        target: Target::parse(&gateway.url()).expect("a loopback address"),
-        prompts,
-        key: ACCESS_KEY.to_owned(),
+        endpoints: vec![Endpoint { url: gateway.url(), ..Endpoint::default() }],
+        tenants: vec![Tenant { key: Secret { text: ACCESS_KEY.to_owned(), ..Secret::default() }, ..Tenant::default() }],
+        traffic: vec![Share { model: "route-1".to_owned(), prompt_bytes: 256, ..Share::default() }],
+        arrivals: Arrivals::Constant { rate: rate.into() },
+        duration: Some(Span(Duration::from_secs(seconds.into()))),
         connections: 32,
-        shape: Shape::Open { rate: rate.into(), duration: Duration::from_secs(seconds.into()) },
-        timeout: Duration::from_secs(10),
+        timeout: Span(Duration::from_secs(10)),
         verify: true,
         verify_model: Some("gpt-4o".to_owned()),
+        ..Plan::default()
     };
-    let report = run(&plan).expect("the load is sent");
-    assert!(report.is_success(), "{report}");
-    report
+    let measured = measure::run(&plan, &Stop::default(), |_| {}).expect("the load is sent");
+    assert!(measured.is_success(), "{:?} {:?}", measured.sums.outcomes, measured.failures);
+    measured
 }
 
-fn figures(what: &str, report: &Report) -> Duration {
-    let at = |percent| Duration::from_nanos(report.tally.e2e.value_at_percentile(percent));
-    println!("{what}: {} requests, p50 {:?}, p99 {:?}, p99.9 {:?}", report.tally.total(), at(50.0), at(99.0), at(99.9));
+fn figures(what: &str, measured: &Measured) -> Duration {
+    let at = |percent| Duration::from_nanos(measured.timings.e2e.value_at_percentile(percent));
+    println!(
+        "{what}: {} requests, p50 {:?}, p99 {:?}, p99.9 {:?}",
+        measured.sums.total(),
+        at(50.0),
+        at(99.0),
+        at(99.9)
+    );
     at(99.9)
 }
 
@@ -101,10 +103,10 @@ fn reloads_of_a_large_estate_under_load_fail_no_request() {
             println!("{count} reloads, the longest took {longest:?}");
             count
         });
-        let report = load(&gateway, rate, seconds);
+        let measured = load(&gateway, rate, seconds);
         stop.store(true, Ordering::Relaxed);
         assert!(reloads.join().expect("every reload was taken") > 0);
-        report
+        measured
     });
     let reloading = figures("reloading", &reloading);
     println!("p99.9 added by reloads: {:?}", reloading.saturating_sub(quiet));

@@ -380,7 +380,7 @@ fn a_very_long_answer_passes_whole() {
     let answer = gateway.chat(&body);
     assert_eq!((answer.status, answer.whole), (200, true));
     assert!(answer.body.len() > 5_000_000, "{} bytes", answer.body.len());
-    let expected = igris_load::load::Expectation::new(body.as_bytes(), Some("gpt-4o")).expect("good");
+    let expected = igris_load::dialect::Expectation::new(body.as_bytes(), Some("gpt-4o")).expect("good");
     expected.check(&answer.body).expect("the same bytes");
 }
 

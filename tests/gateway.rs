@@ -3,7 +3,7 @@
 mod support;
 
 use igris_load::Simulator;
-use igris_load::load::{Expectation, without_metadata};
+use igris_load::dialect::{Expectation, without_metadata};
 use igris_load::simulator::{Answer as SimulatedAnswer, Behaviour, Body, Fault, When};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -3,8 +3,10 @@
 mod support;
 
 use igris_load::Simulator;
-use igris_load::load::{Plan, Prompts, Report, Shape, Target, run};
+use igris_load::engine::Stop;
+use igris_load::measure::{self, Measured};
 use igris_load::simulator::{Behaviour, Fault, FaultRule, Latency, When};
+use igris_load::workload::{Arrivals, Endpoint, Plan, Secret, Share, Span, Tenant};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -63,31 +65,27 @@ fn breaker(gateway: &Gateway, provider: &str) -> Value {
     rows.iter().find(|row| row["provider"] == provider && row["model"].is_null()).expect("it is configured").clone()
 }
 
-fn load(gateway: &Gateway, connections: usize, shape: Shape) -> Report {
+fn load(gateway: &Gateway, connections: usize, rhythm: Plan) -> Measured {
     let plan = Plan {
-        target: Target::parse(&gateway.url()).expect("an address"),
-        prompts: Prompts {
-            model: "any".to_owned(),
-            stream: false,
-            include_usage: false,
-            tokens: None,
-            prompt_bytes: 100,
-            seed: 1,
-        },
-        key: ACCESS_KEY.to_owned(),
+        endpoints: vec![Endpoint { url: gateway.url(), ..Endpoint::default() }],
+        tenants: vec![Tenant { key: Secret { text: ACCESS_KEY.to_owned(), ..Secret::default() }, ..Tenant::default() }],
+        traffic: vec![Share { model: "any".to_owned(), prompt_bytes: 100, ..Share::default() }],
         connections,
-        shape,
-        timeout: Duration::from_secs(20),
-        verify: false,
-        verify_model: None,
+        timeout: Span(Duration::from_secs(20)),
+        ..rhythm
     };
-    run(&plan).expect("it runs")
+    measure::run(&plan, &Stop::default(), |_| {}).expect("it runs")
+}
+
+/// One request after the other on each connection.
+fn closed(requests: u64) -> Plan {
+    Plan { requests: Some(requests), ..Plan::default() }
 }
 
 #[track_caller]
-fn must_all_be_well(report: &Report) {
-    println!("{} requests, {:.0} a second", report.tally.total(), report.rate());
-    assert!(report.is_success(), "{:?} {:?}", report.tally.endings, report.tally.samples);
+fn must_all_be_well(measured: &Measured) {
+    println!("{} requests, {:.0} a second", measured.sums.total(), measured.rate());
+    assert!(measured.is_success(), "{:?} {:?}", measured.sums.outcomes, measured.failures);
 }
 
 // === A provider in a process of its own ===
@@ -156,9 +154,17 @@ fn a_provider_that_is_killed_under_load_costs_no_client_anything() {
         std::thread::sleep(Duration::from_millis(1_000));
         first.kill();
     });
-    let report = load(&gateway, 64, Shape::Open { rate: 300.0, duration: Duration::from_secs(3) });
+    let measured = load(
+        &gateway,
+        64,
+        Plan {
+            arrivals: Arrivals::Constant { rate: 300.0 },
+            duration: Some(Span(Duration::from_secs(3))),
+            ..Plan::default()
+        },
+    );
     killer.join().expect("no panic");
-    must_all_be_well(&report);
+    must_all_be_well(&measured);
     let open = breaker(&gateway, "p1");
     assert_ne!(open["state"], "closed", "{open}");
     assert_eq!(open["cause"], "unreachable", "{open}");
@@ -178,10 +184,10 @@ fn a_provider_that_fails_every_fifth_request_is_seen_by_no_client_and_costs_a_fi
         let (second, third) = (healthy(), healthy());
         let simulators = [&sick, &second, &third];
         let gateway = any_of(&urls(&simulators), policy).start();
-        let report = load(&gateway, 8, Shape::Closed { requests: 600, at_most: None });
-        must_all_be_well(&report);
+        let measured = load(&gateway, 8, closed(600));
+        must_all_be_well(&measured);
         let attempts: u64 = requests(&simulators).iter().sum();
-        let factor = attempts as f64 / report.tally.total() as f64;
+        let factor = attempts as f64 / measured.sums.total() as f64;
         println!("{policy}: {:?}, {factor:.3} attempts a request", requests(&simulators));
         assert!(factor <= 1.2, "{policy}: {factor}");
         assert!(attempts > 600, "{policy}: some failed");
@@ -193,11 +199,11 @@ fn with_every_provider_failing_the_load_grows_by_a_fifth_at_most() {
     let simulators = [(); 3].map(|()| failing(Fault::status(500), When::Always));
     let simulators = [&simulators[0], &simulators[1], &simulators[2]];
     let gateway = any_of(&urls(&simulators), "weighted").start();
-    let report = load(&gateway, 8, Shape::Closed { requests: 1_000, at_most: None });
+    let measured = load(&gateway, 8, closed(1_000));
     let attempts: u64 = requests(&simulators).iter().sum();
     // A budget may be spent at once, before the requests that make it: what is allowed in ten seconds at each of three providers.
     let most = 1_200 + 3 * 30;
-    println!("{:?}: {attempts} attempts for {} requests", requests(&simulators), report.tally.total());
+    println!("{:?}: {attempts} attempts for {} requests", requests(&simulators), measured.sums.total());
     assert!((1_000..=most).contains(&attempts), "{attempts}");
 }
 

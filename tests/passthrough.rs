@@ -537,7 +537,7 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
     let simulator = simulator("openai", Surface::OpenAi);
     let gateway = Gateway::before(&simulator);
     let body = recording(8 * MIB);
-    let before = gateway.descriptors();
+    let before = gateway.sockets();
     for framing in [format!("Content-Length: {}", body.len()), "Transfer-Encoding: chunked".to_owned()] {
         let mut client = gateway.client();
         client.send(&transcription_head(&framing));
@@ -546,7 +546,7 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
         client.send(&part);
         drop(client);
     }
-    wait_until(SOON, "both sides are closed", || gateway.descriptors() <= before);
+    wait_until(SOON, "both sides are closed", || gateway.sockets() <= before);
     assert_eq!(simulator.truth().counts().requests, 0, "half a request is none");
     wait_until(SOON, "the books have the attempts", || {
         gateway.page("/v1/tenants/default/usage").json()["attempts"] == 2

@@ -175,25 +175,6 @@ fn xtask_has_the_commands_shown() {
     }
 }
 
-#[test]
-fn igris_load_has_the_commands_shown() {
-    let source = read("loadtest/src/cli.rs");
-    let shown = commands("cargo run --release -p igris-load -- ");
-    assert!(!shown.is_empty(), "no document shows igris-load");
-    for words in shown {
-        let name = words.first().map(String::as_str).unwrap_or_default();
-        let (initial, rest) = name.split_at(1);
-        let arguments = format!("struct {}{rest}Arguments {{", initial.to_uppercase());
-        let (_, fields) = source.split_once(&arguments).unwrap_or_else(|| panic!("igris-load has no `{name}`"));
-        let fields = fields.split("\n}").next().unwrap_or_default();
-        for flag in words.iter().filter(|word| is_flag(word)) {
-            let field = format!("\n    {}: ", flag.trim_start_matches('-').replace('-', "_"));
-            let renamed = format!("long = \"{}\"", flag.trim_start_matches('-'));
-            assert!(fields.contains(&field) || fields.contains(&renamed), "igris-load {name} has no {flag}");
-        }
-    }
-}
-
 // ---- Names ------------------------------------------------------------------------------------------------------------------
 
 #[test]

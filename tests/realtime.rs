@@ -261,7 +261,7 @@ fn a_provider_that_is_gone_is_a_bad_gateway() {
 fn a_client_that_is_gone_takes_the_provider_along() {
     let provider = Sessions::start(Manner::Proper(""));
     let gateway = before(&provider);
-    let open_before = gateway.descriptors();
+    let open_before = gateway.sockets();
     let (mut client, mut there) = session(&gateway, &provider);
     client.say("the last words");
     drop(client);
@@ -269,7 +269,7 @@ fn a_client_that_is_gone_takes_the_provider_along() {
     let frame = there.frame();
     assert_eq!((frame.opcode, &frame.payload[..2]), (CLOSE, &u16::to_be_bytes(1001)[..]));
     assert!(there.is_closed(), "an open session costs money");
-    wait_until(SOON, "nothing is left open", || gateway.descriptors() <= open_before);
+    wait_until(SOON, "nothing is left open", || gateway.sockets() <= open_before);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod support;
 
 use igris_load::Simulator;
-use igris_load::load::Expectation;
+use igris_load::dialect::Expectation;
 use std::time::{Duration, Instant};
 use support::{ACCESS_KEY, Answer, Client, Gateway, SOON, Scripted, bearer, chat, post, provider_key};
 

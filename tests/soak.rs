@@ -3,7 +3,7 @@
 mod support;
 
 use igris_load::Simulator;
-use igris_load::load::Expectation;
+use igris_load::dialect::Expectation;
 use std::time::{Duration, Instant};
 use support::{Client, Gateway, SOON, chat, post, stream_of, wait_until};
 

@@ -4,7 +4,7 @@ mod support;
 
 use igris_load::Simulator;
 use igris_load::certs::{Authority, Issued};
-use igris_load::load::Expectation;
+use igris_load::dialect::Expectation;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};

@@ -2,7 +2,7 @@
 
 use crate::support::{Answer, Client, bearer, chat_of, post_with};
 use igris_load::certs::Authority;
-use igris_load::load::Expectation;
+use igris_load::dialect::Expectation;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

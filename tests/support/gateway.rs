@@ -441,6 +441,13 @@ impl Gateway {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs, as our own user").count()
     }
 
+    /// Those of them that are sockets: what sessions hold, and not the files that its books come to need.
+    pub fn sockets(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs, as our own user");
+        let places = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        places.filter(|place| place.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Kills it, starts it again, and kills it once more after so long, ready or not.
     pub fn restart_and_kill(&mut self, after: Duration) {
         self.kill();
