@@ -16,14 +16,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::place::{Place, on_path};
 use crate::process::{self, Background, ask};
-use crate::{bench_estate, bench_ledger, bench_overload, bench_telemetry, nginx, rust};
+use crate::{bench_estate, bench_ledger, bench_load, bench_overload, bench_telemetry, nginx, rust};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
 pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(300);
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) const ACCESS_KEY: &str = "sk-bench-access-key-0123456789";
-const CREDENTIAL: &str = "sk-bench-credential-0123456789";
+pub(crate) const CREDENTIAL: &str = "sk-bench-credential-0123456789";
 pub(crate) const MODEL: &str = "gpt-4o-mini";
 /// Words of an answer, asked for by the loader so that it can check every byte.
 const ANSWER_WORDS: &str = "64";
@@ -63,11 +63,12 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
         Some((&"telemetry", rest)) => (rest, true),
         Some((&"overload", rest)) => return bench_overload::run(place, rest),
         Some((&"estate", rest)) => return bench_estate::run(place, rest),
+        Some((&"load", rest)) => return bench_load::run(place, rest),
         Some((&"ledger", rest)) => return bench_ledger::run(place, rest),
         Some((&"hedging", [])) => return hedging(place),
         Some((&"books", [])) => return books(place),
         _ => bail!(
-            "there are seven benches: `cargo xtask bench proxy`, `… telemetry`, `… hedging`, `… overload`, `… estate`, `… ledger` and `… books`"
+            "there are eight benches: `cargo xtask bench proxy`, `… telemetry`, `… hedging`, `… overload`, `… estate`, `… ledger`, `… books` and `… load`"
         ),
     };
     let options = parse(rest)?;
@@ -80,7 +81,7 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     let _provider = start_provider(place, "release", &folder, provider_port, "0ms")?;
     let mut proxies = match telemetry {
         true => bench_telemetry::start(place, &folder, provider_port)?,
-        false => start_proxies(place, &folder, provider_port)?,
+        false => start_proxies(place, "release", &folder, provider_port)?,
     };
 
     let warm_up = (options.requests / 10).max(options.connections);
@@ -158,15 +159,26 @@ pub(crate) fn start_provider(
     port: u16,
     latency: &str,
 ) -> Result<Background> {
+    start_mock(place, profile, folder, port, &["--latency", latency])
+}
+
+/// A simulated provider with these manners.
+pub(crate) fn start_mock(
+    place: &Place,
+    profile: &str,
+    folder: &Path,
+    port: u16,
+    manners: &[&str],
+) -> Result<Background> {
     let mut command = Command::new(place.built(profile, "igris-load"));
     command.args(["mock", "--listen", &format!("127.0.0.1:{port}"), "--name", "openai", "--key", CREDENTIAL]);
-    command.args(["--model", MODEL, "--latency", latency, "--threads", "1"]);
+    command.args(["--model", MODEL, "--threads", "1"]).args(manners);
     let mut provider = Background::start(&mut pinned(command, Side::Load), &folder.join("provider.log"))?;
     wait_for(&mut provider, port, "the simulated provider")?;
     Ok(provider)
 }
 
-fn start_proxies(place: &Place, folder: &Path, provider_port: u16) -> Result<Vec<Proxy>> {
+pub(crate) fn start_proxies(place: &Place, profile: &str, folder: &Path, provider_port: u16) -> Result<Vec<Proxy>> {
     let mut proxies = Vec::new();
     if let Some(program) =
         on_path("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx")).filter(|file| file.is_file()))
@@ -184,14 +196,14 @@ fn start_proxies(place: &Place, folder: &Path, provider_port: u16) -> Result<Vec
             println!("igris io_uring: skipped: this kernel gives us no io_uring");
             continue;
         }
-        proxies.push(start_igris(place, folder, provider_port, driver)?);
+        proxies.push(start_igris(place, profile, folder, provider_port, driver)?);
     }
     Ok(proxies)
 }
 
-fn start_igris(place: &Place, folder: &Path, provider_port: u16, driver: &str) -> Result<Proxy> {
+fn start_igris(place: &Place, profile: &str, folder: &Path, provider_port: u16, driver: &str) -> Result<Proxy> {
     let (port, name) = (free_port()?, format!("igris {driver}"));
-    let process = start_gateway(place, "release", &folder.join(driver), (port, provider_port), driver, "", &name)?;
+    let process = start_gateway(place, profile, &folder.join(driver), (port, provider_port), driver, "", &name)?;
     Ok(Proxy { name, port, key: ACCESS_KEY, process, rounds: Vec::new() })
 }
 
@@ -346,16 +358,21 @@ pub(crate) enum Side {
     Proxy,
 }
 
-/// Loader and provider on processor 0, the proxies on processor 1, where there are two and `taskset` is there.
+/// Loader and provider on processor 0, the proxies on processor 1.
 pub(crate) fn pinned(command: Command, side: Side) -> Command {
-    let enough = thread::available_parallelism().is_ok_and(|count| count.get() >= 2);
-    if !enough || on_path("taskset").is_none() {
-        return command;
-    }
     let processor = match side {
         Side::Load => "0",
         Side::Proxy => "1",
     };
+    pinned_at(command, processor)
+}
+
+/// On this processor, where there are two and `taskset` is there.
+pub(crate) fn pinned_at(command: Command, processor: &str) -> Command {
+    let enough = thread::available_parallelism().is_ok_and(|count| count.get() >= 2);
+    if !enough || on_path("taskset").is_none() {
+        return command;
+    }
     // taskset replaces itself with the program: the process id stays the program's own.
     let mut pinned = Command::new("taskset");
     pinned.args(["--cpu-list", processor]).arg(command.get_program()).args(command.get_args());

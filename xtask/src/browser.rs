@@ -1,4 +1,4 @@
-//! The dashboard in a real browser: `tests/browser/*.test.mjs`, run by node against Debian's chromium.
+//! The dashboard and the load report in a real browser: `tests/browser/*.test.mjs`, run by node against Debian's chromium, one after the other.
 //!
 //! A test file finds what it needs in the environment: `IGRIS` and `IGRIS_LOAD` (programs), `CHROMIUM` (the browser),
 //! `IGRIS_SCRATCH` (an empty folder of its own).
@@ -33,7 +33,7 @@ pub fn run(place: &Place, steps: &mut Steps) {
         fs::remove_dir_all(&scratch).ok();
         fs::create_dir_all(&scratch)?;
         let mut command = Command::new("node");
-        command.current_dir(&folder).args(["--test", "--test-reporter=tap"]).args(&files);
+        command.current_dir(&folder).args(["--test", "--test-concurrency=1", "--test-reporter=tap"]).args(&files);
         command.env("CHROMIUM", chromium).env("IGRIS_SCRATCH", &scratch);
         sdk::with_programs(place, &mut command);
         let outcome = Outcome::of(&process::run(&mut command, LIMIT)?);

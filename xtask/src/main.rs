@@ -7,6 +7,7 @@
 mod bench;
 mod bench_estate;
 mod bench_ledger;
+mod bench_load;
 mod bench_overload;
 mod bench_telemetry;
 mod browser;
@@ -53,6 +54,12 @@ cargo xtask <command>
       --rounds R             rounds (3)
       --profile NAME         programs of this build profile (fast)
       --stream yes|no        streams instead of whole answers (no)
+  bench load [OPTIONS]       the load tester itself: beside wrk and another SSE client, 10 000 streams, nginx and igris in pairs
+      --seconds N            of one round (5)
+      --rounds R             rounds (3)
+      --streams N            streams at once (10000)
+      --pairs-seconds N      how long pairs are sent through the gateways (60)
+      --profile NAME         programs of this build profile (release)
   bench books                latency and CPU with a million rows of books, while nobody and while somebody looks at them
   help                       this text";
 
