@@ -49,18 +49,8 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Appends a number in decimal: a few instructions where a formatter takes hundreds, and heads are full of numbers.
-pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+pub fn decimal(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a number in lower-case hexadecimal, with zeros in front up to `width` digits.
