@@ -299,9 +299,10 @@ fn says(receipt: &Receipt, close: &AttemptReport, but: u64) -> bool {
     prompt == close.usage.input && (completion..=completion + but).contains(&close.usage.output)
 }
 
-/// Whether a close repeats what a provider says as a stream begins.
+/// Whether a close repeats what Anthropic says as a stream begins, none of whose words came.
 fn began_with(receipt: &Receipt, close: &AttemptReport) -> bool {
-    receipt.stream && u64::from(receipt.prompt_tokens) == close.usage.input && close.usage.output <= 1
+    let is_beginning = close.provider.as_str() == "anthropic" && close.usage.output == 1 && close.first_token_us == 0;
+    is_beginning && receipt.stream && u64::from(receipt.prompt_tokens) == close.usage.input
 }
 
 fn is_unfinished(receipt: &Receipt) -> bool {
