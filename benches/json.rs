@@ -4,13 +4,16 @@
 //! `members` finds the routing fields of a request in one validating pass, which is what every exchange pays.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use igris::domain::money::Money;
 use igris::json::scan::{self, Names};
 use igris::json::splice::Edits;
 use igris::limits::JSON_DEPTH_MAX;
 use igris::metering::tap;
-use igris::metering::usage::{Accounting, usage_from_body};
+use igris::metering::usage::{Accounting, answer_of_body};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use std::hint::black_box;
+use std::io::Write as _;
 
 static POLICY: Names = Names::new(&[
     "model",
@@ -43,11 +46,20 @@ fn chat(turns: usize, above_ascii: bool) -> String {
     .to_string()
 }
 
+/// An answer with one embedding of so many numbers.
+fn vector(length: usize) -> String {
+    let numbers: Vec<f64> = (0..length).map(|place| f64::from(place as u32).sin() / 31.0).collect();
+    serde_json::json!({"object": "list", "data": [{"index": 0, "embedding": numbers}]}).to_string()
+}
+
 fn requests(criterion: &mut Criterion) {
     let bodies = [
         ("chat 2.4 KB", chat(6, false)),
         ("chat 2.6 KB, some above ASCII", chat(6, true)),
         ("chat 40 KB", chat(100, false)),
+        ("chat 1 MB", chat(2_600, false)),
+        ("chat 1 MB, some above ASCII", chat(2_300, true)),
+        ("vector of 1,536 numbers", vector(1_536)),
     ];
     for (name, body) in &bodies {
         let bytes = body.as_bytes();
@@ -56,7 +68,7 @@ fn requests(criterion: &mut Criterion) {
         group.bench_function("validate", |bench| bench.iter(|| scan::validate(black_box(bytes), JSON_DEPTH_MAX)));
         group.bench_function("members", |bench| {
             let mut found = [None; 7];
-            bench.iter(|| scan::members(black_box(bytes), &POLICY, &mut found));
+            bench.iter(|| scan::members(black_box(bytes), &POLICY, &mut found).is_ok());
         });
         group.bench_function("members and splice", |bench| {
             let mut found = [None; 7];
@@ -66,7 +78,9 @@ fn requests(criterion: &mut Criterion) {
                 edits.clear();
                 out.clear();
                 let object = scan::members(black_box(bytes), &POLICY, &mut found).expect("valid");
-                edits.replace(found[0].expect("a model").value, b"\"gpt-5.6-terra\"");
+                if let Some(model) = found[0] {
+                    edits.replace(model.value, b"\"gpt-5.6-terra\"");
+                }
                 edits.append_member(object, br#""stream_options":{"include_usage":true}"#);
                 edits.write(bytes, &mut out);
                 out.len()
@@ -74,6 +88,9 @@ fn requests(criterion: &mut Criterion) {
         });
         group.bench_function("serde_json ignored", |bench| {
             bench.iter(|| serde_json::from_slice::<IgnoredAny>(black_box(bytes)).is_ok());
+        });
+        group.bench_function("serde_json raw", |bench| {
+            bench.iter(|| serde_json::from_slice::<&RawValue>(black_box(bytes)).is_ok());
         });
         group.bench_function("simd-json tape", |bench| {
             let mut scratch = bytes.to_vec();
@@ -95,8 +112,24 @@ fn answers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("answers");
     group.bench_function("tap: plain delta", |bench| bench.iter(|| tap::look(black_box(delta), Accounting::OpenAi)));
     group.bench_function("tap: usage event", |bench| bench.iter(|| tap::look(black_box(last), Accounting::OpenAi)));
-    group
-        .bench_function("usage of a body", |bench| bench.iter(|| usage_from_body(black_box(body), Accounting::OpenAi)));
+    group.bench_function("one pass over an answer", |bench| {
+        bench.iter(|| answer_of_body(black_box(body), Accounting::OpenAi));
+    });
+    let cost = Money::from_pico(1_234_567_890);
+    let mut out = Vec::with_capacity(64);
+    group.bench_function("money by hand", |bench| {
+        bench.iter(|| {
+            out.clear();
+            black_box(cost).append(&mut out);
+        });
+    });
+    group.bench_function("money by core::fmt", |bench| {
+        bench.iter(|| {
+            out.clear();
+            let pico = black_box(cost).pico();
+            write!(out, "{}.{:012}", pico / 1_000_000_000_000, pico % 1_000_000_000_000)
+        });
+    });
     group.finish();
 }
 

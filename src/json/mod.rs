@@ -1,12 +1,15 @@
 //! JSON as spans: where things are in a body, not what they become.
 //!
 //! A gateway reads three fields of a body and forwards the rest, so nothing here builds a tree. [`scan`] validates once and
-//! remembers where the wanted members lie, [`text`] reads the few scalars that matter, [`splice`] writes the body again with
+//! remembers where the wanted members lie, [`cursor`] does so in as many depths as are wanted, [`text`] reads the few scalars that matter, [`splice`] writes the body again with
 //! small edits and every other byte as it was. No allocation while scanning, no recursion, nesting capped at
 //! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX), and no input makes it panic (rules H20 and O6).
 
+pub mod cursor;
 mod grammar;
+mod lanes;
 pub mod scan;
+pub mod shape;
 pub mod splice;
 pub mod text;
 pub mod walk;

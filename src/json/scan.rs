@@ -4,7 +4,7 @@
 //! lone surrogates, invalid UTF-8 and trailing text are faults. Two differences: nesting is capped lower, and a number too large
 //! for an `f64` (`1e999`) is grammar here, for nobody reads it.
 
-use super::grammar::{at_end, key, kind_at, skip_space, value_end};
+use super::grammar::{Stop, Text};
 use super::{Element, JsonFault, Member, ObjectSpan, Span, text};
 use crate::limits::JSON_DEPTH_MAX;
 
@@ -14,8 +14,12 @@ use crate::limits::JSON_DEPTH_MAX;
 /// # Errors
 /// The first [`JsonFault`] met, reading from the left.
 pub fn validate(bytes: &[u8], depth_max: usize) -> Result<(), JsonFault> {
-    let end = value_end(bytes, skip_space(bytes, 0), depth_max)?;
-    at_end(bytes, end)
+    let mut text = Text::new(bytes);
+    let end = text.value_end(text.skip_space(0), depth_max);
+    match end.and_then(|end| text.at_end(end)) {
+        Ok(()) => text.check_utf8(0, bytes.len()),
+        Err(stop) => Err(text.fault(0, stop)),
+    }
 }
 
 /// Validates `bytes` as one JSON object and notes in `found[i]` its top-level member called `names[i]`, compared after unescaping.
@@ -26,9 +30,7 @@ pub fn validate(bytes: &[u8], depth_max: usize) -> Result<(), JsonFault> {
 /// [`JsonFault::NotAnObject`] if another kind of value begins there, [`JsonFault::DuplicateKey`] if a wanted name is there twice,
 /// else the first fault met, reading from the left.
 pub fn members(bytes: &[u8], names: &Names, found: &mut [Option<Member>]) -> Result<ObjectSpan, JsonFault> {
-    let object = members_from(bytes, skip_space(bytes, 0), names, found)?;
-    at_end(bytes, object.span.end)?;
-    Ok(object)
+    members_of(bytes, 0, true, names, found)
 }
 
 /// As [`members`], for the object that fills `span` of `bytes`; offsets count from the start of `bytes`.
@@ -41,10 +43,7 @@ pub fn members_at(
     names: &Names,
     found: &mut [Option<Member>],
 ) -> Result<ObjectSpan, JsonFault> {
-    let bytes = bytes.get(..span.end).unwrap_or(bytes);
-    let object = members_from(bytes, skip_space(bytes, span.start), names, found)?;
-    at_end(bytes, object.span.end)?;
-    Ok(object)
+    members_of(bytes.get(..span.end).unwrap_or(bytes), span.start, true, names, found)
 }
 
 /// As [`members`], for the object that begins at offset `start`; what follows it is not looked at.
@@ -57,33 +56,75 @@ pub fn members_from(
     names: &Names,
     found: &mut [Option<Member>],
 ) -> Result<ObjectSpan, JsonFault> {
-    found.fill(None);
     match bytes.get(start) {
+        Some(b'{') => members_of(bytes, start, false, names, found),
+        Some(_) => Err(JsonFault::NotAnObject),
+        None => Err(JsonFault::Syntax { offset: start }),
+    }
+}
+
+/// The object at or after `start`; whether it has to be the last thing of the text.
+fn members_of(
+    bytes: &[u8],
+    start: usize,
+    alone: bool,
+    names: &Names,
+    found: &mut [Option<Member>],
+) -> Result<ObjectSpan, JsonFault> {
+    found.fill(None);
+    let mut text = Text::new(bytes);
+    let at = text.skip_space(start);
+    match bytes.get(at) {
         Some(b'{') => {}
         Some(_) => return Err(JsonFault::NotAnObject),
-        None => return Err(JsonFault::Syntax { offset: start }),
+        None => return Err(JsonFault::Syntax { offset: at }),
     }
-    let mut at = skip_space(bytes, start + 1);
-    if bytes.get(at) == Some(&b'}') {
-        return Ok(ObjectSpan { span: Span { start, end: at + 1 }, empty: true });
+    let walked = walk_members(&mut text, at, names, found);
+    let ended = walked.and_then(|walked| match walked {
+        Walked::Object(object) if alone => text.at_end(object.span.end).map(|()| walked),
+        _ => Ok(walked),
+    });
+    match ended {
+        Ok(Walked::Object(object)) => text.check_utf8(start, object.span.end).map(|()| object),
+        Ok(Walked::Twice(index)) => Err(JsonFault::DuplicateKey { name: names.names[index] }),
+        Err(stop) => Err(text.fault(start, stop)),
+    }
+}
+
+enum Walked {
+    Object(ObjectSpan),
+    /// The name of this index was there a second time.
+    Twice(usize),
+}
+
+/// The members of the object whose brace is at `start`.
+fn walk_members(
+    text: &mut Text<'_>,
+    start: usize,
+    names: &Names,
+    found: &mut [Option<Member>],
+) -> Result<Walked, Stop> {
+    let mut at = text.skip_space(start + 1);
+    if text.byte(at) == b'}' {
+        return Ok(Walked::Object(ObjectSpan { span: Span { start, end: at + 1 }, empty: true }));
     }
     loop {
-        let key = key(bytes, at)?;
-        let kind = kind_at(bytes, key.value_start)?;
-        let end = value_end(bytes, key.value_start, JSON_DEPTH_MAX - 1)?;
-        if let Some(index) = names.position(key.span.of(bytes), key.escaped)
+        let key = text.key(at)?;
+        let kind = text.kind_at(key.value_start)?;
+        let end = text.value_end(key.value_start, JSON_DEPTH_MAX - 1)?;
+        if let Some(index) = names.position(key.span.of(text.bytes()), key.escaped)
             && let Some(slot) = found.get_mut(index)
         {
             let member = Member { key: key.span, value: Span { start: key.value_start, end }, kind };
             if slot.replace(member).is_some() {
-                return Err(JsonFault::DuplicateKey { name: names.names[index] });
+                return Ok(Walked::Twice(index));
             }
         }
-        at = skip_space(bytes, end);
-        match bytes.get(at) {
-            Some(b',') => at = skip_space(bytes, at + 1),
-            Some(b'}') => return Ok(ObjectSpan { span: Span { start, end: at + 1 }, empty: false }),
-            _ => return Err(JsonFault::Syntax { offset: at }),
+        at = text.skip_space(end);
+        match text.byte(at) {
+            b',' => at = text.skip_space(at + 1),
+            b'}' => return Ok(Walked::Object(ObjectSpan { span: Span { start, end: at + 1 }, empty: false })),
+            _ => return Err(Stop::at(at)),
         }
     }
 }
@@ -92,16 +133,17 @@ pub fn members_from(
 #[must_use]
 pub fn elements(bytes: &[u8], span: Span) -> Elements<'_> {
     let bytes = bytes.get(..span.end).unwrap_or(bytes);
-    let start = skip_space(bytes, span.start);
-    let first = skip_space(bytes, start + 1);
-    let some = bytes.get(start) == Some(&b'[') && bytes.get(first) != Some(&b']');
-    Elements { bytes, next: some.then_some(first) }
+    let text = Text::new(bytes);
+    let start = text.skip_space(span.start);
+    let first = text.skip_space(start + 1);
+    let some = text.byte(start) == b'[' && text.byte(first) != b']';
+    Elements { text, next: some.then_some(first) }
 }
 
 /// Iterator of [`elements`].
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
-    bytes: &'a [u8],
+    text: Text<'a>,
     /// Where the next value begins; nothing after the last one or a fault.
     next: Option<usize>,
 }
@@ -110,15 +152,16 @@ pub struct Elements<'a> {
 
 impl Elements<'_> {
     /// The value at `start`, and where the one after it begins.
-    fn step(&self, start: usize) -> Result<(Element, Option<usize>), JsonFault> {
-        let kind = kind_at(self.bytes, start)?;
-        let end = value_end(self.bytes, start, JSON_DEPTH_MAX - 1)?;
+    fn step(&mut self, start: usize) -> Result<(Element, Option<usize>), Stop> {
+        let text = &mut self.text;
+        let kind = text.kind_at(start)?;
+        let end = text.value_end(start, JSON_DEPTH_MAX - 1)?;
         let element = Element { value: Span { start, end }, kind };
-        let after = skip_space(self.bytes, end);
-        match self.bytes.get(after) {
-            Some(b',') => Ok((element, Some(skip_space(self.bytes, after + 1)))),
-            Some(b']') => Ok((element, None)),
-            _ => Err(JsonFault::Syntax { offset: after }),
+        let after = text.skip_space(end);
+        match text.byte(after) {
+            b',' => Ok((element, Some(text.skip_space(after + 1)))),
+            b']' => Ok((element, None)),
+            _ => Err(Stop::at(after)),
         }
     }
 }
@@ -128,11 +171,13 @@ impl Iterator for Elements<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.next.take()?;
-        let step = self.step(start);
-        Some(step.map(|(element, next)| {
-            self.next = next;
-            element
-        }))
+        Some(match self.step(start) {
+            Ok((element, next)) => self.text.check_utf8(start, element.value.end).map(|()| {
+                self.next = next;
+                element
+            }),
+            Err(stop) => Err(self.text.fault(start, stop)),
+        })
     }
 }
 
@@ -181,7 +226,8 @@ impl Names {
     }
 
     /// Which name the quoted key is, if any.
-    fn position(&self, quoted: &[u8], escaped: bool) -> Option<usize> {
+    #[inline]
+    pub(super) fn position(&self, quoted: &[u8], escaped: bool) -> Option<usize> {
         if escaped {
             return self.names.iter().position(|name| text::equals(quoted, name));
         }

@@ -5,6 +5,7 @@
 //! and a removal before all others at its place. An [`Edits`] keeps its buffers when cleared, so that a warm one allocates nothing.
 
 use super::grammar::skip_space;
+use super::lanes;
 use super::{Member, ObjectSpan, Span};
 
 /// Edits of one text, in any order. They belong to the text whose spans they name.
@@ -186,28 +187,33 @@ fn space_start(source: &[u8], at: usize) -> usize {
 /// Appends `text` as a JSON string, quotes included: only what RFC 8259 section 7 wants escaped is.
 pub fn escape_into(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            0..0x20 => b'u',
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        out.extend_from_slice(&[b'\\', short]);
-        if short == b'u' {
-            let digits = b"0123456789abcdef";
-            out.extend_from_slice(&[b'0', b'0', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
-        }
-        plain = at + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(lanes::plain_len(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, behind)) = special.split_first() else { break };
+        escape_byte(byte, out);
+        rest = behind;
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
+}
+
+/// Appends the escape of a quote, a backslash or a control character.
+fn escape_byte(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        0..0x20 => b'u',
+        _ => byte,
+    };
+    out.extend_from_slice(&[b'\\', short]);
+    if short == b'u' {
+        let digits = b"0123456789abcdef";
+        out.extend_from_slice(&[b'0', b'0', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Everything here takes a span of a text that was scanned before, answers "no" where the span is something else, and never
 //! panics on a span of another text.
 
-use super::{JsonFault, Span, grammar};
+use super::grammar::Text;
+use super::{JsonFault, Span};
 
 /// The text of the string at `span`, borrowed, if it is a string without escapes.
 #[must_use]
@@ -77,13 +78,13 @@ pub fn as_bool(bytes: &[u8], span: Span) -> Option<bool> {
 #[must_use]
 pub fn as_u64(bytes: &[u8], span: Span) -> Option<u64> {
     let digits = span.of(bytes);
-    if digits.is_empty() {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    // So many digits always fit.
+    let (sure, rest) = digits.split_at(digits.len().min(19));
+    let number = sure.iter().fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
+    rest.iter().try_fold(number, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
 /// The number at `span`, if it is finite.
@@ -91,7 +92,7 @@ pub fn as_u64(bytes: &[u8], span: Span) -> Option<u64> {
 pub fn as_f64(bytes: &[u8], span: Span) -> Option<f64> {
     let number = span.of(bytes);
     // Rust also reads `inf`, `+1` and `.5`; JSON does not.
-    if grammar::number_end(number, 0) != Ok(number.len()) {
+    if Text::new(number).number_end(0) != Ok(number.len()) {
         return None;
     }
     std::str::from_utf8(number).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
@@ -130,9 +131,22 @@ fn unicode_escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
 }
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
-    let digits = bytes.get(at..at + 4)?;
-    digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | char::from(*byte).to_digit(16)?))
+    let digits = bytes.get(at..)?.first_chunk::<4>()?;
+    let [a, b, c, d] = digits.map(|byte| u32::from(HEX[usize::from(byte)]));
+    (a | b | c | d < 16).then_some(a << 12 | b << 8 | c << 4 | d)
 }
+
+/// The value of each byte as a hexadecimal digit; 16 and more if it is none.
+static HEX: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// What lies between the quotes.
 fn unquoted(quoted: &[u8]) -> Option<&[u8]> {

@@ -57,7 +57,8 @@ impl Tier {
         if USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(name)) {
             return None;
         }
-        Some(Self::listed(&name.to_ascii_lowercase()).unwrap_or(Self::Unlisted))
+        let listed = Self::LISTED.into_iter().find(|tier| tier.as_str().eq_ignore_ascii_case(name));
+        Some(listed.unwrap_or(Self::Unlisted))
     }
 
     /// Reads the name that a price list uses.

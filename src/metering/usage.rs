@@ -6,9 +6,12 @@
 //!
 //! Sources, read 2026-11: the chat completion object of OpenAI, xAI, Mistral, DeepSeek, Kimi, Qwen, Groq and OpenRouter.
 
+use super::answer::{Answer, Bill, Part};
 use crate::domain::token::Usage;
-use crate::json::scan::{self, Names};
-use crate::json::{Kind, Member, Span, text};
+use crate::json::cursor::{Cursor, Stop};
+use crate::json::scan::Names;
+use crate::json::{Kind, Member, Span};
+use crate::metering::terms::Tier;
 
 /// How a vendor adds up its figures, where the names alone do not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,14 +29,49 @@ pub enum Accounting {
 /// while it thinks).
 #[must_use]
 pub fn usage_from_body(bytes: &[u8], accounting: Accounting) -> Option<Usage> {
-    static NAMES: Names = Names::new(&["usage", "x_groq", "choices"]);
-    let mut found = [None; 3];
-    scan::members(bytes, &NAMES, &mut found).ok()?;
-    let [usage, x_groq, choices] = found;
-    stated(bytes, usage, accounting).or_else(|| nested_usage(bytes, object(x_groq)?, accounting)).or_else(|| {
-        let first = scan::elements(bytes, choices?.value).next()?.ok()?;
-        nested_usage(bytes, first.value, accounting)
-    })
+    answer_of_body(bytes, accounting).usage
+}
+
+/// All that one pass over such an answer finds.
+#[must_use]
+pub fn answer_of_body(bytes: &[u8], accounting: Accounting) -> Answer {
+    Answer::read(bytes, Places { accounting, found: [None; 3] })
+}
+
+/// The places where vendors of this shape put their usage, the official one first.
+struct Places {
+    accounting: Accounting,
+    found: [Option<Usage>; 3],
+}
+
+impl Bill for Places {
+    const PARTS: &'static [Part] = &[Part::Usage, Part::XGroq, Part::Choices];
+
+    fn part(&mut self, part: Part, cursor: &mut Cursor<'_>) -> Result<Option<Option<Tier>>, Stop> {
+        match part {
+            Part::Usage => {
+                let read = Read::object(cursor, self.accounting)?;
+                self.found[0] = read.usage;
+                return Ok(read.tier);
+            }
+            Part::XGroq => self.found[1] = nested(cursor, self.accounting)?,
+            Part::Choices => {
+                cursor.elements(|cursor, place| {
+                    if place == 0 {
+                        self.found[2] = nested(cursor, self.accounting)?;
+                    }
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn usage(self) -> Option<Usage> {
+        let [official, groq, choice] = self.found;
+        official.or(groq).or(choice)
+    }
 }
 
 /// What the `usage` object at `span` says.
@@ -41,34 +79,7 @@ pub fn usage_from_body(bytes: &[u8], accounting: Accounting) -> Option<Usage> {
 /// Nothing if it is not an object or holds no count we know. Parts larger than their whole are cut to it.
 #[must_use]
 pub fn usage_from_object(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
-    let mut found = [None; 12];
-    scan::members_at(bytes, span, &COUNTS, &mut found).ok()?;
-    let [
-        prompt,
-        input,
-        completion,
-        output,
-        total,
-        prompt_details,
-        input_details,
-        completion_details,
-        output_details,
-        flat @ ..,
-    ] = found;
-    let prompt = count(bytes, prompt).or_else(|| count(bytes, input));
-    let completion = count(bytes, completion).or_else(|| count(bytes, output));
-    let total = count(bytes, total);
-    if prompt.is_none() && completion.is_none() && total.is_none() {
-        return None;
-    }
-    let details = object(prompt_details).or_else(|| object(input_details)).map(|span| input_parts(bytes, span));
-    let InputParts { cached, cache_write, audio: audio_input } = details.unwrap_or_default();
-    // Kimi, DeepSeek and Mistral also, or only, say it beside the other counts.
-    let cached = cached.or_else(|| flat.into_iter().find_map(|member| count(bytes, member)));
-    let details = object(completion_details).or_else(|| object(output_details)).map(|span| output_parts(bytes, span));
-    let (reasoning, audio_output) = details.unwrap_or_default();
-    let stated = Stated { prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output };
-    Some(balanced(stated, accounting))
+    alone(bytes, span, |cursor| Ok(Read::object(cursor, accounting)?.usage))
 }
 
 /// As [`usage_from_object`], if the member is there and is an object.
@@ -78,15 +89,96 @@ pub(super) fn stated(bytes: &[u8], usage: Option<Member>, accounting: Accounting
 
 /// The `usage` member of the object at `span`: of `x_groq`, of a choice, of a Responses event's `response`.
 pub fn nested_usage(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
-    static NAMES: Names = Names::new(&["usage"]);
-    let mut found = [None; 1];
-    scan::members_at(bytes, span, &NAMES, &mut found).ok()?;
-    stated(bytes, found[0], accounting)
+    alone(bytes, span, |cursor| nested(cursor, accounting))
 }
 
 /// Where the member's value is, if it is an object.
 pub(super) fn object(member: Option<Member>) -> Option<Span> {
     member.filter(|member| member.kind == Kind::Object).map(|member| member.value)
+}
+
+/// Reads the one value that fills `span`.
+fn alone<'t>(
+    bytes: &'t [u8],
+    span: Span,
+    read: impl FnOnce(&mut Cursor<'t>) -> Result<Option<Usage>, Stop>,
+) -> Option<Usage> {
+    let mut cursor = Cursor::new(bytes.get(..span.end).unwrap_or(bytes), span.start);
+    let usage = read(&mut cursor).ok()?;
+    cursor.end().ok().and(usage)
+}
+
+/// The `usage` member of the next value, if that is an object.
+fn nested(cursor: &mut Cursor<'_>, accounting: Accounting) -> Result<Option<Usage>, Stop> {
+    static NAMES: Names = Names::new(&["usage"]);
+    let mut usage = None;
+    let visited = cursor.members(&NAMES, |cursor, _| {
+        usage = Read::object(cursor, accounting)?.usage;
+        Ok(())
+    })?;
+    Ok(usage.filter(|_| visited.is_some_and(|visited| visited.twice == 0)))
+}
+
+/// What a `usage` object says.
+#[derive(Default)]
+struct Read {
+    usage: Option<Usage>,
+    /// The service tier, where a vendor puts it there; as in [`Answer::tier`].
+    tier: Option<Option<Tier>>,
+}
+
+impl Read {
+    /// The next value; nothing if it is no object.
+    fn object(cursor: &mut Cursor<'_>, accounting: Accounting) -> Result<Self, Stop> {
+        let mut found = Found::default();
+        let visited = cursor.members(&COUNTS, |cursor, index| found.take(cursor, index))?;
+        let Some(visited) = visited else { return Ok(Self::default()) };
+        let once = |bits: u32| visited.twice & bits == 0;
+        Ok(Self {
+            usage: once(!(1 << TIER)).then(|| found.usage(accounting)).flatten(),
+            tier: found.tier.filter(|_| once(1 << TIER)),
+        })
+    }
+}
+
+/// The members of a `usage` object.
+#[derive(Default)]
+struct Found {
+    /// By the place of their names in [`COUNTS`].
+    counts: [Option<u64>; DETAILS],
+    inputs: [Option<InputParts>; 2],
+    outputs: [Option<OutputParts>; 2],
+    flat: [Option<u64>; TIER - FLAT],
+    tier: Option<Option<Tier>>,
+}
+
+impl Found {
+    #[inline]
+    fn take(&mut self, cursor: &mut Cursor<'_>, index: usize) -> Result<(), Stop> {
+        match index {
+            DETAILS..OUTPUT_DETAILS => self.inputs[index - DETAILS] = InputParts::read(cursor)?,
+            OUTPUT_DETAILS..FLAT => self.outputs[index - OUTPUT_DETAILS] = OutputParts::read(cursor)?,
+            FLAT..TIER => self.flat[index - FLAT] = cursor.count()?,
+            TIER => self.tier = cursor.text()?.map(Tier::named),
+            _ => self.counts[index] = cursor.count()?,
+        }
+        Ok(())
+    }
+
+    fn usage(&self, accounting: Accounting) -> Option<Usage> {
+        let [prompt, input, completion, output, total] = self.counts;
+        let (prompt, completion) = (prompt.or(input), completion.or(output));
+        if prompt.is_none() && completion.is_none() && total.is_none() {
+            return None;
+        }
+        let InputParts { cached, cache_write, audio: audio_input } =
+            self.inputs[0].or(self.inputs[1]).unwrap_or_default();
+        // Kimi, DeepSeek and Mistral also, or only, say it beside the other counts.
+        let cached = cached.or_else(|| self.flat.into_iter().flatten().next());
+        let OutputParts { reasoning, audio: audio_output } = self.outputs[0].or(self.outputs[1]).unwrap_or_default();
+        let stated = Stated { prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output };
+        Some(balanced(stated, accounting))
+    }
 }
 
 /// The figures as the vendor gave them.
@@ -126,43 +218,51 @@ fn balanced(stated: Stated, accounting: Accounting) -> Usage {
 }
 
 /// What the details of a prompt say.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct InputParts {
     cached: Option<u64>,
     cache_write: Option<u64>,
     audio: Option<u64>,
 }
 
-/// Tokens read from and written to the cache, and tokens of sound.
-fn input_parts(bytes: &[u8], span: Span) -> InputParts {
-    // `cache_creation_input_tokens`: Qwen, for its explicit cache.
-    static NAMES: Names =
-        Names::new(&["cached_tokens", "cache_write_tokens", "cache_creation_input_tokens", "audio_tokens"]);
-    let mut found = [None; 4];
-    if scan::members_at(bytes, span, &NAMES, &mut found).is_err() {
-        return InputParts::default();
-    }
-    let [cached, written, created, audio] = found;
-    InputParts {
-        cached: count(bytes, cached),
-        cache_write: count(bytes, written).or_else(|| count(bytes, created)),
-        audio: count(bytes, audio),
+impl InputParts {
+    /// Tokens read from and written to the cache, and tokens of sound; `None` if the value is no object.
+    fn read(cursor: &mut Cursor<'_>) -> Result<Option<Self>, Stop> {
+        // `cache_creation_input_tokens`: Qwen, for its explicit cache.
+        static NAMES: Names =
+            Names::new(&["cached_tokens", "cache_write_tokens", "cache_creation_input_tokens", "audio_tokens"]);
+        let read = counts::<4>(cursor, &NAMES)?;
+        Ok(read.map(|[cached, written, created, audio]| Self { cached, cache_write: written.or(created), audio }))
     }
 }
 
-/// Tokens of reasoning, and tokens of sound.
-fn output_parts(bytes: &[u8], span: Span) -> (Option<u64>, Option<u64>) {
-    static NAMES: Names = Names::new(&["reasoning_tokens", "audio_tokens"]);
-    let mut found = [None; 2];
-    if scan::members_at(bytes, span, &NAMES, &mut found).is_err() {
-        return (None, None);
-    }
-    (count(bytes, found[0]), count(bytes, found[1]))
+/// What the details of an answer say.
+#[derive(Clone, Copy, Default)]
+struct OutputParts {
+    reasoning: Option<u64>,
+    audio: Option<u64>,
 }
 
-/// The member as a count; `null`, negative and fractional figures are none.
-fn count(bytes: &[u8], member: Option<Member>) -> Option<u64> {
-    text::as_u64(bytes, member?.value)
+impl OutputParts {
+    /// Tokens of reasoning, and tokens of sound; `None` if the value is no object.
+    fn read(cursor: &mut Cursor<'_>) -> Result<Option<Self>, Stop> {
+        static NAMES: Names = Names::new(&["reasoning_tokens", "audio_tokens"]);
+        let read = counts::<2>(cursor, &NAMES)?;
+        Ok(read.map(|[reasoning, audio]| Self { reasoning, audio }))
+    }
+}
+
+/// The counts of the next value by their names; none of them if one is there twice, `None` if it is no object. `null`, negative and fractional
+/// figures are none.
+fn counts<const N: usize>(cursor: &mut Cursor<'_>, names: &Names) -> Result<Option<[Option<u64>; N]>, Stop> {
+    let mut found = [None; N];
+    let visited = cursor.members(names, |cursor, index| {
+        if let Some(slot) = found.get_mut(index) {
+            *slot = cursor.count()?;
+        }
+        Ok(())
+    })?;
+    Ok(visited.map(|visited| if visited.twice == 0 { found } else { [None; N] }))
 }
 
 static COUNTS: Names = Names::new(&[
@@ -179,7 +279,14 @@ static COUNTS: Names = Names::new(&[
     "cached_tokens",
     "prompt_cache_hit_tokens",
     "num_cached_tokens",
+    // Anthropic's place for the tier, which others share.
+    "service_tier",
 ]);
+/// Places in [`COUNTS`].
+const DETAILS: usize = 5;
+const OUTPUT_DETAILS: usize = 7;
+const FLAT: usize = 9;
+const TIER: usize = 12;
 
 #[cfg(test)]
 mod tests {

@@ -104,7 +104,7 @@ pub(super) fn read(body: &[u8]) -> Result<Response, Unreadable> {
     Ok(Response {
         model: message.model.unwrap_or_default().into_owned(),
         choices: vec![Choice { index: 0, pieces, finish, logprobs: None }],
-        usage: usage::of_answer(body),
+        usage: usage::of_answer(body).usage,
         service_tier: message.usage.and_then(tier),
         id,
     })

@@ -4,8 +4,11 @@
 //! the last that is a number counts. Figures that are no whole numbers count as not stated.
 
 use crate::domain::token::Usage;
-use crate::json::scan::{self, Names};
-use crate::json::{Kind, Member, Span, text};
+use crate::json::Span;
+use crate::json::cursor::{Cursor, Stop};
+use crate::json::scan::Names;
+use crate::metering::answer::{Answer, Bill, Part};
+use crate::metering::terms::Tier;
 
 /// The figures stated so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,25 +28,49 @@ static FIGURES: Names = Names::new(&[
     "cache_creation_input_tokens",
     "cache_creation",
     "output_tokens_details",
+    "service_tier",
 ]);
+/// The place of the tier in [`FIGURES`].
+const TIER: usize = 6;
 static LONG_WRITES: Names = Names::new(&["ephemeral_1h_input_tokens"]);
 static THINKING: Names = Names::new(&["thinking_tokens"]);
 
 impl Stated {
     /// Takes the figures of the `usage` object at `span`; what it does not state stays as it was.
     pub(super) fn take(&mut self, bytes: &[u8], span: Span) {
-        let mut found = [None; 6];
-        if scan::members_at(bytes, span, &FIGURES, &mut found).is_err() {
+        let mut cursor = Cursor::new(bytes.get(..span.end).unwrap_or(bytes), span.start);
+        let Ok((Some(newer), _)) = Self::read(&mut cursor) else { return };
+        if cursor.end().is_err() {
             return;
         }
-        let [input, output, cache_read, cache_creation, creation_details, output_details] = found;
-        let newer = |old: &mut Option<u64>, new: Option<u64>| *old = new.or(*old);
-        newer(&mut self.input, figure(bytes, input));
-        newer(&mut self.output, figure(bytes, output));
-        newer(&mut self.cache_read, figure(bytes, cache_read));
-        newer(&mut self.cache_creation, figure(bytes, cache_creation));
-        newer(&mut self.long_writes, inner_figure(bytes, creation_details, &LONG_WRITES));
-        newer(&mut self.thinking, inner_figure(bytes, output_details, &THINKING));
+        *self = Self {
+            input: newer.input.or(self.input),
+            output: newer.output.or(self.output),
+            cache_read: newer.cache_read.or(self.cache_read),
+            cache_creation: newer.cache_creation.or(self.cache_creation),
+            long_writes: newer.long_writes.or(self.long_writes),
+            thinking: newer.thinking.or(self.thinking),
+        };
+    }
+
+    /// What the `usage` object that comes next states, if it is one and states no figure twice; and the tier that it names.
+    fn read(cursor: &mut Cursor<'_>) -> Result<(Option<Self>, Option<Option<Tier>>), Stop> {
+        let (mut stated, mut tier) = (Self::default(), None);
+        let visited = cursor.members(&FIGURES, |cursor, index| {
+            match index {
+                0 => stated.input = cursor.count()?,
+                1 => stated.output = cursor.count()?,
+                2 => stated.cache_read = cursor.count()?,
+                3 => stated.cache_creation = cursor.count()?,
+                4 => stated.long_writes = inner_figure(cursor, &LONG_WRITES)?,
+                5 => stated.thinking = inner_figure(cursor, &THINKING)?,
+                _ => tier = cursor.text()?.map(Tier::named),
+            }
+            Ok(())
+        })?;
+        let twice = visited.map_or(0, |visited| visited.twice);
+        let is_clear = visited.is_some() && twice & !(1 << TIER) == 0;
+        Ok((is_clear.then_some(stated), tier.filter(|_| twice >> TIER & 1 == 0)))
     }
 
     /// In our accounting; `None` before any figure came. Parts larger than their whole are cut to it.
@@ -66,25 +93,33 @@ impl Stated {
     }
 }
 
-fn figure(bytes: &[u8], member: Option<Member>) -> Option<u64> {
-    text::as_u64(bytes, member?.value)
+/// The one figure in the object that comes next.
+fn inner_figure(cursor: &mut Cursor<'_>, names: &Names) -> Result<Option<u64>, Stop> {
+    let mut figure = None;
+    let visited = cursor.members(names, |cursor, _| {
+        figure = cursor.count()?;
+        Ok(())
+    })?;
+    Ok(figure.filter(|_| visited.is_some_and(|visited| visited.twice == 0)))
 }
 
-fn inner_figure(bytes: &[u8], member: Option<Member>, names: &Names) -> Option<u64> {
-    let object = member.filter(|member| member.kind == Kind::Object)?;
-    let mut found = [None; 1];
-    scan::members_at(bytes, object.value, names, &mut found).ok()?;
-    figure(bytes, found[0])
-}
+/// All that one pass over a whole answer finds.
+pub(super) fn of_answer(body: &[u8]) -> Answer {
+    struct Messages(Stated);
+    impl Bill for Messages {
+        const PARTS: &'static [Part] = &[Part::Usage];
 
-/// What a whole answer says it used.
-pub(super) fn of_answer(body: &[u8]) -> Option<Usage> {
-    static USAGE: Names = Names::new(&["usage"]);
-    let mut found = [None; 1];
-    scan::members(body, &USAGE, &mut found).ok()?;
-    let mut stated = Stated::default();
-    stated.take(body, found[0]?.value);
-    stated.usage()
+        fn part(&mut self, _: Part, cursor: &mut Cursor<'_>) -> Result<Option<Option<Tier>>, Stop> {
+            let (stated, tier) = Stated::read(cursor)?;
+            self.0 = stated.unwrap_or_default();
+            Ok(tier)
+        }
+
+        fn usage(self) -> Option<Usage> {
+            self.0.usage()
+        }
+    }
+    Answer::read(body, Messages(Stated::default()))
 }
 
 /// Appends the usage object as Messages has it; zeros where nothing is known, as its clients' types demand figures.
@@ -150,8 +185,8 @@ mod tests {
     #[test]
     fn what_is_not_stated_is_nothing() {
         assert_eq!(read(&["{}", "null", "[1]", r#"{"input_tokens":"3"}"#, r#"{"input_tokens":-1}"#]), None);
-        assert_eq!(of_answer(br#"{"usage":null}"#), None);
-        assert_eq!(of_answer(br#"{"usage":{"output_tokens":3}}"#).map(|usage| usage.output), Some(3));
+        assert_eq!(of_answer(br#"{"usage":null}"#).usage, None);
+        assert_eq!(of_answer(br#"{"usage":{"output_tokens":3}}"#).usage.map(|usage| usage.output), Some(3));
         let huge = read(&[r#"{"input_tokens":18446744073709551615,"cache_read_input_tokens":5}"#]);
         assert_eq!(huge.map(|usage| usage.input), Some(u64::MAX));
     }
