@@ -34,7 +34,8 @@ pub fn decimal(text: &str, unit_ms: u64) -> Option<Duration> {
     }
     // More digits than a `u64` holds are a very long wait, and cut later.
     let whole: u64 = whole.parse().unwrap_or(u64::MAX);
-    let millionths: u64 = format!("{fraction:0<6.6}").parse().ok()?;
+    let millionths = fraction.bytes().chain(std::iter::repeat(b'0')).take(6);
+    let millionths = millionths.fold(0, |sum: u64, digit| sum * 10 + u64::from(digit.wrapping_sub(b'0')));
     let micros = whole.saturating_mul(1_000_000).saturating_add(millionths).saturating_mul(unit_ms) / 1_000;
     Some(Duration::from_micros(micros))
 }

@@ -64,6 +64,13 @@ macro_rules! random_id {
                 self.0
             }
 
+            /// Appends the text form, as [`Display`](fmt::Display) shows it.
+            #[inline]
+            pub fn append(self, out: &mut Vec<u8>) {
+                out.extend_from_slice($prefix.as_bytes());
+                out.extend_from_slice(&encode(self.0));
+            }
+
             /// Reads the text form; `None` unless it is exactly prefix and 26 characters.
             pub fn parse(text: &str) -> Option<Self> {
                 decode(text.strip_prefix($prefix)?).map(Self)
@@ -145,9 +152,15 @@ random_id!(
 /// 26 characters, most significant first.
 pub fn encode(bits: u128) -> [u8; 26] {
     let mut text = [b'0'; 26];
-    for (place, slot) in text.iter_mut().rev().enumerate() {
-        let digit = (bits >> (5 * place)) & 31;
-        *slot = ALPHABET[digit as usize];
+    // Twelve digits are 60 bits: two machine words of them, and the two digits above.
+    let (high, low) = text.split_at_mut(14);
+    let (top, high) = high.split_at_mut(2);
+    for (slots, part) in [(low, bits), (high, bits >> 60), (top, bits >> 120)] {
+        let mut part = part as u64;
+        for slot in slots.iter_mut().rev() {
+            *slot = ALPHABET[(part & 31) as usize];
+            part >>= 5;
+        }
     }
     text
 }
@@ -177,6 +190,9 @@ mod tests {
         for bits in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
             let id = CredentialId::from_bits(bits);
             assert_eq!(CredentialId::parse(&id.to_string()), Some(id));
+            let mut out = Vec::new();
+            id.append(&mut out);
+            assert_eq!(out, id.to_string().as_bytes());
         }
     }
 

@@ -50,14 +50,59 @@ impl Money {
 /// Writes dollars as an exact decimal without trailing zeros: `0.00234`, `0`, `12.5`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let whole = self.0.unsigned_abs() / PICO_PER_USD as u128;
-        let fraction = self.0.unsigned_abs() % PICO_PER_USD as u128;
+        f.write_str(std::str::from_utf8(self.letters(&mut [0; LETTERS_MAX])).unwrap_or_default())
+    }
+}
+
+/// A sign, 27 digits of dollars, a point and twelve digits behind it.
+const LETTERS_MAX: usize = 41;
+const FRACTION_DIGITS: usize = 12;
+
+impl Money {
+    /// Appends what [`Display`](fmt::Display) shows; on the request path, so without its machinery.
+    pub fn append(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.letters(&mut [0; LETTERS_MAX]));
+    }
+
+    fn letters(self, room: &mut [u8; LETTERS_MAX]) -> &[u8] {
+        let pico = self.0.unsigned_abs();
+        // Eighteen million dollars are the most that fits; the division of what does not is much slower.
+        let (mut whole, mut fraction) = match u64::try_from(pico) {
+            Ok(pico) => (u128::from(pico / PICO_PER_USD as u64), pico % PICO_PER_USD as u64),
+            Err(_) => (pico / PICO_PER_USD as u128, (pico % PICO_PER_USD as u128) as u64),
+        };
+        let mut end = LETTERS_MAX;
+        let mut start = end - FRACTION_DIGITS;
         if fraction == 0 {
-            return write!(f, "{sign}{whole}");
+            (start, end) = (end, end);
+        } else {
+            for slot in room[start..].iter_mut().rev() {
+                *slot = b'0' + (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            while room[end - 1] == b'0' {
+                end -= 1;
+            }
+            start -= 1;
+            room[start] = b'.';
         }
-        let digits = format!("{fraction:012}");
-        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        loop {
+            start -= 1;
+            let (rest, digit) = match u64::try_from(whole) {
+                Ok(whole) => (u128::from(whole / 10), (whole % 10) as u8),
+                Err(_) => (whole / 10, (whole % 10) as u8),
+            };
+            room[start] = b'0' + digit;
+            whole = rest;
+            if whole == 0 {
+                break;
+            }
+        }
+        if self.0 < 0 {
+            start -= 1;
+            room[start] = b'-';
+        }
+        &room[start..end]
     }
 }
 
@@ -122,6 +167,29 @@ mod tests {
         for text in ["", "-1", "1e3", ".5", "1.0000000000001", "+1", "1 "] {
             assert_eq!(Money::parse_usd(text), None, "{text}");
         }
+    }
+
+    /// Every sign, every number of digits on either side of the point.
+    #[test]
+    fn any_amount_is_written_as_its_digits_say() {
+        let by_hand = |pico: i128| {
+            let (whole, fraction) = (pico.unsigned_abs() / 1_000_000_000_000, pico.unsigned_abs() % 1_000_000_000_000);
+            let text = format!("{}{whole}.{fraction:012}", if pico < 0 { "-" } else { "" });
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        let mut amount: i128 = 1;
+        for place in 0..37 {
+            for pico in
+                [amount, amount - 1, amount + 1, amount / 3 * 7 + 1, -amount, i128::MAX - amount, i128::MIN + amount]
+            {
+                let mut out = b"x".to_vec();
+                Money::from_pico(pico).append(&mut out);
+                assert_eq!(String::from_utf8_lossy(&out), format!("x{}", by_hand(pico)), "{place}");
+                assert_eq!(Money::from_pico(pico).to_string(), by_hand(pico));
+            }
+            amount = amount.saturating_mul(10);
+        }
+        assert_eq!(Money::from_pico(i128::MIN).to_string(), by_hand(i128::MIN));
     }
 
     #[test]

@@ -62,6 +62,29 @@ impl EventScanner {
         }
     }
 
+    /// Where the next event begins, whether or not a part of it has been searched; the LF of a CR LF before it is taken on the way. `None` at
+    /// the start of a stream, and while that LF may still come.
+    #[inline]
+    pub fn border(&mut self, buffer: &[u8]) -> Option<usize> {
+        if !self.past_mark {
+            return None;
+        }
+        if self.after_return && self.searched == self.event {
+            let next = *buffer.get(self.searched)?;
+            self.after_return = false;
+            self.skip_line_feed(next);
+        }
+        Some(self.event)
+    }
+
+    /// Steps over a whole event of so many bytes, its closing empty line included, that the caller knows by other means to begin at the
+    /// [`border`](Self::border). `ends_in_return` says that its last byte is a CR.
+    #[inline]
+    pub fn step_over(&mut self, event_bytes: usize, ends_in_return: bool) {
+        self.event = self.event.saturating_add(event_bytes);
+        (self.line, self.searched, self.after_return) = (self.event, self.event, ends_in_return);
+    }
+
     /// Bytes at the front of the buffer that belong to no unfinished event.
     pub fn consumed(&self) -> usize {
         self.event
@@ -101,6 +124,25 @@ impl EventScanner {
 
 // === EventAssembler ===
 
+/// Who events are lent to.
+pub trait EventTaker {
+    /// Takes the event that begins where the scanner stands without having it scanned, and steps over it; whether it did.
+    fn takes(&mut self, _scanner: &mut EventScanner, _buffer: &[u8]) -> bool {
+        false
+    }
+
+    /// Takes an event; `closed` is the same with the empty line that closes it.
+    fn event(&mut self, event: &[u8], closed: &[u8]);
+}
+
+struct Plain<'e, F>(&'e mut F);
+
+impl<F: FnMut(&[u8])> EventTaker for Plain<'_, F> {
+    fn event(&mut self, event: &[u8], _closed: &[u8]) {
+        (self.0)(event);
+    }
+}
+
 /// Lends whole events out of a stream of reads. Events inside one read are lent in place; what straddles reads is copied.
 #[derive(Debug)]
 pub struct EventAssembler {
@@ -118,17 +160,22 @@ impl EventAssembler {
 
     /// Takes the next read and calls `each` with every event that it completes.
     pub fn push(&mut self, read: &[u8], mut each: impl FnMut(&[u8])) {
+        self.push_with(read, &mut Plain(&mut each));
+    }
+
+    /// As [`push`](Self::push), for one who may know events without their being scanned.
+    pub fn push_with(&mut self, read: &[u8], taker: &mut impl EventTaker) {
         if self.gave_up {
             return;
         }
         // Taken out while it is lent, so that the scanner can be used beside it.
         let mut carried = std::mem::take(&mut self.carried);
         if carried.is_empty() {
-            self.lend(read, &mut each);
+            self.lend(read, taker);
             carried.extend_from_slice(read.get(self.scanner.consumed()..).unwrap_or_default());
         } else {
             carried.extend_from_slice(read);
-            self.lend(&carried, &mut each);
+            self.lend(&carried, taker);
             carried.drain(..self.scanner.consumed().min(carried.len()));
         }
         self.scanner.discard_consumed();
@@ -155,13 +202,17 @@ impl EventAssembler {
         self.gave_up = false;
     }
 
-    fn lend(&mut self, buffer: &[u8], each: &mut impl FnMut(&[u8])) {
-        while let Some(range) = self.scanner.next_event(buffer) {
+    fn lend(&mut self, buffer: &[u8], taker: &mut impl EventTaker) {
+        loop {
+            while taker.takes(&mut self.scanner, buffer) {}
+            let Some(range) = self.scanner.next_event(buffer) else { return };
             if range.len() > self.event_bytes_max {
                 self.gave_up = true;
                 return;
             }
-            each(buffer.get(range).unwrap_or_default());
+            let closed = range.start..self.scanner.consumed();
+            let [event, closed] = [range, closed].map(|range| buffer.get(range).unwrap_or_default());
+            taker.event(event, closed);
         }
     }
 }

@@ -81,6 +81,78 @@ fn controls(bytes: [u8; 8]) -> u64 {
     (below | (delete.wrapping_sub(ONES) & !delete)) & TOPS
 }
 
+/// Eight bytes from `at` on, the first in the lowest place; `None` where fewer are left.
+#[inline]
+pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk::<8>().map(|word| u64::from_le_bytes(*word))
+}
+
+/// Where the first control character from `at` on stands, eight bytes at a time; `None` where there is none.
+#[inline]
+pub(super) fn next_control(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut from = at;
+    while let Some(word) = bytes.get(from..).and_then(<[u8]>::first_chunk::<8>) {
+        // The lowest mark is a true hit; only those above it may be borrowed.
+        let marks = controls(*word);
+        if marks != 0 {
+            return from.checked_add(marks.trailing_zeros() as usize / 8);
+        }
+        from = from.checked_add(8)?;
+    }
+    let rest = bytes.get(from..)?.iter().position(u8::is_ascii_control)?;
+    from.checked_add(rest)
+}
+
+/// Where the first byte `wanted` from `at` on stands, eight bytes at a time, for short distances where a call would cost more than it
+/// finds; `None` where there is none.
+#[inline]
+pub(super) fn next_byte(bytes: &[u8], at: usize, wanted: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    let pattern = u64::from_le_bytes([wanted; 8]);
+    let mut from = at;
+    while let Some(word) = word_at(bytes, from) {
+        let gone = word ^ pattern;
+        let marks = gone.wrapping_sub(ONES) & !gone & TOPS;
+        if marks != 0 {
+            return from.checked_add(marks.trailing_zeros() as usize / 8);
+        }
+        from = from.checked_add(8)?;
+    }
+    let rest = bytes.get(from..)?.iter().position(|byte| *byte == wanted)?;
+    from.checked_add(rest)
+}
+
+/// Eight bytes with their ASCII letters in lower case, all others as they are ("Bit Twiddling Hacks", less-than tests): no byte of a sum
+/// of two seven-bit numbers carries into the next.
+#[inline]
+pub(super) const fn lower(word: u64) -> u64 {
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    const FROM_A: u64 = u64::from_le_bytes([0x80 - b'A'; 8]);
+    const BEHIND_Z: u64 = u64::from_le_bytes([0x7f - b'Z'; 8]);
+    let low = word & !TOPS;
+    let is_upper = low.wrapping_add(FROM_A) & !low.wrapping_add(BEHIND_Z) & !word & TOPS;
+    word | is_upper.wrapping_shr(2)
+}
+
+/// Whether a name of eight bytes and more is letters, digits and hyphens alone, as nearly all field names are: a token without underscores.
+#[inline]
+pub(super) fn is_plain_name(name: &[u8]) -> bool {
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    const fn within(word: u64, least: u8, most: u8) -> u64 {
+        let from = u64::from_le_bytes([0x80_u8.wrapping_sub(least); 8]);
+        let behind = u64::from_le_bytes([0x7f_u8.wrapping_sub(most); 8]);
+        word.wrapping_add(from) & !word.wrapping_add(behind) & TOPS
+    }
+    let is_plain = |word: &[u8; 8]| {
+        let word = lower(u64::from_le_bytes(*word));
+        let low = word & !TOPS;
+        let known = within(low, b'a', b'z') | within(low, b'0', b'9') | within(low, b'-', b'-');
+        known & !word == TOPS
+    };
+    name.last_chunk::<8>().is_some_and(is_plain) && name.as_chunks::<8>().0.iter().all(is_plain)
+}
+
 /// Cuts optional whitespace (SP, HTAB) off both ends (RFC 9110 §5.6.3).
 pub(super) fn trim_whitespace(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
@@ -133,6 +205,49 @@ mod tests {
         }
         assert!(is_field_text(b"") && is_field_text(b"\ta\tbcdefghijkl\t"));
         assert!(!is_field_text(b"\tabcdefghijkl\x01"));
+    }
+
+    #[test]
+    fn words_find_what_bytes_find() {
+        for length in 0..40_usize {
+            for place in 0..=length {
+                for byte in [b'\r', b'\t', 0, 0x1f, 0x7f, b':'] {
+                    let mut text = vec![b'\x80'; length];
+                    text.splice(place..place, [byte, b' ', b'\n', b':']);
+                    let control = text.iter().position(u8::is_ascii_control);
+                    let colon = text.iter().position(|byte| *byte == b':');
+                    assert_eq!(next_control(&text, 0), control, "{byte:#x} at {place} of {length}");
+                    assert_eq!(next_byte(&text, 0, b':'), colon, "{byte:#x} at {place} of {length}");
+                    assert_eq!(next_control(&text, place), control, "{byte:#x} from {place} of {length}");
+                }
+            }
+        }
+        assert_eq!(
+            (next_control(b"abc", 0), next_control(b"abc", 9), next_byte(b"abcdefghi", 0, b':')),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn plain_names_are_tokens_without_underscores() {
+        for byte in 0..=255_u8 {
+            let plain = byte.is_ascii_alphanumeric() || byte == b'-';
+            for place in 0..19 {
+                let mut name = *b"x-ratelimit-Limit-9";
+                name[place] = byte;
+                assert_eq!(is_plain_name(&name), plain, "{byte:#x} at {place}");
+            }
+        }
+        assert!(!is_plain_name(b"x-igris") && !is_plain_name(b""), "shorter ones are not looked at");
+    }
+
+    #[test]
+    fn letters_of_a_word_are_lowered_and_nothing_else() {
+        for byte in 0..=255_u8 {
+            let word = [byte, b'Z', byte, b'@', byte, b'[', 0xff, byte];
+            let wanted = word.map(|byte| byte.to_ascii_lowercase());
+            assert_eq!(lower(u64::from_le_bytes(word)), u64::from_le_bytes(wanted), "{byte:#x}");
+        }
     }
 
     #[test]

@@ -63,6 +63,22 @@ macro_rules! head_writer {
                 Ok(self)
             }
 
+            /// Adds a field line under a name that is written in our own code; only the value is looked at.
+            ///
+            /// # Errors
+            /// [`WriteFault::FieldValue`]; nothing is written then.
+            pub fn own_field(self, name: &'static str, parts: &[&[u8]]) -> Result<Self, WriteFault> {
+                debug_assert!(is_own_name(name), "`{name}` cannot be written");
+                line(self.out, name, parts)?;
+                Ok(self)
+            }
+
+            /// Adds lines that were written out before.
+            pub fn lines(self, lines: &FieldLines) -> Self {
+                self.out.extend_from_slice(&lines.0);
+                self
+            }
+
             /// Adds a field line with a decimal value.
             ///
             /// # Errors
@@ -110,7 +126,8 @@ impl<'a> RequestWriter<'a> {
     /// # Errors
     /// [`WriteFault::Target`]; nothing is written then.
     pub fn new(out: &'a mut Vec<u8>, method: Method, target: &str) -> Result<Self, WriteFault> {
-        if target.is_empty() || !target.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) {
+        // Every byte is looked at, so that many are looked at at once.
+        if target.is_empty() || !target.bytes().fold(true, |good, byte| good & matches!(byte, 0x21..=0x7e)) {
             return Err(WriteFault::Target);
         }
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
@@ -138,10 +155,19 @@ impl<'a> ResponseWriter<'a> {
 }
 
 fn field(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) -> Result<(), WriteFault> {
-    let frames = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
-    if frames || !is_token(name.as_bytes()) {
+    if !is_own_name(name) {
         return Err(WriteFault::FieldName);
     }
+    line(out, name, parts)
+}
+
+/// Whether a name may be written by anybody but the call that ends the head.
+fn is_own_name(name: &str) -> bool {
+    let frames = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding");
+    !frames && is_token(name.as_bytes())
+}
+
+fn line(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) -> Result<(), WriteFault> {
     if !parts.iter().all(|part| is_field_text(part)) {
         return Err(WriteFault::FieldValue);
     }
@@ -152,6 +178,32 @@ fn field(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) -> Result<(), WriteFaul
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
+}
+
+// === FieldLines ===
+
+/// Field lines that are checked and written out once and stand in many heads. They hold no credential: nothing wipes them.
+#[derive(Debug, Clone, Default)]
+pub struct FieldLines(Vec<u8>);
+
+impl FieldLines {
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// [`WriteFault::FieldName`] and [`WriteFault::FieldValue`]; nothing is added then.
+    pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), WriteFault> {
+        field(&mut self.0, name, &[value])
+    }
+
+    /// Bytes of all lines.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 // === Chunks ===
@@ -266,6 +318,19 @@ mod tests {
         let wanted = "POST /v1/chat/completions?a=b HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer sk-1\r\n\
                       content-length: 12\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), wanted);
+    }
+
+    #[test]
+    fn lines_written_before_are_as_those_written_now() {
+        let mut lines = FieldLines::default();
+        lines.push("via", b"1.1 igris").unwrap();
+        assert_eq!(lines.push("x", b"a\r\nb"), Err(WriteFault::FieldValue));
+        assert_eq!(lines.push("Content-Length", b"1"), Err(WriteFault::FieldName));
+        let mut out = Vec::new();
+        let head = RequestWriter::new(&mut out, Method::Get, "/").unwrap().lines(&lines);
+        let head = head.own_field("x-a", &[b"b", b"c"]).unwrap();
+        assert_eq!(head.own_field("x-a", &[b"\n"]).err(), Some(WriteFault::FieldValue));
+        assert_eq!(out, b"GET / HTTP/1.1\r\nvia: 1.1 igris\r\nx-a: bc\r\n");
     }
 
     #[test]

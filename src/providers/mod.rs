@@ -6,6 +6,7 @@
 pub mod aliases;
 pub mod catalogue;
 pub mod endpoint;
+pub mod head;
 pub mod platform;
 pub mod prompt_cache;
 pub mod quirks;

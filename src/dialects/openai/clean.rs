@@ -11,8 +11,9 @@ use crate::chat::carry;
 use crate::json::scan::{self, Names};
 use crate::json::splice::{Edits, escape_into};
 use crate::json::{Element, Kind, Member, ObjectSpan, Span, text};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// Notes in `edits` what `ways` (those of the model) want otherwise in the array `messages` of `body`. The span comes from a scan of the
 /// same body.
@@ -32,7 +33,7 @@ pub fn edits(body: &[u8], messages: Span, ways: &Ways, abilities: &Abilities, ed
 /// Whether any of the words is there without which nothing is to do.
 fn concerns(messages: &[u8], ways: &Ways) -> bool {
     let has = |word: &str| memmem::find(messages, word.as_bytes()).is_some();
-    has(MARK)
+    MARK_FINDER.find(messages).is_some()
         || (!ways.developer_role && has("developer"))
         || (ways.history == History::Refused && has("\"reasoning"))
         || (ways.history == History::Demanded && has("\"tool_calls\""))
@@ -43,6 +44,8 @@ fn concerns(messages: &[u8], ways: &Ways) -> bool {
 
 /// What stands in every id that carries something; see [`carry`].
 const MARK: &str = "-igc1-";
+/// Looked for in every request that passes: what the search needs to know of it is worked out once.
+static MARK_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
 
 struct Cleaner<'a> {
     body: &'a [u8],

@@ -9,6 +9,8 @@ use crate::limits::{CHUNK_EXTENSION_BYTES_MAX, CHUNK_LINE_BYTES_MAX, TRAILER_BYT
 
 /// Digits of a chunk size at most.
 const SIZE_DIGITS_MAX: usize = 16;
+/// Digits of a chunk size that is read in one step.
+const PLAIN_DIGITS_MAX: usize = 8;
 
 /// ```text
 /// Size --CR--> SizeFeed --LF--> Data --left = 0--> DataReturn --CR--> DataFeed --LF--> Size
@@ -92,7 +94,17 @@ impl ChunkedReader {
                         Step::Data { consumed: end, data: start..end }
                     });
                 }
-                _ => {}
+                _ => match self.plain_framing(input.get(consumed..).unwrap_or_default()) {
+                    Ok(0) => {}
+                    Ok(run) => {
+                        consumed = consumed.saturating_add(run);
+                        continue;
+                    }
+                    Err(fault) => {
+                        self.state = State::Failed(fault);
+                        return Err(fault);
+                    }
+                },
             }
             let Some(byte) = input.get(consumed) else { return Ok(Step::NeedMore { consumed }) };
             self.state = match self.framing_byte(*byte) {
@@ -103,6 +115,24 @@ impl ChunkedReader {
                 }
             };
             consumed = consumed.saturating_add(1);
+        }
+    }
+
+    /// Takes what nearly always stands between two pieces of payload in one step: the CR LF after a chunk, or a whole size line without
+    /// extension. 0 if `rest` begins with something else, or less; then it is read byte by byte.
+    fn plain_framing(&mut self, rest: &[u8]) -> Result<usize, BodyFault> {
+        match self.state {
+            State::DataReturn if rest.starts_with(b"\r\n") => {
+                self.state = State::Size { digits: 0 };
+                Ok(2)
+            }
+            State::Size { digits: 0 } => {
+                let Some((size, digits)) = plain_size(rest) else { return Ok(0) };
+                (self.left, self.line_bytes) = (size, digits);
+                self.state = self.size_line_end(b'\n')?;
+                Ok(digits.saturating_add(2))
+            }
+            _ => Ok(0),
         }
     }
 
@@ -223,6 +253,18 @@ impl ChunkedReader {
             _ => Err(BodyFault::Trailer),
         }
     }
+}
+
+/// The chunk size at the front of `rest`, and its digits, if they are few and CR LF follows at once.
+fn plain_size(rest: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0_u64;
+    for (digits, byte) in rest.iter().take(PLAIN_DIGITS_MAX.saturating_add(1)).enumerate() {
+        match hex_value(*byte) {
+            Some(value) => size = size << 4 | u64::from(value),
+            None => return (digits > 0 && rest.get(digits..)?.starts_with(b"\r\n")).then_some((size, digits)),
+        }
+    }
+    None
 }
 
 fn expect(byte: u8, wanted: u8, next: State) -> Result<State, BodyFault> {

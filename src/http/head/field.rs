@@ -3,8 +3,10 @@
 //! Fields whose name holds an underscore are kept only as a mark and never shown: a CGI-style reader behind us could not
 //! tell `content_length` from `content-length` (rule H11).
 
-use super::{HeadFault, KnownField, Span, Version};
-use crate::http::syntax::{is_field_text, is_token, leading_token, list, trim_whitespace};
+use super::known::of_family;
+use super::{HeadFault, KnownField, KnownSet, Span, Version};
+use crate::http::syntax::{is_field_text, is_plain_name, is_token, leading_token, list, trim_whitespace};
+use crate::http::syntax::{next_byte, next_control};
 use crate::limits;
 use std::ops::Range;
 
@@ -40,6 +42,8 @@ struct FieldSpan {
 #[derive(Debug, Default)]
 pub(super) struct FieldTable {
     spans: Vec<FieldSpan>,
+    /// Which meanings visible fields have: most questions are about fields that are not there.
+    seen: KnownSet,
 }
 
 /// What the fields say about the message as a whole.
@@ -53,6 +57,53 @@ pub(super) struct MessageFacts {
 impl FieldTable {
     pub fn clear(&mut self) {
         self.spans.clear();
+        self.seen = KnownSet::default();
+    }
+
+    #[inline]
+    fn add(&mut self, name: Span, value: Span, known: KnownField, underscore: bool) {
+        if !underscore {
+            self.seen.insert(known);
+        }
+        self.spans.push(FieldSpan { name, value, known, underscore, named_by_connection: false });
+    }
+
+    /// Takes the field line that starts at `start`, if it is a plain one and whole; the place behind its CR LF. What is refused here
+    /// (controls and tabs, names that are no token, lines near a limit) is for [`FieldTable::push`] to judge, so that there is one verdict.
+    #[inline]
+    pub fn push_plain(&mut self, bytes: &[u8], start: usize, field_bytes: usize, fields_max: usize) -> Option<usize> {
+        let colon = next_byte(bytes, start, b':')?;
+        let name = bytes.get(start..colon)?;
+        let value_start = colon.checked_add(1)?;
+        let padded = value_start.checked_add(usize::from(bytes.get(value_start) == Some(&b' ')))?;
+        let end = next_control(bytes, padded)?;
+        let next = end.checked_add(2)?;
+        if bytes.get(end..next) != Some(b"\r\n")
+            || end.checked_sub(start)? > field_bytes
+            || self.spans.len() >= fields_max
+        {
+            return None;
+        }
+        let (known, underscore) = match KnownField::of_exact(name) {
+            Some(known) => (known, false),
+            None if is_plain_name(name) => (of_family(name), false),
+            None => {
+                let (length, underscore) = leading_token(name);
+                if length == 0 || length != name.len() {
+                    return None;
+                }
+                (of_family(name), underscore)
+            }
+        };
+        let text = bytes.get(padded..end)?;
+        let value = trim_whitespace(text);
+        let blanks = text.len().checked_sub(value.len())?;
+        if blanks > 0 && text.first() == Some(&b' ') {
+            return None;
+        }
+        let value_end = padded.checked_add(value.len())?;
+        self.add(Span::new(start, colon), Span::new(padded, value_end), known, underscore);
+        Some(next)
     }
 
     /// Takes one field line, given without its CR LF (RFC 9112 §5).
@@ -78,13 +129,8 @@ impl FieldTable {
         let name_end = line.start.saturating_add(colon);
         // An all-blank value has no start of its own; one past the colon, with no length, will do.
         let value_start = name_end.saturating_add(1).saturating_add(if value.is_empty() { 0 } else { leading });
-        self.spans.push(FieldSpan {
-            name: Span::new(line.start, name_end),
-            value: Span::new(value_start, value_start.saturating_add(value.len())),
-            known: KnownField::of(name),
-            underscore,
-            named_by_connection: false,
-        });
+        let value = Span::new(value_start, value_start.saturating_add(value.len()));
+        self.add(Span::new(line.start, name_end), value, KnownField::of(name), underscore);
         Ok(())
     }
 
@@ -93,9 +139,21 @@ impl FieldTable {
         Fields { spans: self.spans.iter(), bytes }
     }
 
+    /// The fields of these meanings, in the order they came.
+    pub fn among<'a>(&'a self, bytes: &'a [u8], wanted: KnownSet) -> impl Iterator<Item = Field<'a>> {
+        let spans = self.spans.iter().filter(move |span| wanted.has(span.known) && !span.underscore);
+        spans.map(move |span| span.field(bytes))
+    }
+
+    /// All fields, unless none has this meaning.
+    #[inline]
+    fn spans_if(&self, known: KnownField) -> std::slice::Iter<'_, FieldSpan> {
+        if self.seen.has(known) { self.spans.iter() } else { [].iter() }
+    }
+
     /// Where the values of all fields of one meaning lie, in order.
     pub fn spans_of(&self, known: KnownField) -> impl Iterator<Item = Span> {
-        self.spans.iter().filter(move |span| span.known == known && !span.underscore).map(|span| span.value)
+        self.spans_if(known).filter(move |span| span.known == known && !span.underscore).map(|span| span.value)
     }
 
     /// The values of all fields of one meaning, in order.
@@ -146,7 +204,8 @@ impl FieldTable {
     /// Rules H7 and H10 over all `Connection` fields; answers whether the connection may persist (RFC 9112 §9.3).
     fn connection(&mut self, bytes: &[u8], version: Version) -> Result<bool, HeadFault> {
         let (mut close, mut keep_alive, mut options) = (false, false, 0_usize);
-        for at in 0..self.spans.len() {
+        let count = if self.seen.has(KnownField::Connection) { self.spans.len() } else { 0 };
+        for at in 0..count {
             let Some(span) = self.spans.get(at).filter(|span| span.known == KnownField::Connection) else { continue };
             for option in list(span.value.of(bytes)) {
                 options = options.saturating_add(1);

@@ -1,7 +1,9 @@
 //! The header fields that the gateway reads, drops or rewrites, recognised once while parsing.
 //!
-//! A name is looked up by its length and its first and last byte in a table that the compiler builds; everything else is
-//! [`KnownField::Other`] and is compared by nobody again.
+//! A name is looked up by its length and its first and last byte in a table that the compiler builds, and compared eight bytes at a time;
+//! everything else is [`KnownField::Other`] and is compared by nobody again.
+
+use crate::http::syntax::lower;
 
 macro_rules! known_fields {
     ($($variant:ident = $text:literal,)*) => {
@@ -75,6 +77,8 @@ known_fields! {
     XShouldRetry = "x-should-retry",
 }
 
+/// Names of this many bytes and more are compared by two overlapping words; shorter ones by one.
+const WORD: usize = 8;
 const SLOTS: usize = 256;
 const EMPTY: u8 = u8::MAX;
 static INDEX: [u8; SLOTS] = index();
@@ -83,15 +87,18 @@ impl KnownField {
     /// Recognises a field name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
         let (Some(first), Some(last)) = (name.first(), name.last()) else { return Self::Other };
-        let mut at = slot(name.len(), *first, *last);
-        while let Some(&place) = INDEX.get(at) {
-            let Some((text, known)) = EXACT.get(usize::from(place)) else { break };
-            if name.eq_ignore_ascii_case(text.as_bytes()) {
-                return *known;
-            }
-            at = at.wrapping_add(1) % SLOTS;
-        }
-        of_family(name)
+        exact(name, *first, *last).unwrap_or_else(|| of_family(name))
+    }
+
+    /// The field of exactly this name: a name that is found is a token without underscores.
+    #[inline]
+    pub(super) fn of_exact(name: &[u8]) -> Option<Self> {
+        exact(name, *name.first()?, *name.last()?)
+    }
+
+    /// Its bit in a [`KnownSet`].
+    const fn bit(self) -> u64 {
+        1_u64.wrapping_shl(self as u32)
     }
 
     /// Whether the field ends at this hop whatever `Connection` says (rule H10; RFC 9110 §7.6.1).
@@ -122,8 +129,63 @@ impl KnownField {
     }
 }
 
+#[inline]
+fn exact(name: &[u8], first: u8, last: u8) -> Option<KnownField> {
+    let mut at = slot(name.len(), first, last);
+    while let Some(&place) = INDEX.get(at) {
+        let (text, known) = EXACT.get(usize::from(place))?;
+        if is_same(name, text.as_bytes()) {
+            return Some(*known);
+        }
+        at = at.wrapping_add(1) % SLOTS;
+    }
+    None
+}
+
+/// Whether a name is this one whatever its case; `text` is in lower case.
+#[inline]
+fn is_same(name: &[u8], text: &[u8]) -> bool {
+    if name.len() != text.len() {
+        return false;
+    }
+    let same = |a: &[u8; WORD], b: &[u8; WORD]| lower(u64::from_le_bytes(*a)) == u64::from_le_bytes(*b);
+    let (Some(name_end), Some(text_end)) = (name.last_chunk::<WORD>(), text.last_chunk::<WORD>()) else {
+        return name.eq_ignore_ascii_case(text);
+    };
+    let (names, texts) = (name.as_chunks::<WORD>().0, text.as_chunks::<WORD>().0);
+    same(name_end, text_end) && names.iter().zip(texts).all(|(a, b)| same(a, b))
+}
+
+/// Some fields by meaning, asked in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// The set of these.
+    pub const fn of(fields: &[KnownField]) -> Self {
+        let (mut bits, mut rest) = (0, fields);
+        while let [first, more @ ..] = rest {
+            bits |= first.bit();
+            rest = more;
+        }
+        Self(bits)
+    }
+
+    /// Whether it holds this one.
+    #[inline]
+    pub const fn has(self, field: KnownField) -> bool {
+        self.0 & field.bit() != 0
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, field: KnownField) {
+        self.0 |= field.bit();
+    }
+}
+
 /// Families share a prefix; its first and third byte tell which one it could be.
-fn of_family(name: &[u8]) -> KnownField {
+#[inline]
+pub(super) fn of_family(name: &[u8]) -> KnownField {
     let [first, _, third, ..] = name else { return KnownField::Other };
     let (prefix, known) = match (first | 0x20, third | 0x20) {
         (b'x', b'i') => ("x-igris-", KnownField::Igris),
@@ -136,7 +198,7 @@ fn of_family(name: &[u8]) -> KnownField {
         (b'a', b't') => ("anthropic-ratelimit-", KnownField::RateLimit),
         _ => return KnownField::Other,
     };
-    let starts = name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()));
+    let starts = name.get(..prefix.len()).is_some_and(|head| is_same(head, prefix.as_bytes()));
     if starts { known } else { KnownField::Other }
 }
 
@@ -162,6 +224,7 @@ const fn index() -> [u8; SLOTS] {
 }
 
 const _: () = assert!(EXACT.len() < SLOTS / 2, "probing needs empty slots to stop at");
+const _: () = assert!((KnownField::Other as u32) < u64::BITS, "a set has a bit for each field");
 
 #[cfg(test)]
 mod tests {

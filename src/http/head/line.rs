@@ -48,6 +48,11 @@ impl LineCutter {
         Ok(Some(range))
     }
 
+    /// Whether nothing has been looked at yet.
+    pub fn is_fresh(&self) -> bool {
+        self.searched == 0
+    }
+
     /// How many bytes the lines so far took.
     pub fn consumed(&self) -> usize {
         self.start

@@ -3,6 +3,9 @@
 //! A head is parsed line by line as it arrives and keeps offsets, never borrows, so that the buffer may move between reads.
 //! Every question is answered against the same bytes: `head.path(bytes)`. Offsets count from the start of the buffer that
 //! was given to `parse`, skipped empty lines included. The vectors inside are kept and refilled for the next head.
+//!
+//! Nearly every head comes whole, and plain. Such a one is taken in a single pass, eight bytes at a time; whatever that pass does not
+//! know to be good goes line by line as if it had never been looked at, so that there is one place where heads are refused.
 
 mod credential;
 mod fault;
@@ -16,10 +19,11 @@ mod target;
 pub use credential::Presented;
 pub use fault::HeadFault;
 pub use field::{Field, Fields};
-pub use known::KnownField;
+pub use known::{KnownField, KnownSet};
 pub use request::{Method, RequestFraming, RequestHead};
 pub use response::{ResponseFraming, ResponseHead};
 
+use crate::http::syntax::next_control;
 use crate::limits;
 use field::FieldTable;
 use line::{LineCutter, LineLimit};
@@ -154,6 +158,34 @@ impl HeadReader {
         self.lines = LineCutter::default();
         self.empty_lines = 0;
         self.table.clear();
+    }
+
+    /// Takes a whole, plain head in one pass: `Some` is its length and where its first line ends. Otherwise nothing has happened.
+    ///
+    /// Only the first look at a head is such a pass: one that arrives in many pieces is not read from its beginning for each.
+    fn advance_plain(&mut self, bytes: &[u8], limits: &HeadLimits) -> Option<(usize, usize)> {
+        if self.stage != Stage::Start || !self.lines.is_fresh() {
+            return None;
+        }
+        let plain = self.plain(bytes, limits);
+        if plain.is_none() {
+            self.table.clear();
+        }
+        plain
+    }
+
+    fn plain(&mut self, bytes: &[u8], limits: &HeadLimits) -> Option<(usize, usize)> {
+        let line_end = next_control(bytes, 0)?;
+        let mut at = line_end.checked_add(2)?;
+        let is_line = bytes.get(line_end..at) == Some(b"\r\n") && line_end > 0;
+        if !is_line || line_end > limits.start_line_bytes {
+            return None;
+        }
+        while bytes.get(at) != Some(&b'\r') {
+            at = self.table.push_plain(bytes, at, limits.field_bytes, limits.fields)?;
+        }
+        let end = at.checked_add(2)?;
+        (bytes.get(at..end) == Some(b"\r\n") && end <= limits.head_bytes).then_some((end, line_end))
     }
 
     /// Takes all whole lines of `bytes`; the first goes to `start_line`. `Some` is the length of a complete head.

@@ -2,7 +2,8 @@
 
 use super::field::MessageFacts;
 use super::target::{Target, is_authority};
-use super::{Fields, HeadFault, HeadLimits, HeadReader, KnownField, Presented, Progress, Side, Span, Stage, Version};
+use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet};
+use super::{Presented, Progress, Side, Span, Stage, Version};
 use crate::http::syntax::{is_field_text, is_token};
 use std::ops::Range;
 
@@ -165,6 +166,11 @@ impl RequestHead {
         self.reader.table.iter(bytes)
     }
 
+    /// The fields of these meanings, in the order they came.
+    pub fn fields_among<'a>(&'a self, bytes: &'a [u8], wanted: KnownSet) -> impl Iterator<Item = Field<'a>> {
+        self.reader.table.among(bytes, wanted)
+    }
+
     /// The first value of a field.
     pub fn find<'a>(&'a self, bytes: &'a [u8], known: KnownField) -> Option<&'a [u8]> {
         self.reader.table.values(bytes, known).next()
@@ -176,11 +182,20 @@ impl RequestHead {
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
+        if let Some((consumed, line_end)) = self.reader.advance_plain(bytes, limits) {
+            self.line = RequestLine::parse(bytes, 0..line_end)?;
+            return self.conclude(bytes, consumed);
+        }
         let line = &mut self.line;
         let start_line = |range: Range<usize>| RequestLine::parse(bytes, range).map(|parsed| *line = parsed);
         let Some(consumed) = self.reader.advance(bytes, limits, Side::Client, start_line)? else {
             return Ok(Progress::Partial);
         };
+        self.conclude(bytes, consumed)
+    }
+
+    /// What the fields of a whole head say together.
+    fn conclude(&mut self, bytes: &[u8], consumed: usize) -> Result<Progress, HeadFault> {
         self.facts = self.reader.table.message(bytes, self.line.version)?;
         self.host = self.host(bytes)?;
         self.expects_continue = self.expectation(bytes)?;
@@ -218,6 +233,11 @@ impl RequestLine {
     /// `method SP request-target SP HTTP-version`, one space each (RFC 9112 §3).
     fn parse(bytes: &[u8], range: Range<usize>) -> Result<Self, HeadFault> {
         let text = bytes.get(range.clone()).unwrap_or_default();
+        if let [b'P', b'O', b'S', b'T', b' ', target @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'] = text
+            && let Some(target) = Target::plain(target, range.start.saturating_add("POST ".len()))
+        {
+            return Ok(Self { method: Method::Post, target, version: Version::Http11 });
+        }
         if !is_field_text(text) || text.contains(&b'\t') {
             return Err(HeadFault::ControlByte);
         }

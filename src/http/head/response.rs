@@ -1,7 +1,8 @@
 //! Response heads from providers (RFC 9112 §4, rules H12 and H16): as strict as for clients, and every fault is a 502.
 
 use super::field::MessageFacts;
-use super::{Fields, HeadFault, HeadLimits, HeadReader, KnownField, Method, Progress, Side, Span, Stage, Version};
+use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet};
+use super::{Method, Progress, Side, Span, Stage, Version};
 use crate::http::syntax::is_field_text;
 use std::ops::Range;
 
@@ -102,6 +103,11 @@ impl ResponseHead {
         self.reader.table.iter(bytes)
     }
 
+    /// The fields of these meanings, in the order they came.
+    pub fn fields_among<'a>(&'a self, bytes: &'a [u8], wanted: KnownSet) -> impl Iterator<Item = Field<'a>> {
+        self.reader.table.among(bytes, wanted)
+    }
+
     /// The first value of a field.
     pub fn find<'a>(&'a self, bytes: &'a [u8], known: KnownField) -> Option<&'a [u8]> {
         self.reader.table.values(bytes, known).next()
@@ -112,6 +118,11 @@ impl ResponseHead {
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
+        if let Some((consumed, line_end)) = self.reader.advance_plain(bytes, limits) {
+            self.line = StatusLine::parse(bytes, 0..line_end, self.may_switch)?;
+            self.facts = self.reader.table.message(bytes, self.line.version)?;
+            return Ok(Progress::Complete { consumed });
+        }
         let (line, may_switch) = (&mut self.line, self.may_switch);
         let start_line = |range: Range<usize>| StatusLine::parse(bytes, range, may_switch).map(|parsed| *line = parsed);
         let Some(consumed) = self.reader.advance(bytes, limits, Side::Provider, start_line)? else {

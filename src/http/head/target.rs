@@ -31,6 +31,14 @@ impl Target {
         }
     }
 
+    /// A path of letters, digits and the marks that need no second look, and nothing behind it: what nearly all requests have.
+    #[inline]
+    pub fn plain(text: &[u8], at: usize) -> Option<Self> {
+        let is_plain = |byte: &u8| PLAIN.get(usize::from(*byte)).is_some_and(|plain| *plain);
+        let is_path = text.first() == Some(&b'/') && text.iter().all(is_plain);
+        is_path.then(|| Self { path: Some(Span::new(at, at.saturating_add(text.len()))), ..Self::default() })
+    }
+
     fn origin(text: &[u8], at: usize) -> Result<Self, HeadFault> {
         let (path, query) = split_query(text);
         check_path(path)?;
@@ -59,6 +67,19 @@ impl Target {
         Ok(Self { authority: Some(Span::new(start, end)), ..Self::origin(tail, end)? })
     }
 }
+
+/// Path characters without the dot and the percent sign, which may make a path ambiguous.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // Evaluated by the compiler; a mistake is a build error.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let c = byte as u8;
+        plain[byte] = c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b':' | b'~' | b'@');
+        byte += 1;
+    }
+    plain
+};
 
 fn split_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == b'?') {

@@ -45,12 +45,20 @@ impl Allowances {
         if name.len() > NAME_BYTES_MAX {
             return;
         }
-        let name = name.to_ascii_lowercase();
-        match name.as_str() {
-            "ratelimit" => self.read_items(value, now),
-            "ratelimit-policy" => self.read_policies(value),
+        let mut lower = [0; NAME_BYTES_MAX];
+        let Some(lower) = lower.get_mut(..name.len()) else { return };
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        match &*lower {
+            b"ratelimit" => self.read_items(value, now),
+            b"ratelimit-policy" => self.read_policies(value),
             name => self.read_plain(name, value.trim(), now),
         }
+    }
+
+    /// Forgets what was read; the memory stays.
+    pub fn clear(&mut self) {
+        self.told.clear();
     }
 
     /// What is known, complete allowances alone: a limit without a word on what remains says nothing of now.
@@ -63,15 +71,14 @@ impl Allowances {
         self.told().next().is_none()
     }
 
-    fn read_plain(&mut self, name: &str, value: &str, now: UnixMillis) {
+    fn read_plain(&mut self, name: &[u8], value: &str, now: UnixMillis) {
         let Some((words, usual)) =
-            FAMILIES.iter().find_map(|(prefix, kind)| name.strip_prefix(prefix).map(|words| (words, *kind)))
+            FAMILIES.iter().find_map(|(prefix, kind)| name.strip_prefix(prefix.as_bytes()).map(|words| (words, *kind)))
         else {
             return;
         };
-        let Some((statement, kind, window)) = understand(words, usual) else { return };
+        let Some((statement, kind, window, named)) = understand(words, usual) else { return };
         // Vendors that name the resource and no window refill all the time: OpenAI and its kin, Anthropic.
-        let named = words.contains("requests") || words.contains("tokens");
         let refill = if named && window.is_none() { Refill::Gradual } else { Refill::AtOnce };
         // The old draft puts the window's quota first and its policy after it: `100, 100;w=60`.
         let value = value.split([',', ';']).next().unwrap_or_default().trim();
@@ -134,27 +141,29 @@ impl Allowances {
 const NAME_BYTES_MAX: usize = 64;
 
 /// What the words of a name say, if every one of them is known.
-fn understand(words: &str, usual: Kind) -> Option<(Statement, Kind, Option<Window>)> {
-    let (mut statement, mut kind, mut window) = (None, usual, None);
-    for word in words.split('-') {
+/// The last is whether requests or tokens are named.
+fn understand(words: &[u8], usual: Kind) -> Option<(Statement, Kind, Option<Window>, bool)> {
+    let (mut statement, mut kind, mut window, mut named) = (None, usual, None, false);
+    for word in words.split(|byte| *byte == b'-') {
+        named |= matches!(word, b"requests" | b"tokens");
         match word {
-            "limit" => statement = Some(Statement::Limit),
-            "remaining" => statement = Some(Statement::Remaining),
-            "reset" => statement = Some(Statement::Reset),
-            "requests" | "request" | "req" => kind = Kind::Requests,
-            "input" | "prompt" => kind = Kind::InputTokens,
-            "output" | "generated" => kind = Kind::OutputTokens,
-            "tokens" | "token" if matches!(kind, Kind::InputTokens | Kind::OutputTokens) => {}
-            "tokens" | "token" => kind = Kind::Tokens,
-            "second" => window = Some(Window::Second),
-            "minute" => window = Some(Window::Minute),
-            "hour" => window = Some(Window::Hour),
-            "day" => window = Some(Window::Day),
-            "month" => window = Some(Window::Month),
+            b"limit" => statement = Some(Statement::Limit),
+            b"remaining" => statement = Some(Statement::Remaining),
+            b"reset" => statement = Some(Statement::Reset),
+            b"requests" | b"request" | b"req" => kind = Kind::Requests,
+            b"input" | b"prompt" => kind = Kind::InputTokens,
+            b"output" | b"generated" => kind = Kind::OutputTokens,
+            b"tokens" | b"token" if matches!(kind, Kind::InputTokens | Kind::OutputTokens) => {}
+            b"tokens" | b"token" => kind = Kind::Tokens,
+            b"second" => window = Some(Window::Second),
+            b"minute" => window = Some(Window::Minute),
+            b"hour" => window = Some(Window::Hour),
+            b"day" => window = Some(Window::Day),
+            b"month" => window = Some(Window::Month),
             _ => return None,
         }
     }
-    Some((statement?, kind, window))
+    Some((statement?, kind, window, named))
 }
 
 /// The resource that a policy's name tells, and its parameters.
