@@ -305,3 +305,28 @@ fn an_answer_that_only_a_closed_connection_ends_must_say_itself_that_it_is_whole
     say("application/json", "{\"id\":\"x\",\"choices\":[{\"index\":0");
     gateway.chat(&chat_of("gpt-4o", "x", "")).must_be_fault(502, "upstream_broken");
 }
+
+/// A stream that waits for its provider keeps what it needs to go on, and little else. The bound is that of a build without optimisation,
+/// whose futures are larger; docs/performance.md has what a release takes.
+#[test]
+fn a_stream_that_waits_holds_little() {
+    const STREAMS: u64 = 400;
+    const BYTES_EACH_MAX: u64 = 28 * 1024;
+    let simulator = simulator();
+    let gateway = Gateway::builder().provider("openai", &simulator).workers(1).start();
+    let request = post(&stream_of("hello there", r#","user":"sim:fault=stall@3""#));
+    let opened = |count: u64| -> Vec<_> {
+        let open = |_| {
+            let mut client = gateway.client();
+            client.send(&request);
+            assert!(!client.read_bytes(600).is_empty());
+            client
+        };
+        (0..count).map(open).collect()
+    };
+    let _first = opened(50);
+    let before = gateway.resident_bytes();
+    let _waiting = opened(STREAMS);
+    let each = gateway.resident_bytes().saturating_sub(before) / STREAMS;
+    assert!(each <= BYTES_EACH_MAX, "{each} bytes for a stream that waits");
+}

@@ -20,9 +20,13 @@ use crate::chat::fault::{self, Elsewhere, FaultClass, UpstreamFault};
 use crate::chat::shown::Shown;
 use crate::dialects::{Wire, gemini};
 use crate::domain::clock::UnixMillis;
+use crate::http::head::ResponseHead;
 use crate::limits;
 use crate::providers::Dialect;
 use crate::report::{Held, Outcome};
+use crate::routing::quota::Allowances;
+use crate::rt::{Buf, Deadline};
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// The relay of one stream.
@@ -56,37 +60,43 @@ pub async fn events(
     let framer = Framer::of(exchange);
     // Another provider may have begun it.
     let mut begun = resumed;
-    let mut piece = Vec::new();
+    // Lent by the pool for as long as something is in it: a stream that waits keeps nothing.
+    let mut written = Buf::new();
+    let mut silence = Deadline::new();
+    let mut now = Instant::now();
+    expect_events(&mut answer);
     let ended = loop {
+        let piece = written.vec_mut();
         let mut write =
             |facts: &StreamFacts, out: &mut Vec<u8>| relay::metadata(exchange, passage, facts.usage).write_member(out);
-        let fed = relay::take_available(&mut answer, |bytes| relay.feed(bytes, &mut piece, &mut write));
+        let fed = relay::take_available(&mut answer, |bytes| relay.feed(bytes, piece, &mut write));
         if relay.facts().content_seen {
-            passage.folio.has_content(Instant::now());
+            passage.folio.has_content(now);
         }
         if relay.progress() == Progress::Failed && !begun && !relay.facts().content_seen {
-            return Relayed::Fault(relay.fault(passage, &piece));
+            return Relayed::Fault(relay.fault(passage, piece));
         }
         let unsure = relay.is_cut(answer.until_close);
         let fed = if unsure && matches!(fed, Ok(More::Ended)) { Err(Failure::Broken) } else { fed };
         if let Ok(More::Ended) = fed {
-            relay.finish(&mut piece, &mut write);
+            relay.finish(piece, &mut write);
         }
         let fed = if relay.progress() == Progress::Failed && relay.can_go_on(passage) {
             Err(Failure::Broken)
         } else {
-            relay.tell_failure(exchange, passage, &mut piece);
+            relay.tell_failure(exchange, passage, piece);
             fed
         };
-        let leaves = relay.may_leave(&piece, matches!(fed, Ok(More::Ended)));
+        let leaves = relay.may_leave(piece, matches!(fed, Ok(More::Ended)));
         if leaves {
             let out = down.output().vec_mut();
             if !std::mem::replace(&mut begun, true) {
                 begin_stream(exchange, passage, &answer, framer, out);
+                forget_head(&mut answer);
             }
-            framer.piece(out, &piece);
+            framer.piece(out, piece);
         }
-        passage.folio.passed(relay.facts(), if leaves { piece.len() } else { 0 });
+        passage.folio.passed(relay.facts(), if leaves { piece.len() } else { 0 }, now);
         if relay.is_final() {
             // Clients stop reading at a stream's own end, which goes out now.
             passage.folio.answers(Outcome::Completed, relay.facts());
@@ -94,16 +104,15 @@ pub async fn events(
         if leaves {
             piece.clear();
         }
+        written.release_if_empty();
         match fed {
             Err(failure) => break Err(failure),
             Ok(More::Ended) => break Ok(()),
             Ok(More::Wanted) => {}
         }
-        if begun && down.flush().await.is_err() {
-            break Err(Failure::ClientGone);
-        }
-        if let Err(failure) = relay::wait(exchange, down, &mut answer).await {
-            break Err(failure);
+        match pass_and_wait(exchange, down, &mut answer, &mut silence, now, begun).await {
+            Ok(filled) => now = filled,
+            Err(failure) => break Err(failure),
         }
     };
     match ended {
@@ -113,8 +122,9 @@ pub async fn events(
             let mut write = |facts: &StreamFacts, out: &mut Vec<u8>| {
                 relay::metadata(exchange, passage, facts.usage).write_member(out)
             };
-            relay.finish_late(&mut piece, &mut write);
-            framer.piece(down.output().vec_mut(), &piece);
+            let piece = written.vec_mut();
+            relay.finish_late(piece, &mut write);
+            framer.piece(down.output().vec_mut(), piece);
             end_stream(exchange, down, passage, answer, &relay, framer, begun).await
         }
         Err(Failure::ClientGone) => served(Next::Abort, Outcome::ClientGone, relay.facts()),
@@ -131,6 +141,35 @@ pub async fn events(
         }
         Ok(()) => end_stream(exchange, down, passage, answer, &relay, framer, begun).await,
     }
+}
+
+/// Sends what there is, once the stream has begun, and waits for more from `now` on; when it was there. Two readings of the clock an event.
+async fn pass_and_wait(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    answer: &mut Answer,
+    silence: &mut Deadline,
+    now: Instant,
+    begun: bool,
+) -> Result<Instant, Failure> {
+    let flushed = match begun {
+        true => down.flush_from(now).await.map_err(|_| Failure::ClientGone)?,
+        false => now,
+    };
+    relay::wait_from(exchange, down, answer, silence, flushed).await
+}
+
+/// What follows is small events with pauses between them: the read that waits for the next shall hold little.
+fn expect_events(answer: &mut Answer) {
+    answer.upstream.head = ResponseHead::default();
+    answer.upstream.transport.expect_bytes(limits::READ_BUFFER_BYTES_MIN);
+}
+
+/// The client has been told what these say.
+fn forget_head(answer: &mut Answer) {
+    (answer.kept, answer.fields) = (Vec::new(), Vec::new());
+    answer.content_type = Cow::Borrowed(b"");
+    answer.allowances = Allowances::default();
 }
 
 fn begin_stream(exchange: &Exchange<'_>, passage: &Passage<'_>, answer: &Answer, framer: Framer, out: &mut Vec<u8>) {

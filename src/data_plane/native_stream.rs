@@ -5,9 +5,11 @@
 //! kept, so that a cut stream leaves no half event behind (rule H17).
 
 use super::stream::{Progress, StreamFacts, WriteMetadata};
+use crate::dialects::refrain::Refrain;
 use crate::dialects::{Wire, anthropic, gemini, responses};
 use crate::domain::token::Usage;
-use crate::http::sse::{self, EventScanner};
+use crate::http::sse::{self, DataLines, EventScanner};
+use crate::json::shape::Values;
 use crate::limits;
 
 /// What stands around the inside of the `metadata` member.
@@ -17,6 +19,8 @@ const OPEN: &[u8] = b"\"metadata\":{";
 pub struct NativeRelay {
     tap: Tap,
     scanner: EventScanner,
+    /// Knows the events that are like one before them but for their words: nearly all.
+    refrain: Refrain,
     /// The beginning of an event whose end has not come.
     partial: Vec<u8>,
     progress: Progress,
@@ -65,6 +69,7 @@ impl NativeRelay {
         Some(Self {
             tap,
             scanner: EventScanner::new(),
+            refrain: if array { Refrain::never() } else { Refrain::default() },
             partial: Vec::new(),
             progress: Progress::Open,
             framing: if array { Framing::Array { begun: false } } else { Framing::Events },
@@ -73,6 +78,18 @@ impl NativeRelay {
             facts: StreamFacts::default(),
             error: None,
         })
+    }
+
+    /// Reads every event in full from here on.
+    #[cfg(test)]
+    pub(super) fn reads_all(&mut self) {
+        self.refrain = Refrain::never();
+    }
+
+    /// How many events were known by the refrain.
+    #[cfg(test)]
+    pub(super) fn verses(&self) -> usize {
+        self.refrain.verses
     }
 
     /// What is known so far.
@@ -126,15 +143,35 @@ impl NativeRelay {
     /// Settles every whole event of `buffer`; returns where the unfinished rest begins.
     fn settle_all(&mut self, buffer: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) -> usize {
         let mut start = self.scanner.consumed();
-        while let Some(event) = self.scanner.next_event(buffer) {
+        loop {
+            if let Some(end) = self.take_known(buffer) {
+                out.extend_from_slice(&buffer[start..end]);
+                start = end;
+            }
+            let Some(event) = self.scanner.next_event(buffer) else { break };
             let end = self.scanner.consumed();
-            self.settle(&buffer[event], &buffer[start..end], out, metadata);
+            let (first, whole) = (event.start - start, &buffer[start..end]);
+            self.settle(&buffer[event], first, whole, out, metadata);
             start = end;
         }
         let end = self.scanner.consumed();
         // Empty lines between events belong to what stands before them.
         if self.framing == Framing::Events {
             out.extend_from_slice(&buffer[start..end]);
+        }
+        end
+    }
+
+    /// Takes the events at the front that are like one before them; where they end, if there are any.
+    fn take_known(&mut self, buffer: &[u8]) -> Option<usize> {
+        let mut end = None;
+        while let Some(verse) = self.refrain.next(&mut self.scanner, buffer) {
+            if let Tap::Gemini(tap) = &mut self.tap {
+                tap.repeat(|other| self.refrain.number(&verse, other));
+            }
+            let usage = self.tap.usage().filter(|usage| self.facts.usage != Some(*usage));
+            self.facts.note(usage, verse.content_bytes, verse.content_bytes > 0);
+            end = Some(self.scanner.consumed());
         }
         end
     }
@@ -148,7 +185,7 @@ impl NativeRelay {
         }
     }
 
-    fn settle(&mut self, event: &[u8], whole: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) {
+    fn settle(&mut self, event: &[u8], first: usize, whole: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) {
         let mut spare = Vec::new();
         let Some(data) = sse::data(event).joined(&mut spare) else {
             // Comments keep the connection alive; an array has no place for them.
@@ -167,6 +204,9 @@ impl NativeRelay {
         if self.progress != Progress::Failed && seen.progress != Progress::Open {
             self.progress = seen.progress;
         }
+        if seen.content_bytes > 0 && seen.progress == Progress::Open && self.refrain.is_open() {
+            self.learn(event, &whole[first..], seen.content_bytes);
+        }
         match &mut self.framing {
             Framing::Array { begun } => {
                 out.extend_from_slice(if std::mem::replace(begun, true) { b",\r\n" } else { b"[" });
@@ -184,6 +224,14 @@ impl NativeRelay {
                     None => out.extend_from_slice(whole),
                 }
             }
+        }
+    }
+
+    fn learn(&mut self, event: &[u8], whole: &[u8], content_bytes: usize) {
+        // Only data of one line stands in the event as it is.
+        let DataLines::One(data) = sse::data(event) else { return };
+        if let Some(values) = self.tap.values(data) {
+            self.refrain.learn(whole, data, &values, content_bytes);
         }
     }
 
@@ -230,6 +278,15 @@ impl Tap {
                 };
                 Seen { progress, content: facts.content, content_bytes: facts.content_bytes }
             }
+        }
+    }
+
+    /// What may differ in an event that says the same as this one, which was just looked at.
+    fn values(&mut self, data: &[u8]) -> Option<Values> {
+        match self {
+            Self::Messages(_) => anthropic::tap::values(data),
+            Self::Gemini(tap) => tap.values(data),
+            Self::Responses(_) => responses::tap::values(data),
         }
     }
 

@@ -159,7 +159,7 @@ impl Session {
         let end = Instant::now() + limits::REALTIME_DEADLINE;
         loop {
             let passed = self.pass_frames(down, upstream);
-            folio.passed(&self.facts(), down.output().len());
+            folio.passed(&self.facts(), down.output().len(), Instant::now());
             match &passed {
                 Err(Trouble::Provider) => folio.answers(Outcome::Broken, &self.facts()),
                 Err(Trouble::Client) => folio.answers(Outcome::ClientGone, &self.facts()),

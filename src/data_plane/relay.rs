@@ -24,10 +24,11 @@ use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::limits;
 use crate::report::Outcome;
-use crate::rt::{self, Buf};
+use crate::rt::{self, Buf, Deadline, Elapsed};
 use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
 use memchr::memmem;
+use std::io;
 use std::time::Instant;
 
 /// Who passes what to whom.
@@ -154,17 +155,33 @@ pub fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Resul
 
 /// Waits for the next bytes of an answer; its clean end by closing counts as progress.
 pub async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &mut Answer) -> Result<(), Failure> {
+    wait_from(exchange, down, answer, &mut Deadline::new(), Instant::now()).await.map(|_| ())
+}
+
+/// The same from `began` on, which is about now, with a deadline that is kept from one wait to the next; when the bytes were there.
+pub async fn wait_from(
+    exchange: &mut Exchange<'_>,
+    down: &mut Downstream,
+    answer: &mut Answer,
+    deadline: &mut Deadline,
+    began: Instant,
+) -> Result<Instant, Failure> {
     let settings = &exchange.snapshot.settings;
-    let began = Instant::now();
-    let deadline = (began + settings.stream_silence).min(exchange.began + settings.exchange_deadline);
-    let filled = unless_lost(down, fill(answer, deadline)).await;
-    exchange.waited += began.elapsed();
-    filled?
+    deadline.at((began + settings.stream_silence).min(exchange.began + settings.exchange_deadline));
+    let filled = unless_lost(down, deadline.run(answer.upstream.transport.fill())).await;
+    let now = Instant::now();
+    exchange.waited += now.saturating_duration_since(began);
+    settle_fill(answer, filled?).map(|()| now)
 }
 
 /// The same without a client beside it.
 pub async fn fill(answer: &mut Answer, deadline: Instant) -> Result<(), Failure> {
-    match rt::with_deadline(deadline, answer.upstream.transport.fill()).await {
+    let filled = rt::with_deadline(deadline, answer.upstream.transport.fill()).await;
+    settle_fill(answer, filled)
+}
+
+fn settle_fill(answer: &mut Answer, filled: Result<io::Result<usize>, Elapsed>) -> Result<(), Failure> {
+    match filled {
         Err(_elapsed) => Err(Failure::TimedOut),
         Ok(Err(_)) => Err(Failure::Broken),
         Ok(Ok(0)) if answer.upstream.transport.clean_eof() => answer.body.close().map_err(|_| Failure::Broken),
@@ -196,7 +213,7 @@ pub async fn opaque(
     loop {
         let taken = take_available(&mut answer, |piece| body.extend(piece));
         if !body.is_empty() {
-            passage.folio.passed(&facts, body.len());
+            passage.folio.passed(&facts, body.len(), Instant::now());
             framer.piece(down.output().vec_mut(), body.bytes());
             body.clear();
         }

@@ -4,6 +4,7 @@
 //! that only we asked for is taken out. An event is held back only when it may be that last one, and only until the next one is seen
 //! (rule H18; the held event carries a finish reason or the usage, so no text waits). A truncated stream never ends cleanly (rule H17).
 
+use crate::dialects::refrain::Refrain;
 use crate::domain::token::Usage;
 use crate::http::sse::{self, DataLines, EventScanner};
 use crate::limits;
@@ -36,6 +37,8 @@ pub enum Progress {
 pub struct StreamRelay {
     wishes: StreamWishes,
     scanner: EventScanner,
+    /// Knows the events that are like one before them but for their words: nearly all.
+    refrain: Refrain,
     /// A whole event that may be the last one.
     held: Vec<u8>,
     /// Where its object closes, if another member may stand before that.
@@ -87,6 +90,7 @@ impl StreamRelay {
         Self {
             wishes,
             scanner: EventScanner::new(),
+            refrain: Refrain::default(),
             held: Vec::new(),
             held_brace: None,
             partial: Vec::new(),
@@ -132,15 +136,31 @@ impl StreamRelay {
     /// Settles every whole event of `buffer`, its closing empty line included; returns where the unfinished rest begins.
     fn settle_all(&mut self, buffer: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) -> usize {
         let mut start = self.scanner.consumed();
-        while let Some(event) = self.scanner.next_event(buffer) {
+        loop {
+            if let Some(end) = self.take_known(buffer) {
+                self.pass(&buffer[start..end], out);
+                start = end;
+            }
+            let Some(event) = self.scanner.next_event(buffer) else { break };
             let end = self.scanner.consumed();
-            self.settle(&buffer[event], &buffer[start..end], out, metadata);
+            let (first, whole) = (event.start - start, &buffer[start..end]);
+            self.settle(&buffer[event], first, whole, out, metadata);
             start = end;
         }
         let end = self.scanner.consumed();
         // Empty lines between events, such as the LF of a CR LF that was split: they belong to what stands before them.
         let before = if self.held.is_empty() { out } else { &mut self.held };
         before.extend_from_slice(&buffer[start..end]);
+        end
+    }
+
+    /// Takes the events at the front that are like one before them; where they end, if there are any.
+    fn take_known(&mut self, buffer: &[u8]) -> Option<usize> {
+        let mut end = None;
+        while let Some(verse) = self.refrain.next(&mut self.scanner, buffer) {
+            self.facts.note(None, verse.content_bytes, verse.content_bytes > 0);
+            end = Some(self.scanner.consumed());
+        }
         end
     }
 
@@ -159,8 +179,8 @@ impl StreamRelay {
         self.partial.clear();
     }
 
-    /// Decides on one event; `whole` is its bytes with the empty lines around it.
-    fn settle(&mut self, event: &[u8], whole: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) {
+    /// Decides on one event; `whole` is its bytes with the empty lines around it, in which it begins at `first`.
+    fn settle(&mut self, event: &[u8], first: usize, whole: &[u8], out: &mut Vec<u8>, metadata: WriteMetadata<'_>) {
         let DataLines::One(data) = sse::data(event) else {
             // Comments keep the connection alive, and no OpenAI-shaped provider writes data of several lines.
             return self.pass(whole, out);
@@ -173,7 +193,12 @@ impl StreamRelay {
             EventKind::UsageOnly if self.wishes.usage_event => self.hold(data, &seen, whole, out),
             // Only we asked for it: the client sees the figure in `metadata` instead.
             EventKind::UsageOnly => {}
-            EventKind::Delta { finish: false, .. } | EventKind::Opaque => self.pass(whole, out),
+            EventKind::Delta { finish: false, .. } | EventKind::Opaque => {
+                if is_content && self.refrain.is_open() {
+                    self.learn(data, &seen, &whole[first..]);
+                }
+                self.pass(whole, out);
+            }
             EventKind::Error => {
                 self.progress = Progress::Failed;
                 self.pass(whole, out);
@@ -183,6 +208,12 @@ impl StreamRelay {
                 out.extend_from_slice(whole);
                 self.progress = Progress::Done;
             }
+        }
+    }
+
+    fn learn(&mut self, data: &[u8], seen: &EventFacts, event: &[u8]) {
+        if let Some(values) = tap::values(data, seen, self.wishes.accounting) {
+            self.refrain.learn(event, data, &values, seen.content_bytes);
         }
     }
 
@@ -231,6 +262,10 @@ impl StreamRelay {
         self.blind = true;
     }
 }
+
+#[cfg(test)]
+#[path = "stream_twin_tests.rs"]
+mod twins;
 
 #[cfg(test)]
 mod tests {

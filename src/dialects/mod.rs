@@ -11,6 +11,7 @@ pub mod gemini;
 pub mod openai;
 #[cfg(test)]
 mod provider_goldens;
+pub mod refrain;
 pub mod responses;
 pub mod sse;
 

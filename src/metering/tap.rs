@@ -8,6 +8,7 @@
 use super::usage::{self, Accounting};
 use crate::domain::token::Usage;
 use crate::json::scan::{self, Names};
+use crate::json::shape::{HOLES_MAX, Values};
 use crate::json::{Element, Kind, Member, ObjectSpan, Span, text};
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
@@ -204,6 +205,68 @@ fn objects(data: &[u8], array: Span) -> impl Iterator<Item = Span> {
 /// Bytes between the quotes, if it is a string; `null` has none.
 fn string_bytes(value: Span) -> usize {
     value.len().saturating_sub(2)
+}
+
+// === Events like another ===
+
+/// What may differ in an event for the facts to be `seen` but for its words: nothing, unless it is a plain delta whose content is one string
+/// and whose every byte is valid.
+#[must_use]
+pub fn values(data: &[u8], seen: &EventFacts, accounting: Accounting) -> Option<Values> {
+    static NAMES: Names = Names::new(&["choices", "created", "obfuscation"]);
+    let whole = whole_event(data, accounting);
+    if (whole.kind, whole.usage, whole.content_bytes) != (seen.kind, None, seen.content_bytes) {
+        return None;
+    }
+    let mut found = [None; 3];
+    scan::members(data, &NAMES, &mut found).ok()?;
+    let [choices, created, obfuscation] = found;
+    let mut all = scan::elements(data, choices?.value);
+    let choice = all.next()?.ok()?;
+    if all.next().is_some() {
+        return None;
+    }
+    let mut others = [None; HOLES_MAX - 1];
+    others[0] = created.filter(|it| it.kind == Kind::Number).map(|it| it.value);
+    others[1] = obfuscation.filter(|it| it.kind == Kind::String).map(|it| it.value);
+    Some(Values { words: only_words(data, choice.value)?, others })
+}
+
+/// The one string that all content of a choice is in.
+fn only_words(data: &[u8], choice: Span) -> Option<Span> {
+    static CHOICE: Names = Names::new(&["delta", "text"]);
+    static DELTA: Names = Names::new(&["content", "reasoning_content", "reasoning", "tool_calls"]);
+    static SAME: Names = Names::new(&["reasoning_details"]);
+    static CALL: Names = Names::new(&["function"]);
+    static FUNCTION: Names = Names::new(&["arguments"]);
+    let filled = |member: &Member| member.kind != Kind::Null && member.value.len() > 2;
+    let mut found = [None; 2];
+    scan::members_at(data, choice, &CHOICE, &mut found).ok()?;
+    let [delta, text] = found.map(|member| member.filter(filled));
+    let mut inner = [None; 4];
+    let mut twice = [None];
+    if let Some(delta) = delta {
+        scan::members_at(data, delta.value, &DELTA, &mut inner).ok()?;
+        scan::members_at(data, delta.value, &SAME, &mut twice).ok()?;
+    }
+    let [content, thought, also_thought, calls] = inner.map(|member| member.filter(filled));
+    // Thinking that is there under several names is counted once: its length is not that of one string.
+    let is_twice = twice[0].is_some_and(|it| filled(&it));
+    let mut candidates = [text, content, thought, also_thought].into_iter().flatten();
+    let words = match (candidates.next(), calls) {
+        (Some(words), None) if !is_twice && candidates.next().is_none() => words,
+        (None, Some(calls)) if calls.kind == Kind::Array => {
+            let mut all = objects(data, calls.value);
+            let (call, None) = (all.next()?, all.next()) else { return None };
+            let mut function = [None];
+            scan::members_at(data, call, &CALL, &mut function).ok()?;
+            let mut arguments = [None];
+            scan::members_at(data, function[0]?.value, &FUNCTION, &mut arguments).ok()?;
+            arguments[0].filter(filled)?
+        }
+        _ => return None,
+    };
+    (words.kind == Kind::String).then_some(words.value)
 }
 
 // === Every other event ===

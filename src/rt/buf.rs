@@ -145,6 +145,17 @@ impl Buf {
         }
     }
 
+    /// Moves the unread part into a smaller block of the pool if it fits there: for one that will be held while others wait for memory.
+    pub fn shrink(&mut self) {
+        let fits = pool::block_bytes(self.len());
+        if fits < self.vec.capacity() && self.len() <= pool::SMALL_BYTES {
+            let mut smaller = Buf::lease(self.len());
+            smaller.vec.extend_from_slice(self.bytes());
+            smaller.secret = self.secret;
+            *self = smaller;
+        }
+    }
+
     fn compact(&mut self) {
         if self.start > 0 {
             self.vec.drain(..self.start);

@@ -23,6 +23,14 @@ thread_local! {
     static SHELVES: RefCell<[Shelf; SIZES.len()]> = RefCell::default();
 }
 
+/// What a block has at least that is worth a copy to give back for a smaller one.
+pub(super) const SMALL_BYTES: usize = SIZES[0];
+
+/// Bytes of the block that has room for `capacity` bytes.
+pub(super) fn block_bytes(capacity: usize) -> usize {
+    SIZES.into_iter().find(|bytes| *bytes >= capacity).unwrap_or(capacity)
+}
+
 /// A block with room for at least `capacity` bytes.
 pub(super) fn take(capacity: usize) -> Vec<u8> {
     let Some(size) = SIZES.iter().position(|bytes| *bytes >= capacity) else {

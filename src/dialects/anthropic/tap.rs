@@ -6,7 +6,9 @@
 use super::usage::{self, Stated};
 use crate::domain::token::Usage;
 use crate::json::scan::{self, Names};
+use crate::json::shape::{HOLES_MAX, Values};
 use crate::json::{Kind as Json, text};
+use crate::metering::answer::Answer;
 use memchr::memmem::{self, Finder};
 use std::sync::LazyLock;
 
@@ -120,8 +122,27 @@ impl EventFacts {
     }
 }
 
-/// What a whole answer says it used; `None` if it does not, or is no Messages answer.
-pub fn usage_of_response(body: &[u8]) -> Option<Usage> {
+/// What may differ in a delta that says the same as this one: its words.
+pub fn values(data: &[u8]) -> Option<Values> {
+    static TOP: Names = Names::new(&["type", "delta"]);
+    static DELTA: Names = Names::new(&["text", "thinking", "partial_json", "signature"]);
+    let mut found = [None; 2];
+    scan::members(data, &TOP, &mut found).ok()?;
+    let [kind, delta] = found;
+    if text::text(data, kind?.value) != Some("content_block_delta") {
+        return None;
+    }
+    let mut found = [None; 4];
+    scan::members_at(data, delta?.value, &DELTA, &mut found).ok()?;
+    let words = match found {
+        [Some(words), None, None, None] | [None, Some(words), None, None] | [None, None, Some(words), None] => words,
+        _ => return None,
+    };
+    (words.kind == Json::String).then_some(Values { words: words.value, others: [None; HOLES_MAX - 1] })
+}
+
+/// What a whole answer says it used, and all else that one pass over it finds; nothing if it is no Messages answer.
+pub fn read_answer(body: &[u8]) -> Answer {
     usage::of_answer(body)
 }
 
@@ -186,7 +207,7 @@ mod tests {
     #[test]
     fn a_whole_answer_tells_its_usage() {
         let body = br#"{"content":[{"usage":1}],"usage":{"input_tokens":3,"output_tokens":4}}"#;
-        assert_eq!(usage_of_response(body), Some(Usage { input: 3, output: 4, ..Usage::default() }));
-        assert_eq!(usage_of_response(b"{}"), None);
+        assert_eq!(read_answer(body).usage, Some(Usage { input: 3, output: 4, ..Usage::default() }));
+        assert_eq!(read_answer(b"{}").usage, None);
     }
 }

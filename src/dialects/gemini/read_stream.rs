@@ -7,10 +7,12 @@
 use super::answer::{self, Answer, Candidate, Part};
 use super::finish::Ending;
 use super::read_response::googles;
+use super::tap::{self, Said};
 use crate::chat::delta::Delta;
 use crate::chat::response::Finish;
 use crate::dialects::Sink;
 use crate::dialects::sse::EventDecoder;
+use crate::json::shape::Values;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -39,6 +41,9 @@ enum State {
 pub(super) struct Decoder {
     state: State,
     choices: Vec<Progress>,
+    /// Of the event that the next may be like: whose words, and whether thought.
+    speaker: (usize, bool),
+    counts: tap::UsageTap,
 }
 
 /// How far one choice is.
@@ -63,6 +68,28 @@ impl EventDecoder for Decoder {
             return sink(Delta::Error { body: data });
         };
         self.answer(answer, sink);
+    }
+
+    fn values(&mut self, data: &[u8]) -> Option<Values> {
+        if self.state != State::Running {
+            return None;
+        }
+        let Said { values, index, thought } = self.counts.said(data)?;
+        self.speaker = (self.choices.iter().position(|choice| choice.index == index)?, thought);
+        Some(values)
+    }
+
+    fn again(&mut self, words: Cow<'_, str>, number: &dyn Fn(usize) -> Option<u64>, sink: Sink<'_>) {
+        let (speaker, thought) = self.speaker;
+        if self.state == State::Failed {
+            return;
+        }
+        if let Some(progress) = self.choices.get_mut(speaker).filter(|progress| !progress.ended) {
+            progress.words(words, thought, sink);
+        }
+        if let Some(counts) = self.counts.again(number) {
+            sink(Delta::Usage(counts.usage()));
+        }
     }
 
     fn comment(&mut self, sink: Sink<'_>) {

@@ -6,8 +6,12 @@
 
 use super::usage::Counts;
 use crate::domain::token::Usage;
+use crate::json::cursor::{Cursor, Stop};
 use crate::json::scan::{self, Names};
-use crate::json::{Kind as Json, Member, Span};
+use crate::json::shape::{HOLES_MAX, Values};
+use crate::json::{self, Kind as Json, Member, Span};
+use crate::metering::answer::{Answer, Bill, Part};
+use crate::metering::terms::Tier;
 
 /// What an event is to the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +39,46 @@ pub struct EventFacts {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UsageTap {
     counts: Option<Counts>,
+    /// Those of the event that [`values`](Self::values) was asked about last.
+    learnt: Option<Counts>,
 }
 
 static TOP: Names = Names::new(&["candidates", "usageMetadata", "promptFeedback", "error"]);
 static CANDIDATE: Names = Names::new(&["content", "finishReason"]);
 static CONTENT: Names = Names::new(&["parts"]);
 static PART: Names = Names::new(&["text", "functionCall", "inlineData", "thoughtSignature"]);
+/// Counts that differ from event to event; the last one is their sum, which nobody here reads.
+static COUNTED: Names =
+    Names::new(&["candidatesTokenCount", "thoughtsTokenCount", "promptTokenCount", "totalTokenCount"]);
+/// What a candidate has in whose event there are words alone, and what it must not have then.
+static WHOSE: Names = Names::new(&["content", "index", "finishReason", "groundingMetadata", "logprobsResult"]);
+static WORDS: Names = Names::new(&[
+    "text",
+    "thought",
+    "functionCall",
+    "inlineData",
+    "thoughtSignature",
+    "executableCode",
+    "codeExecutionResult",
+]);
 static FEEDBACK: Names = Names::new(&["blockReason"]);
 
+/// Words of one candidate.
+pub(super) struct Said {
+    /// Where they are, and what else may differ.
+    pub values: Values,
+    /// Whose they are.
+    pub index: u32,
+    /// Whether they are thought.
+    pub thought: bool,
+}
+
 impl UsageTap {
+    /// Takes an event like the one last given to [`values`](Self::values): the same but for its counts.
+    pub fn repeat(&mut self, number: impl Fn(usize) -> Option<u64>) {
+        self.again(number);
+    }
+
     /// Looks at the data of one event; events have no names in this format.
     pub fn look(&mut self, data: &[u8]) -> EventFacts {
         let mut facts = EventFacts { content: false, content_bytes: 0, kind: Kind::Plain };
@@ -55,7 +90,7 @@ impl UsageTap {
         if error.is_some() {
             return EventFacts { kind: Kind::Error, ..facts };
         }
-        self.counts = usage.and_then(|usage| counts(data, usage)).or(self.counts);
+        self.counts = usage.and_then(|usage| counts(data, usage.value)).or(self.counts);
         if let Some(candidates) = candidates {
             for candidate in scan::elements(data, candidates.value).flatten() {
                 look_at_candidate(data, candidate.value, &mut facts);
@@ -70,18 +105,90 @@ impl UsageTap {
         facts
     }
 
+    /// What may differ in an event that says the same as this one, which was just looked at: its words, and counts that
+    /// [`repeat`](Self::repeat) takes. Nothing, unless all that it says is words of one candidate, and counts.
+    pub fn values(&mut self, data: &[u8]) -> Option<Values> {
+        self.said(data).map(|said| said.values)
+    }
+
+    /// The same, with whose words they are.
+    pub(super) fn said(&mut self, data: &[u8]) -> Option<Said> {
+        let mut found = [None; 4];
+        scan::members(data, &TOP, &mut found).ok()?;
+        let [candidates, usage, feedback, error] = found.map(stated);
+        if feedback.is_some() || error.is_some() {
+            return None;
+        }
+        let candidate = only(data, candidates?)?;
+        let mut found = [None; 5];
+        scan::members_at(data, candidate, &WHOSE, &mut found).ok()?;
+        let [content, index, rest @ ..] = found.map(stated);
+        let mut parts = [None; 1];
+        scan::members_at(data, content?.value, &CONTENT, &mut parts).ok()?;
+        let mut found = [None; 7];
+        scan::members_at(data, only(data, parts[0]?)?, &WORDS, &mut found).ok()?;
+        let [Some(text), thought, None, None, None, None, None] = found else { return None };
+        if rest.iter().any(Option::is_some) {
+            return None;
+        }
+        let index = match index {
+            None => 0,
+            Some(index) => std::str::from_utf8(index.value.of(data)).ok()?.parse().ok()?,
+        };
+        let mut others = [None; HOLES_MAX - 1];
+        if let Some(usage) = usage {
+            let mut stated = [None; COUNTED.len()];
+            scan::members_at(data, usage.value, &COUNTED, &mut stated).ok()?;
+            for (other, count) in others.iter_mut().zip(stated) {
+                *other = count.filter(|count| count.kind == Json::Number).map(|count| count.value);
+            }
+        }
+        self.learnt = usage.and_then(|usage| counts(data, usage.value));
+        let is_read = usage.is_none() || self.learnt.is_some();
+        let thought = thought.is_some_and(|thought| json::text::as_bool(data, thought.value) == Some(true));
+        let values = Values { words: text.value, others };
+        (is_read && text.kind == Json::String).then_some(Said { values, index, thought })
+    }
+
+    /// Takes an event like the one last given to [`values`](Self::values): `number` has what stands in its place of
+    /// [`Values::others`]. The counts that it states, if it states any.
+    pub(super) fn again(&mut self, number: impl Fn(usize) -> Option<u64>) -> Option<Counts> {
+        let mut counts = self.learnt?;
+        let places =
+            [&mut counts.candidates_token_count, &mut counts.thoughts_token_count, &mut counts.prompt_token_count];
+        for (place, count) in places.into_iter().enumerate() {
+            count.0 = number(place).unwrap_or(count.0);
+        }
+        self.counts = Some(counts);
+        self.counts
+    }
+
     /// What was used so far; `None` before anything was stated.
     pub fn usage(&self) -> Option<Usage> {
         self.counts.map(|counts| counts.usage())
     }
 }
 
-/// What a whole answer says it used; `None` if it does not, or is no answer of this format.
-pub fn usage_of_response(body: &[u8]) -> Option<Usage> {
-    let mut found = [None; 4];
-    scan::members(body, &TOP, &mut found).ok()?;
-    let [_, usage, ..] = found.map(stated);
-    counts(body, usage?).map(|counts| counts.usage())
+/// What a whole answer says it used, and all else that one pass over it finds; nothing if it is no answer of this format.
+pub fn read_answer(body: &[u8]) -> Answer {
+    struct Generated(Option<Counts>);
+    impl Bill for Generated {
+        const PARTS: &'static [Part] = &[Part::UsageMetadata, Part::Candidates, Part::PromptFeedback, Part::Error];
+
+        fn part(&mut self, part: Part, cursor: &mut Cursor<'_>) -> Result<Option<Option<Tier>>, Stop> {
+            if part == Part::UsageMetadata {
+                let metadata = cursor.skip()?;
+                let is_stated = metadata.kind != Json::Null;
+                self.0 = is_stated.then(|| counts(cursor.bytes(), metadata.value)).flatten();
+            }
+            Ok(None)
+        }
+
+        fn usage(self) -> Option<Usage> {
+            self.0.map(|counts| counts.usage())
+        }
+    }
+    Answer::read(body, Generated(None))
 }
 
 fn look_at_candidate(data: &[u8], candidate: Span, facts: &mut EventFacts) {
@@ -113,8 +220,17 @@ fn look_at_candidate(data: &[u8], candidate: Span, facts: &mut EventFacts) {
     }
 }
 
-fn counts(data: &[u8], usage: Member) -> Option<Counts> {
-    serde_json::from_slice(usage.value.of(data)).ok()
+/// The only element of an array.
+fn only(data: &[u8], array: Member) -> Option<Span> {
+    let mut all = scan::elements(data, array.value);
+    match (all.next()?, all.next()) {
+        (Ok(element), None) => Some(element.value),
+        _ => None,
+    }
+}
+
+fn counts(data: &[u8], usage: Span) -> Option<Counts> {
+    serde_json::from_slice(usage.of(data)).ok()
 }
 
 /// A member that is there and not `null`.
@@ -173,9 +289,9 @@ mod tests {
         }
         assert_eq!(tap.usage(), Some(Usage { input: 3, output: 3, reasoning: 1, ..Usage::default() }));
         let body = br#"{"candidates":[],"usageMetadata":{"promptTokenCount":3}}"#;
-        assert_eq!(usage_of_response(body), Some(Usage { input: 3, ..Usage::default() }));
-        assert_eq!(usage_of_response(b"{}"), None);
-        assert_eq!(usage_of_response(b"<html>"), None);
+        assert_eq!(read_answer(body).usage, Some(Usage { input: 3, ..Usage::default() }));
+        assert_eq!(read_answer(b"{}").usage, None);
+        assert_eq!(read_answer(b"<html>").usage, None);
     }
 
     #[test]

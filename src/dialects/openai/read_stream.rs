@@ -18,6 +18,9 @@ use crate::chat::delta::Delta;
 use crate::chat::request::Seal;
 use crate::dialects::sse::{EventDecoder, EventReader};
 use crate::dialects::{Sink, StreamReader};
+use crate::json::scan::{self, Names};
+use crate::json::shape::{HOLES_MAX, Values};
+use crate::json::{Kind, Member};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -31,6 +34,8 @@ pub(super) fn reader() -> Box<dyn StreamReader> {
 pub(super) struct Reading {
     state: State,
     answers: Vec<Answer>,
+    /// Whose words the event has that the next may be like.
+    speaker: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -72,6 +77,22 @@ impl EventDecoder for Reading {
         }
     }
 
+    fn values(&mut self, data: &[u8]) -> Option<Values> {
+        if self.state != State::Running {
+            return None;
+        }
+        let (index, values) = plain_words(data)?;
+        self.speaker = self.answers.iter().position(|answer| answer.index == index)?;
+        Some(values)
+    }
+
+    fn again(&mut self, words: Cow<'_, str>, _number: &dyn Fn(usize) -> Option<u64>, sink: Sink<'_>) {
+        let answer = self.answers.get_mut(self.speaker).filter(|answer| !answer.finished);
+        if let (Some(answer), State::Running) = (answer, self.state) {
+            answer.text(words, sink);
+        }
+    }
+
     fn comment(&mut self, sink: Sink<'_>) {
         if !matches!(self.state, State::Done | State::Failed) {
             sink(Delta::Ping);
@@ -85,6 +106,59 @@ impl EventDecoder for Reading {
             State::Fresh | State::Failed => false,
         }
     }
+}
+
+/// Of a chunk that says one answer's words and nothing else: which answer's, and what may differ in another that does.
+fn plain_words(data: &[u8]) -> Option<(u32, Values)> {
+    static TOP: Names = Names::new(&[
+        "choices",
+        "created",
+        "obfuscation",
+        "usage",
+        "x_groq",
+        "error",
+        "detail",
+        "code",
+        "base_resp",
+        "object",
+    ]);
+    static CHOICE: Names = Names::new(&["index", "delta", "message", "finish_reason", "logprobs", "usage", "error"]);
+    static DELTA: Names = Names::new(&[
+        "content",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "refusal",
+        "tool_calls",
+        "function_call",
+        "annotations",
+        "images",
+    ]);
+    let said = |member: &Option<Member>| member.is_some_and(|member| member.kind != Kind::Null);
+    let mut top = [None; 10];
+    scan::members(data, &TOP, &mut top).ok()?;
+    let [choices, created, padding, others @ .., object] = top;
+    let is_chunk = object.is_none_or(|object| object.kind == Kind::String);
+    let mut all = scan::elements(data, choices?.value);
+    let (choice, None) = (all.next()?.ok()?, all.next()) else { return None };
+    let mut choice_members = [None; 7];
+    scan::members_at(data, choice.value, &CHOICE, &mut choice_members).ok()?;
+    let [index, delta, rest @ ..] = choice_members;
+    let mut words = [None; 9];
+    scan::members_at(data, delta?.value, &DELTA, &mut words).ok()?;
+    let [content, more @ ..] = words;
+    if !is_chunk || others.iter().chain(&rest).chain(&more).any(said) {
+        return None;
+    }
+    let index = match index {
+        None => 0,
+        Some(index) => std::str::from_utf8(index.value.of(data)).ok()?.parse().ok()?,
+    };
+    let mut others = [None; HOLES_MAX - 1];
+    others[0] = created.filter(|it| it.kind == Kind::Number).map(|it| it.value);
+    others[1] = padding.filter(|it| it.kind == Kind::String).map(|it| it.value);
+    let content = content.filter(|content| content.kind == Kind::String)?;
+    Some((index, Values { words: content.value, others }))
 }
 
 /// Whether the vendor says that it failed, in any of the places where they say it.

@@ -8,8 +8,10 @@ use super::object::joined;
 use super::read_usage::{self, object};
 use crate::domain::token::Usage;
 use crate::json::scan::{self, Names};
+use crate::json::shape::{HOLES_MAX, Values};
 use crate::json::splice::Edits;
 use crate::json::{Kind as Json, Member, Span, text};
+use crate::metering::answer::Answer;
 
 /// What one event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +49,25 @@ pub fn look(name: Option<&[u8]>, data: &[u8]) -> EventFacts {
     }
 }
 
-/// What a whole answer says it used.
+/// What may differ in a delta that says the same as this one: its words, its place in the stream, and what pads it.
 #[must_use]
-pub fn usage_of_response(body: &[u8]) -> Option<Usage> {
-    read_usage::in_object(body, Span { start: 0, end: body.len() })
+pub fn values(data: &[u8]) -> Option<Values> {
+    static NAMES: Names = Names::new(&["type", "delta", "sequence_number", "obfuscation"]);
+    let mut found = [None; 4];
+    scan::members(data, &NAMES, &mut found).ok()?;
+    let [kind, delta, sequence, padding] = found;
+    let is_delta = text::text(data, kind?.value).is_some_and(|kind| kind.ends_with(".delta"));
+    let mut others = [None; HOLES_MAX - 1];
+    others[0] = sequence.filter(|it| it.kind == Json::Number).map(|it| it.value);
+    others[1] = padding.filter(|it| it.kind == Json::String).map(|it| it.value);
+    let words = delta.filter(|it| is_delta && it.kind == Json::String)?;
+    Some(Values { words: words.value, others })
+}
+
+/// What a whole answer says it used, and all else that one pass over it finds.
+#[must_use]
+pub fn read_answer(body: &[u8]) -> Answer {
+    read_usage::of_answer(body)
 }
 
 /// The data of a final event with the gateway's metadata in `response.metadata`: beside what is there, ours winning, or
@@ -238,11 +255,11 @@ mod tests {
             "output_tokens_details":{"reasoning_tokens":2},"total_tokens":12}}"#;
         let expected =
             Some(Usage { input: 9, output: 3, cached_input: 4, cache_write: 5, reasoning: 2, ..Usage::default() });
-        assert_eq!(usage_of_response(response.as_bytes()), expected);
+        assert_eq!(read_answer(response.as_bytes()).usage, expected);
         let data = format!(r#"{{"type":"response.completed","response":{response}}}"#);
         assert_eq!(look(Some(b"response.completed"), data.as_bytes()).usage, expected);
         for none in ["", "{}", r#"{"usage":null}"#, r#"{"usage":{}}"#, r#"{"usage":{"input_tokens":-1}}"#] {
-            assert_eq!(usage_of_response(none.as_bytes()), None, "{none}");
+            assert_eq!(read_answer(none.as_bytes()).usage, None, "{none}");
         }
     }
 
@@ -282,7 +299,7 @@ mod tests {
             let _ = look(Some(name.as_bytes()), &data);
             let _ = look(None, &data);
             let _ = with_metadata(&data, b"\"a\":1");
-            let _ = usage_of_response(&data);
+            let _ = read_answer(&data);
         }
     }
 }
