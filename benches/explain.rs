@@ -4,7 +4,8 @@
 //! ticks of the control plane.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use igris::data_plane::explain::{Subject, decision};
+use igris::data_plane::explain::{Outcome, Subject, decision};
+use igris::data_plane::lineups::Cast;
 use igris::data_plane::plan::Plan;
 use igris::data_plane::timing::{Clock, Lap};
 use igris::domain::clock::UnixMillis;
@@ -39,7 +40,8 @@ fn plan(lanes: &[LaneKey]) -> Plan {
         rejection: None,
     };
     Plan {
-        candidates: Vec::new(),
+        at: Instant::now(),
+        candidates: Cast::new(),
         policy: Policy::Thompson,
         percentile: None,
         goal: Goal::Balanced,
@@ -93,7 +95,8 @@ fn benches(criterion: &mut Criterion) {
                 || plan(&lanes),
                 |plan| {
                     let attempts = vec![attempt(&lanes[0])];
-                    reports.push_decision(decision(&subject, plan, attempts, Default::default(), 200));
+                    let outcome = Outcome { attempts, status: 200, ..Outcome::default() };
+                    reports.push_decision(Box::new(decision(&subject, plan, outcome)));
                 },
                 BatchSize::SmallInput,
             );

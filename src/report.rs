@@ -3,6 +3,7 @@
 //! A core reserves a place in its queue before it admits an exchange, so a record always has room (rule L4); when the queue is full,
 //! admission stops. No text of a prompt or an answer is in a report (rule R1).
 
+pub mod brief;
 pub mod exchange;
 pub mod figures;
 
@@ -13,7 +14,7 @@ use crate::domain::money::Money;
 use crate::domain::pressure::ShedReason;
 use crate::domain::token::{Usage, UsageSource};
 use crate::limits::telemetry::EXCHANGES_WAITING_MAX;
-use crate::limits::{DECISIONS_KEPT, OBSERVED_WAITING_MAX};
+use crate::limits::{DECISIONS_KEPT, OBSERVED_WAITING_MAX, REPORTS_SPARE_MAX};
 use crate::routing::decision::Decision;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Observed;
@@ -113,6 +114,53 @@ pub struct AttemptReport {
     pub total_us: u32,
 }
 
+impl AttemptReport {
+    /// Becomes a copy of another one. Names that are the same stay, so that their counts, which all cores share, are left alone.
+    fn rewrite(&mut self, other: &Self) {
+        if self.tenant != other.tenant {
+            self.tenant = other.tenant.clone();
+        }
+        if self.provider != other.provider {
+            self.provider = other.provider.clone();
+        }
+        if self.model != other.model {
+            self.model = other.model.clone();
+        }
+        // Every member is named, so that none that is added later can be forgotten here.
+        let Self {
+            exchange,
+            attempt,
+            last,
+            tenant: _,
+            access_key,
+            provider: _,
+            credential,
+            model: _,
+            policy,
+            outcome,
+            status,
+            key_refused,
+            stream,
+            usage,
+            usage_source,
+            cost,
+            price_version,
+            started,
+            connect_us,
+            tls_us,
+            first_byte_us,
+            first_token_us,
+            total_us,
+        } = other;
+        (self.exchange, self.attempt, self.last, self.access_key) = (*exchange, *attempt, *last, *access_key);
+        (self.credential, self.policy, self.outcome, self.status) = (*credential, *policy, *outcome, *status);
+        (self.key_refused, self.stream, self.usage, self.usage_source) = (*key_refused, *stream, *usage, *usage_source);
+        (self.cost, self.price_version, self.started) = (*cost, *price_version, *started);
+        (self.connect_us, self.tls_us, self.first_byte_us) = (*connect_us, *tls_us, *first_byte_us);
+        (self.first_token_us, self.total_us) = (*first_token_us, *total_us);
+    }
+}
+
 /// What was observed of each lane, handed over at once.
 pub type HandOver = Vec<(LaneKey, Observed)>;
 
@@ -120,12 +168,17 @@ pub type HandOver = Vec<(LaneKey, Observed)>;
 pub struct CoreReports {
     /// Boxed, so that a queue with room for a burst takes memory only as the burst comes.
     queue: ArrayQueue<Box<AttemptReport>>,
+    /// Boxes of reports that were looked at, on their way back: what this core allocated it uses again, and frees itself what is in them, so that
+    /// neither the allocator nor the counts of shared names go from one core to another with every attempt.
+    queue_spare: ArrayQueue<Box<AttemptReport>>,
     /// What was observed, a hand-over each.
     observed: ArrayQueue<HandOver>,
     /// Hand-overs that were taken in, on their way back to be filled again.
     spare: ArrayQueue<HandOver>,
     /// The latest decisions; the oldest gives way.
     decisions: ArrayQueue<Box<Decision>>,
+    /// Decisions that are no longer remembered, on their way back for the same reason.
+    decisions_spare: ArrayQueue<Box<Decision>>,
     /// Exchanges that are over, where somebody wants to know of each.
     exchanges: ArrayQueue<Box<ExchangeReport>>,
     /// Counts and durations of all exchanges; written by this core alone.
@@ -140,6 +193,8 @@ pub struct CoreReports {
 pub struct CoreGauges {
     /// Downstream connections open.
     pub connections: AtomicU64,
+    /// Those of them that speak HTTP/2.
+    pub connections_http2: AtomicU64,
     /// Downstream connections accepted since start.
     pub connections_accepted: AtomicU64,
     /// Exchanges under way.
@@ -219,9 +274,11 @@ impl CoreReports {
     pub fn new(capacity: usize) -> Self {
         Self {
             queue: ArrayQueue::new(capacity),
+            queue_spare: ArrayQueue::new(REPORTS_SPARE_MAX),
             observed: ArrayQueue::new(OBSERVED_WAITING_MAX),
             spare: ArrayQueue::new(OBSERVED_WAITING_MAX),
             decisions: ArrayQueue::new(DECISIONS_KEPT),
+            decisions_spare: ArrayQueue::new(DECISIONS_KEPT),
             exchanges: ArrayQueue::new(EXCHANGES_WAITING_MAX),
             figures: Figures::default(),
             gauges: CoreGauges::default(),
@@ -235,8 +292,24 @@ impl CoreReports {
 
     /// Hands a record over; false if there was no room. The room was reserved at admission: a refusal is an error in that arithmetic.
     #[must_use]
-    pub fn push(&self, report: AttemptReport) -> bool {
-        self.queue.push(Box::new(report)).is_ok()
+    pub fn push(&self, report: &AttemptReport) -> bool {
+        let boxed = match self.queue_spare.pop() {
+            Some(mut spare) => {
+                spare.rewrite(report);
+                spare
+            }
+            None => Box::new(report.clone()),
+        };
+        self.queue.push(boxed).is_ok()
+    }
+
+    /// Shows the oldest record to `each` and lets go of it; false if there is none. Control side.
+    pub fn show(&self, each: impl FnOnce(&AttemptReport)) -> bool {
+        let Some(report) = self.queue.pop() else { return false };
+        each(&report);
+        // Where there is no place, it goes the usual way.
+        let _ = self.queue_spare.push(report);
+        true
     }
 
     /// How many records there is room for in all.
@@ -275,8 +348,21 @@ impl CoreReports {
     }
 
     /// Keeps a decision for explanations; the oldest that nobody took gives way.
-    pub fn push_decision(&self, decision: Decision) {
-        self.decisions.force_push(Box::new(decision));
+    pub fn push_decision(&self, decision: Box<Decision>) {
+        if let Some(oldest) = self.decisions.force_push(decision) {
+            self.forget_decision(oldest);
+        }
+    }
+
+    /// A decision that nobody remembers any more, to be written over.
+    pub fn spare_decision(&self) -> Option<Box<Decision>> {
+        self.decisions_spare.pop()
+    }
+
+    /// Gives a decision back that is no longer remembered.
+    pub fn forget_decision(&self, decision: Box<Decision>) {
+        // Where there is no place, it goes the usual way.
+        let _ = self.decisions_spare.push(decision);
     }
 
     /// How many decisions wait to be taken.
@@ -285,8 +371,8 @@ impl CoreReports {
     }
 
     /// Takes the oldest decision; control side.
-    pub fn pop_decision(&self) -> Option<Decision> {
-        self.decisions.pop().map(|decision| *decision)
+    pub fn pop_decision(&self) -> Option<Box<Decision>> {
+        self.decisions.pop()
     }
 
     /// Tells of an exchange that is over; counted where nobody has taken the ones before.
@@ -304,11 +390,6 @@ impl CoreReports {
     /// Takes the oldest exchange; control side.
     pub fn pop_exchange(&self) -> Option<ExchangeReport> {
         self.exchanges.pop().map(|exchange| *exchange)
-    }
-
-    /// Takes the oldest record; control side.
-    pub fn pop(&self) -> Option<AttemptReport> {
-        self.queue.pop().map(|report| *report)
     }
 }
 

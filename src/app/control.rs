@@ -274,17 +274,17 @@ async fn run(log: LogFormat, control: Shared, tasks: Vec<Task>, stopped: watch::
 }
 
 async fn write_events(log: LogFormat, control: Shared) {
-    let mut last = 0;
+    let (mut last, mut tick) = (0, control_plane::every(limits::EVENT_LOG_TICK));
     loop {
+        tick.tick().await;
         print_events(log, &control, &mut last);
-        tokio::time::sleep(limits::EVENT_LOG_TICK).await;
     }
 }
 
 /// Prints the events after `last`, and moves it on.
 fn print_events(log: LogFormat, control: &Shared, last: &mut u64) {
-    let events = control_plane::lock(control).recent_events();
-    for event in events.iter().filter(|event| event.sequence > *last) {
+    let events = control_plane::lock(control).events_after(*last);
+    for event in &events {
         telemetry::log(log, &event.at, event.kind, &event.text);
     }
     *last = events.last().map_or(*last, |event| event.sequence);

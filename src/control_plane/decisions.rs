@@ -31,7 +31,7 @@ pub struct DecisionFilter {
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     /// By core; the oldest in front.
-    rings: Vec<VecDeque<Decision>>,
+    rings: Vec<VecDeque<Box<Decision>>>,
 }
 
 impl DecisionFilter {
@@ -53,20 +53,21 @@ impl Decisions {
         for (queue, ring) in queues.iter().zip(&mut self.rings) {
             // What a core pushes meanwhile waits for the next turn, so that a busy core cannot keep us here.
             for _ in 0..queue.decisions_waiting() {
-                ring.extend(queue.pop_decision().inspect(&mut each));
+                ring.extend(queue.pop_decision().inspect(|decision| each(decision)));
             }
-            ring.drain(..ring.len().saturating_sub(kept));
+            ring.drain(..ring.len().saturating_sub(kept)).for_each(|oldest| queue.forget_decision(oldest));
         }
     }
 
     /// One, by the exchange's id.
     pub(super) fn find(&self, id: RequestId) -> Option<&Decision> {
-        self.rings.iter().flatten().find(|decision| decision.id == id)
+        self.rings.iter().flatten().map(|decision| &**decision).find(|decision| decision.id == id)
     }
 
     /// Those that are wanted, the latest first.
     pub(super) fn list(&self, filter: &DecisionFilter) -> Vec<&Decision> {
-        let mut found: Vec<&Decision> = self.rings.iter().flatten().filter(|decision| filter.fits(decision)).collect();
+        let all = self.rings.iter().flatten().map(|decision| &**decision);
+        let mut found: Vec<&Decision> = all.filter(|decision| filter.fits(decision)).collect();
         // Stable: within a millisecond a core's own order holds.
         found.sort_by_key(|decision| decision.at);
         found.reverse();
@@ -110,8 +111,12 @@ mod tests {
     use crate::domain::clock::UnixMillis;
     use crate::routing::record;
 
-    fn decision(number: u128) -> Decision {
-        Decision { id: RequestId::from_bits(number), at: UnixMillis(number as u64), ..record::tests::sample() }
+    fn decision(number: u128) -> Box<Decision> {
+        Box::new(Decision {
+            id: RequestId::from_bits(number),
+            at: UnixMillis(number as u64),
+            ..record::tests::sample()
+        })
     }
 
     #[test]
@@ -136,7 +141,7 @@ mod tests {
     fn a_filter_looks_at_what_was_asked_and_who_was() {
         let queues = [Arc::new(CoreReports::new(4))];
         queues[0].push_decision(decision(1));
-        queues[0].push_decision(Decision { tenant: TenantId::new("other"), status: 503, ..decision(2) });
+        queues[0].push_decision(Box::new(Decision { tenant: TenantId::new("other"), status: 503, ..*decision(2) }));
         let mut decisions = Decisions::default();
         decisions.take(&queues, 8, |_| {});
         let all = DecisionFilter::default();

@@ -53,6 +53,11 @@ impl Events {
         self.kept.push_back(Event { sequence: self.noted, at: at.to_rfc3339(), kind, text, data });
     }
 
+    /// Those after number `last`, the oldest first. Takes no memory where there is none.
+    pub(super) fn after(&self, last: u64) -> Vec<Event> {
+        self.kept.iter().skip_while(|event| event.sequence <= last).cloned().collect()
+    }
+
     /// Oldest first.
     pub(super) fn latest(&self) -> Vec<Event> {
         self.kept.iter().cloned().collect()
@@ -70,6 +75,9 @@ mod tests {
             events.note(UnixMillis(0), "config", format!("event\n{n}"));
         }
         let kept = events.latest();
+        let last = kept.last().map_or(0, |event| event.sequence);
+        assert!(events.after(last).is_empty() && events.after(last - 2) == kept[kept.len() - 2..]);
+        assert_eq!(events.after(0), kept);
         assert_eq!((kept.len(), kept[0].sequence, kept[0].text.as_str()), (EVENTS_KEPT_MAX, 4, "event 3"));
     }
 }

@@ -5,13 +5,13 @@
 //! store refuses, that batch is offered again with the same number and nothing more is taken: the queues fill and admission stops
 //! (rule L4), rather than money being lost.
 
-use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
+use crate::domain::id_hash::IdHash;
 use crate::limits::HANDOVER_LINES_MAX;
+use crate::report::brief::Brief;
 use crate::report::{AttemptReport, CoreReports};
-use crate::routing::policy::Policy;
 use crate::store::{Store, StoreError, UsageBatch, UsageRow};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// The name of the source that has the store.
@@ -29,10 +29,18 @@ pub(super) struct Ingest {
 }
 
 /// Lines to be added.
-pub(super) type Sums = HashMap<Key, UsageRow>;
-
-/// What a line of the rollup is for.
-type Key = (TenantId, u64, ProviderId, Arc<str>, Policy, Option<CredentialId>, AccessKeyId);
+///
+/// An attempt finds its line without taking memory: nearly always it is the one that the attempt before it was added to.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    lines: Vec<UsageRow>,
+    /// The place of the line that was added to last.
+    latest: usize,
+    /// By the hash of what it is for, the places of lines.
+    places: HashMap<u64, Vec<usize>, IdHash>,
+    /// Keyed, since clients choose the names of models.
+    hash: RandomState,
+}
 
 impl Ingest {
     /// Goes on where the store says this source stopped.
@@ -81,7 +89,7 @@ impl Ingest {
     ) -> Option<(u64, &[UsageRow])> {
         if self.refused.is_none() {
             let (sums, _) = collect(queues, HANDOVER_LINES_MAX, each);
-            self.refused = Some(sums.into_values().collect()).filter(|rows: &Vec<_>| !rows.is_empty());
+            self.refused = Some(sums.into_lines()).filter(|rows| !rows.is_empty());
         }
         let sequence = self.sequence.saturating_add(1);
         self.refused.as_deref().map(|rows| (sequence, rows))
@@ -109,7 +117,7 @@ impl Ingest {
         }
         let (sums, taken) = collect(queues, usize::MAX, &mut each);
         if !sums.is_empty() {
-            self.add(store, sums.into_values().collect())?;
+            self.add(store, sums.into_lines())?;
         }
         Ok(taken)
     }
@@ -119,8 +127,9 @@ impl Ingest {
         let mut taken = 0;
         for queue in queues {
             for _ in 0..queue.waiting() {
-                let Some(report) = queue.pop() else { break };
-                each(&report);
+                if !queue.show(&mut each) {
+                    break;
+                }
                 taken += 1;
             }
         }
@@ -146,35 +155,118 @@ impl Ingest {
 /// Takes what waits, in sums of at most so many lines; what a core pushes meanwhile waits for the next turn, so that a busy core
 /// cannot keep us here. Answers how many reports were taken, too.
 fn collect(queues: &[Arc<CoreReports>], lines_max: usize, mut each: impl FnMut(&AttemptReport)) -> (Sums, usize) {
-    let (mut sums, mut taken) = (HashMap::new(), 0);
+    let (mut sums, mut taken) = (Sums::default(), 0);
     for queue in queues {
         for _ in 0..queue.waiting() {
             if sums.len() >= lines_max {
                 return (sums, taken);
             }
-            let Some(report) = queue.pop() else { break };
-            each(&report);
-            count(&mut sums, &report);
+            let is_shown = queue.show(|report| {
+                each(report);
+                sums.add(&Brief::of(report));
+            });
+            if !is_shown {
+                break;
+            }
             taken += 1;
         }
     }
     (sums, taken)
 }
 
-/// Adds an attempt to its line.
-pub(super) fn count(sums: &mut Sums, report: &AttemptReport) {
-    let line = UsageRow::of(report);
-    let key = (
-        report.tenant.clone(),
-        line.hour,
-        report.provider.clone(),
-        report.model.clone(),
-        report.policy,
-        report.credential,
-        report.access_key,
-    );
-    match sums.entry(key) {
-        Entry::Occupied(mut known) => known.get_mut().add(&line),
-        Entry::Vacant(place) => drop(place.insert(line)),
+// === impl Sums ===
+
+impl Sums {
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The lines.
+    pub(super) fn lines(&self) -> &[UsageRow] {
+        &self.lines
+    }
+
+    /// The lines, and nothing else.
+    pub(super) fn into_lines(self) -> Vec<UsageRow> {
+        self.lines
+    }
+
+    /// Adds an attempt to its line.
+    pub(super) fn add(&mut self, attempt: &Brief<'_>) {
+        if !self.lines.get(self.latest).is_some_and(|line| line.is_for(attempt)) {
+            self.latest = self.place_of(attempt);
+        }
+        if let Some(line) = self.lines.get_mut(self.latest) {
+            line.take(attempt);
+        }
+    }
+
+    /// The place of an attempt's line, which is made if it is not there.
+    fn place_of(&mut self, attempt: &Brief<'_>) -> usize {
+        let (policy, hour) = (attempt.policy as u8, UsageRow::hour_of(attempt.started));
+        let names = (attempt.tenant, attempt.provider, attempt.model);
+        let hash = self.hash.hash_one((names, policy, hour, attempt.credential, attempt.access_key));
+        let alike = self.places.entry(hash).or_default();
+        let known = alike.iter().copied().find(|place| self.lines.get(*place).is_some_and(|line| line.is_for(attempt)));
+        known.unwrap_or_else(|| {
+            alike.push(self.lines.len());
+            self.lines.push(UsageRow::empty_for(attempt));
+            self.lines.len() - 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::UnixMillis;
+    use crate::domain::id::{AccessKeyId, AttemptId, CredentialId};
+    use crate::domain::money::Money;
+    use crate::domain::token::{Usage, UsageSource};
+    use crate::report::Outcome;
+    use crate::routing::policy::Policy;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn sums_are_those_of_one_line_for_each_attempt() {
+        let mut dice = fastrand::Rng::with_seed(5);
+        let names = ["a", "b", "ab"];
+        let (mut sums, mut plain) = (Sums::default(), BTreeMap::new());
+        for number in 0..3_000u64 {
+            let credential = u128::from(dice.u8(..3));
+            let attempt = Brief {
+                attempt: AttemptId::from_bits(number.into()),
+                last: dice.bool(),
+                tenant: names[dice.usize(..3)],
+                access_key: AccessKeyId::from_bits(u128::from(dice.u8(1..3))),
+                provider: names[dice.usize(..3)],
+                credential: (credential > 0).then(|| CredentialId::from_bits(credential)),
+                model: names[dice.usize(..3)],
+                policy: Policy::ALL[dice.usize(..2)],
+                outcome: if dice.bool() { Outcome::Completed } else { Outcome::Broken },
+                usage: Usage { input: dice.u64(..9), ..Usage::default() },
+                usage_source: UsageSource::Provider,
+                cost: dice.bool().then(|| Money::from_pico(7)),
+                started: UnixMillis(3_600_000 * dice.u64(..2)),
+            };
+            sums.add(&attempt);
+            let mut line = UsageRow::empty_for(&attempt);
+            let key = (format!("{line:?}"), ());
+            line.take(&attempt);
+            plain.entry(key).and_modify(|known: &mut UsageRow| known.add(&line)).or_insert(line);
+        }
+        assert_eq!(sums.len(), plain.len());
+        let sorted = |lines: Vec<UsageRow>| {
+            let mut lines: Vec<String> = lines.iter().map(|line| format!("{line:?}")).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(sums.into_lines()), sorted(plain.into_values().collect()));
     }
 }

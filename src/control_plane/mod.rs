@@ -88,7 +88,7 @@ pub use signed::{Guard, Offer, public_key, signature_path};
 pub use start::{Opened, Start};
 pub use succession::PassedOn;
 pub use teller::LedgerWatch;
-pub use ticks::{exchange_due, lock, resolve_due, run};
+pub use ticks::{every, exchange_due, lock, resolve_due, run};
 pub use vault::{
     AuditProof, DataRotated, MasterRotated, NewRoot, OfflineVault, Reader, RootRotated, VaultPlace, VaultReport,
 };

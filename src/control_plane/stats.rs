@@ -27,13 +27,25 @@ pub(super) const OUTCOMES: [Outcome; 8] = [
     Outcome::Interrupted,
 ];
 
+/// Each stands at its own number, by which it is counted.
+const _: () = {
+    let mut place = 0;
+    while place < OUTCOMES.len() {
+        assert!(OUTCOMES[place] as usize == place);
+        place += 1;
+    }
+};
+
 /// The model of what is not counted apart.
 pub(super) const OTHER: &str = "other";
 
 /// All figures.
 #[derive(Default)]
 pub(super) struct Stats {
-    series: BTreeMap<(String, String), Series>,
+    /// By provider, by model.
+    series: BTreeMap<String, BTreeMap<String, Series>>,
+    /// How many there are.
+    kept: usize,
     last_errors: BTreeMap<String, LastError>,
     /// Attempts whose tokens have no known price, by provider.
     unpriced: BTreeMap<String, u64>,
@@ -93,11 +105,10 @@ impl Stats {
     pub(super) fn count(&mut self, report: &AttemptReport, is_listed: bool) {
         let provider = report.provider.as_str();
         let model = if is_listed { &*report.model } else { OTHER };
-        let mut key = (provider.to_owned(), model.to_owned());
-        if self.series.len() >= STATS_SERIES_MAX && !self.series.contains_key(&key) {
-            key.1 = OTHER.to_owned();
+        match self.series.get_mut(provider).and_then(|models| models.get_mut(model)) {
+            Some(series) => series.count(report),
+            None => self.another(provider, model).count(report),
         }
-        self.series.entry(key).or_insert_with(Series::new).count(report);
         if report.usage_source == UsageSource::Estimated {
             *self.estimated.entry(provider.to_owned()).or_default() += 1;
         }
@@ -105,6 +116,14 @@ impl Stats {
             let error = LastError { at: report.started, outcome: report.outcome, status: report.status };
             self.last_errors.insert(provider.to_owned(), error);
         }
+    }
+
+    /// The figures of a model that has none yet, within bounds.
+    fn another(&mut self, provider: &str, model: &str) -> &mut Series {
+        let model = if self.kept >= STATS_SERIES_MAX { OTHER } else { model };
+        let models = self.series.entry(provider.to_owned()).or_default();
+        self.kept += usize::from(!models.contains_key(model));
+        models.entry(model.to_owned()).or_insert_with(Series::new)
     }
 
     /// Counts a closed attempt for its tenant, within bounds.
@@ -154,7 +173,9 @@ impl Stats {
 
     /// Every series with its provider and model.
     pub(super) fn series(&self) -> impl Iterator<Item = (&str, &str, &Series)> {
-        self.series.iter().map(|((provider, model), series)| (provider.as_str(), model.as_str(), series))
+        self.series.iter().flat_map(|(provider, models)| {
+            models.iter().map(move |(model, series)| (provider.as_str(), model.as_str(), series))
+        })
     }
 
     /// A provider over all its models. A provider that was never asked has zeros. Its posterior and its breaker are what routing goes by.
@@ -209,8 +230,8 @@ impl Series {
     }
 
     fn count(&mut self, report: &AttemptReport) {
-        for (outcome, count) in OUTCOMES.iter().zip(&mut self.outcomes) {
-            *count += u64::from(*outcome == report.outcome);
+        if let Some(count) = self.outcomes.get_mut(report.outcome as usize) {
+            *count += 1;
         }
         self.failures += u64::from(is_failure(report));
         self.failovers += u64::from(!report.last && is_failed(report.outcome));

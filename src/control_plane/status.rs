@@ -110,6 +110,11 @@ impl Control {
         self.events.latest()
     }
 
+    /// Those after number `last`, oldest first.
+    pub fn events_after(&self, last: u64) -> Vec<Event> {
+        self.events.after(last)
+    }
+
     fn provider_status(&self, snapshot: &Snapshot, provider: &crate::snapshot::Provider) -> Value {
         let addresses: Vec<String> = provider.origin.addresses.iter().map(ToString::to_string).collect();
         let configured = self.configured.iter().find(|configured| configured.config.id == provider.id);

@@ -421,7 +421,7 @@ fn attempt(tenant_name: &str, outcome: Outcome, cost: Option<&str>) -> AttemptRe
 }
 
 fn report(house: &House, tenant_name: &str, outcome: Outcome, last: bool, cost: Option<&str>) {
-    assert!(house.reports.push(AttemptReport { last, ..attempt(tenant_name, outcome, cost) }), "room");
+    assert!(house.reports.push(&AttemptReport { last, ..attempt(tenant_name, outcome, cost) }), "room");
 }
 
 #[test]
@@ -504,7 +504,7 @@ fn a_model_that_a_client_made_up_makes_no_series() {
     for n in 0..3 {
         let made_up =
             AttemptReport { model: Arc::from(format!("evil-\"{n}")), ..attempt("acme", Outcome::Completed, None) };
-        assert!(house.reports.push(made_up), "room");
+        assert!(house.reports.push(&made_up), "room");
     }
     control.tick();
     let metrics = control.metrics();

@@ -14,13 +14,24 @@ use super::{Control, day_of, means, otlp};
 use crate::config::BaseUrl;
 use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// A panic elsewhere must not stop the books; every step of `Control` leaves it whole.
 pub fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
     control.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ticks of a period, of which all begin at one instant: what is due at multiples of the same fifth of a second is done in one wake, and a process
+/// that has nothing to do sleeps in between. The first tick is now; those that came too late are left out.
+pub fn every(period: Duration) -> Interval {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    let begin = *BEGIN.get_or_init(Instant::now);
+    let mut ticks = tokio::time::interval_at(begin.into(), period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 /// Ticks until `stop` is true, then takes in what is left. Needs a tokio runtime with time and I/O.
@@ -39,8 +50,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     let measures = tokio::spawn(otlp::measure_always(control.clone(), resolver.clone()));
     let collector = resolver.clone();
     let names = resolver.map(|resolver| tokio::spawn(resolve_always(control.clone(), resolver)));
-    let mut tick = tokio::time::interval(INGEST_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every(INGEST_TICK);
     loop {
         tokio::select! {
             _ = tick.tick() => lock(&control).tick(),
@@ -66,8 +76,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
 
 /// Scores tick on their own, so that the books come first.
 async fn score_always(control: Arc<Mutex<Control>>) {
-    let mut tick = tokio::time::interval(SCORE_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every(SCORE_TICK);
     loop {
         tick.tick().await;
         score_due(&control, Instant::now());
@@ -76,8 +85,7 @@ async fn score_always(control: Arc<Mutex<Control>>) {
 
 /// Slow name servers must not hold up the books, so lookups tick on their own.
 async fn resolve_always(control: Arc<Mutex<Control>>, resolver: Resolver) {
-    let mut tick = tokio::time::interval(INGEST_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every(INGEST_TICK);
     loop {
         tick.tick().await;
         resolve_due(&control, &resolver, Instant::now()).await;
@@ -106,8 +114,7 @@ pub async fn resolve_due(control: &Mutex<Control>, resolver: &Resolver, now: Ins
 
 /// Slow token servers must not hold up names or books.
 async fn exchange_always(control: Arc<Mutex<Control>>, resolver: Option<Resolver>) {
-    let mut tick = tokio::time::interval(INGEST_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every(INGEST_TICK);
     loop {
         tick.tick().await;
         exchange_due(&control, resolver.as_ref(), Instant::now()).await;

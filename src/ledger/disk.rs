@@ -92,6 +92,32 @@ pub trait Disk: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
+impl OsDisk {
+    /// Reads the bytes of a file from an offset on, at most `max`, over what `bytes` held before; answers how many there are. For who reads on and
+    /// on: memory is taken once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn read_into(&self, path: &Path, at: u64, max: usize, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        if bytes.len() < max {
+            bytes.resize(max, 0);
+        }
+        read_full(&File::open(path)?, at, bytes.get_mut(..max).unwrap_or_default())
+    }
+}
+
+/// Fills `bytes` from an offset of a file on, as far as the file goes.
+fn read_full(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
 impl Disk for OsDisk {
     fn make_directory(&self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
@@ -165,13 +191,7 @@ impl Disk for OsDisk {
         let file = File::open(path)?;
         let left = file.metadata()?.len().saturating_sub(at);
         let mut bytes = vec![0; usize::try_from(left).unwrap_or(max).min(max)];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, at + filled as u64)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
+        let filled = read_full(&file, at, &mut bytes)?;
         bytes.truncate(filled);
         Ok(bytes)
     }

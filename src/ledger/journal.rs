@@ -217,10 +217,7 @@ impl Pen {
         let position = Position(self.trail.next);
         self.at += bytes;
         self.trail = Trail { next: self.trail.next + 1, link };
-        lane.used.store(self.at as u64, Ordering::Release);
-        lane.written.store(position.0, Ordering::SeqCst);
-        shared.counts.records.fetch_add(1, Ordering::Relaxed);
-        shared.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        lane.pen.wrote(position.0, self.at as u64, bytes as u64);
         position
     }
 
@@ -247,7 +244,7 @@ impl Pen {
                 drop(full);
             }
             *current = Some(self.segment.clone());
-            lane.used.store(HEAD_BYTES as u64, Ordering::Release);
+            lane.pen.used.store(HEAD_BYTES as u64, Ordering::Release);
         }
         shared.bell.ring();
         true
@@ -281,7 +278,7 @@ impl Pen {
         let (word, rest) = bytes.split_first_chunk::<8>().expect("a head is longer than its first word");
         self.segment.paper.store(8, rest);
         self.segment.paper.publish(0, u64::from_le_bytes(*word));
-        lane.used.store(HEAD_BYTES as u64, Ordering::Release);
+        lane.pen.used.store(HEAD_BYTES as u64, Ordering::Release);
     }
 
     fn has_failed(&self, lane: &Lane) -> bool {
@@ -307,7 +304,7 @@ impl Pen {
         }
         self.opens = opens;
         self.restating = false;
-        lane.wanted.fetch_max(lane.written.load(Ordering::SeqCst), Ordering::SeqCst);
+        lane.wanted.fetch_max(lane.pen.written.load(Ordering::SeqCst), Ordering::SeqCst);
         shared.bell.ring();
         true
     }
@@ -325,7 +322,7 @@ impl Drop for Journal {
             Rest { segment: pen.segment.clone(), at: pen.at, trail: pen.trail, opens: std::mem::take(&mut pen.opens) };
         *lock(&self.lane.rest) = Some(rest);
         if self.shared.durability == Durability::Power {
-            self.lane.wanted.fetch_max(self.lane.written.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.lane.wanted.fetch_max(self.lane.pen.written.load(Ordering::SeqCst), Ordering::SeqCst);
             self.shared.bell.ring();
         }
     }

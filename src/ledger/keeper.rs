@@ -3,7 +3,7 @@
 //! The thread that makes, seals and syncs segments is [`upkeep`](super::upkeep)'s.
 
 use super::disk::{Disk, OsDisk};
-use super::lane::{Bell, Counts, Full, Lane, Shared, lock};
+use super::lane::{Bell, Counts, Full, Lane, PenMarks, Shared, lock};
 use super::replay::{self, Lane as Dead};
 use super::{Journal, LedgerFault, upkeep};
 use crate::domain::clock::UnixMillis;
@@ -11,7 +11,7 @@ use crate::limits::ledger::{RESERVE_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEG
 use crate::vault::LedgerKey;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -201,11 +201,13 @@ impl Ledger {
     /// How it is.
     pub fn status(&self) -> LedgerStatus {
         let counts = &self.shared.counts;
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let lanes = lock(&self.shared.lanes).clone();
+        let sum = |read: fn(&PenMarks) -> &AtomicU64| lanes.iter().map(|lane| count(read(&lane.pen))).sum();
         LedgerStatus {
             trouble: self.trouble(),
-            records: count(&counts.records),
-            bytes: count(&counts.bytes),
+            records: sum(|pen| &pen.records),
+            bytes: sum(|pen| &pen.bytes),
             syncs: count(&counts.syncs),
             sync_failures: count(&counts.sync_failures),
             full: count(&counts.full),

@@ -44,6 +44,32 @@ pub(super) struct Rest {
     pub(super) opens: Opens,
 }
 
+/// What the core that writes a lane says with every record, on cache lines that nobody else writes.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct PenMarks {
+    /// The last record that stands in the file.
+    pub(super) written: AtomicU64,
+    /// Bytes used of the current segment.
+    pub(super) used: AtomicU64,
+    /// Records since the start of the process.
+    pub(super) records: AtomicU64,
+    /// Their bytes.
+    pub(super) bytes: AtomicU64,
+}
+
+impl PenMarks {
+    /// A record of so many bytes stands in the file, up to `used`. Only the lane's core calls this.
+    pub(super) fn wrote(&self, number: u64, used: u64, bytes: u64) {
+        let add = |count: &AtomicU64, more| count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        add(&self.records, 1);
+        add(&self.bytes, bytes);
+        self.used.store(used, Ordering::Release);
+        // Whoever sees the number sees the record; what asks for a sync is ordered by `wanted`, which is stored after it.
+        self.written.store(number, Ordering::Release);
+    }
+}
+
 /// One core's chain of segments.
 pub(super) struct Lane {
     pub(super) number: u32,
@@ -53,10 +79,8 @@ pub(super) struct Lane {
     pub(super) full: ArrayQueue<Full>,
     /// The segment that is written. Locked when one rolls into the next, and by the keeper for a moment.
     pub(super) current: Mutex<Option<Segment>>,
-    /// The last record that stands in the file.
-    pub(super) written: AtomicU64,
-    /// Bytes used of the current segment.
-    pub(super) used: AtomicU64,
+    /// What its core says with every record.
+    pub(super) pen: PenMarks,
     /// The last record that shall be synced.
     pub(super) wanted: AtomicU64,
     /// The last record that is.
@@ -79,8 +103,7 @@ impl Lane {
             spares_wanted: AtomicUsize::new(1),
             full: ArrayQueue::new(2 * SPARES_MAX),
             current: Mutex::new(None),
-            written: AtomicU64::new(0),
-            used: AtomicU64::new(0),
+            pen: PenMarks::default(),
             wanted: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -128,8 +151,6 @@ pub(super) struct Shared {
 /// Counters since the start of the process.
 #[derive(Default)]
 pub(super) struct Counts {
-    pub(super) records: AtomicU64,
-    pub(super) bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) sync_failures: AtomicU64,
     pub(super) full: AtomicU64,

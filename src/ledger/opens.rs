@@ -2,6 +2,7 @@
 
 use super::record::{self, Entry, Mark};
 use crate::domain::id::{AttemptId, RequestId};
+use crate::domain::id_hash::IdHash;
 use crate::domain::money::Money;
 use crate::domain::token::{Usage, UsageSource};
 use crate::report::AttemptReport;
@@ -37,8 +38,8 @@ struct Exchange {
 /// All open attempts of a lane.
 #[derive(Default)]
 pub(super) struct Opens {
-    attempts: HashMap<AttemptId, Open>,
-    exchanges: HashMap<RequestId, Exchange>,
+    attempts: HashMap<AttemptId, Open, IdHash>,
+    exchanges: HashMap<RequestId, Exchange, IdHash>,
     /// Buffers of intents that were closed, so that a steady load allocates nothing.
     spare: Vec<Vec<u8>>,
 }

@@ -7,6 +7,7 @@ use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, ProviderId, Reques
 use crate::domain::money::Money;
 use crate::domain::token::{Usage, UsageSource};
 use crate::limits::ledger::TEXT_BYTES_MAX;
+use crate::report::brief::Brief;
 use crate::report::{AttemptReport, Outcome};
 use crate::routing::policy::Policy;
 use std::sync::Arc;
@@ -156,7 +157,7 @@ pub fn read(content: &[u8]) -> Option<Entry> {
     let mut cursor = Cursor { rest: content };
     let entry = match cursor.byte()? {
         1 => {
-            let report = read_identity(&mut cursor)?;
+            let report = read_identity(&mut cursor)?.report();
             let input_tokens = cursor.number()?;
             let has_rates = cursor.flag()?;
             let rates = Rates { input_pico: cursor.number()?, output_pico: cursor.number()? };
@@ -167,68 +168,156 @@ pub fn read(content: &[u8]) -> Option<Entry> {
             let source = source_of(cursor.byte()?)?;
             Entry::Mark(Mark { attempt, usage: read_usage(&mut cursor)?, source })
         }
-        3 => Entry::Close(read_close(&mut cursor)?),
+        3 => {
+            let mut report = read_identity(&mut cursor)?.report();
+            read_ending(&mut cursor)?.complete(&mut report);
+            Entry::Close(report)
+        }
         _ => return None,
     };
     cursor.rest.is_empty().then_some(entry)
 }
 
-fn read_close(cursor: &mut Cursor<'_>) -> Option<AttemptReport> {
-    let mut report = read_identity(cursor)?;
-    report.outcome = outcome_of(cursor.byte()?)?;
-    report.status = u16::from_le_bytes(cursor.take()?);
-    let flags = cursor.byte()?;
-    if flags & !0b111 != 0 {
-        return None;
+/// Reads what the books need of a close; `Some(None)` of another kind of record, which is not looked into, `None` of what is no record.
+pub fn read_brief(content: &[u8]) -> Option<Option<Brief<'_>>> {
+    let mut cursor = Cursor { rest: content };
+    match cursor.byte()? {
+        1 | 2 => Some(None),
+        3 => {
+            let (identity, ending) = (read_identity(&mut cursor)?, read_ending(&mut cursor)?);
+            cursor.rest.is_empty().then(|| Some(identity.brief(&ending)))
+        }
+        _ => None,
     }
-    (report.last, report.key_refused) = (flags & 1 != 0, flags & 2 != 0);
-    report.usage_source = source_of(cursor.byte()?)?;
-    report.usage = read_usage(cursor)?;
-    let cost = Money::from_pico(i128::from_le_bytes(cursor.take()?));
-    report.cost = (flags & 4 != 0).then_some(cost);
-    for slot in [
-        &mut report.connect_us,
-        &mut report.tls_us,
-        &mut report.first_byte_us,
-        &mut report.first_token_us,
-        &mut report.total_us,
-    ] {
-        *slot = u32::from_le_bytes(cursor.take()?);
-    }
-    Some(report)
 }
 
-fn read_identity(cursor: &mut Cursor<'_>) -> Option<AttemptReport> {
+/// What an intent and a close begin with.
+struct Identity<'a> {
+    attempt: AttemptId,
+    exchange: RequestId,
+    access_key: AccessKeyId,
+    credential: Option<CredentialId>,
+    started: UnixMillis,
+    price_version: u64,
+    policy: Policy,
+    stream: bool,
+    tenant: &'a str,
+    provider: &'a str,
+    model: &'a str,
+}
+
+/// What a close says beyond that.
+struct Ending {
+    outcome: Outcome,
+    status: u16,
+    last: bool,
+    key_refused: bool,
+    usage_source: UsageSource,
+    usage: Usage,
+    cost: Option<Money>,
+    /// Until connected, TLS alone, first byte, first token, in all; microseconds.
+    times: [u32; 5],
+}
+
+fn read_identity<'a>(cursor: &mut Cursor<'a>) -> Option<Identity<'a>> {
     let (attempt, exchange) = (AttemptId::from_bits(cursor.bits()?), RequestId::from_bits(cursor.bits()?));
     let (access_key, credential) = (AccessKeyId::from_bits(cursor.bits()?), cursor.bits()?);
     let (started, price_version) = (UnixMillis(cursor.number()?), cursor.number()?);
     let policy = policy_of(cursor.byte()?)?;
     let stream = cursor.flag()?;
-    Some(AttemptReport {
-        exchange,
+    let credential = (credential != 0).then(|| CredentialId::from_bits(credential));
+    let (tenant, provider, model) = (cursor.text()?, cursor.text()?, cursor.text()?);
+    Some(Identity {
         attempt,
-        last: false,
-        tenant: TenantId::new(cursor.text()?),
+        exchange,
         access_key,
-        provider: ProviderId::new(cursor.text()?),
-        credential: (credential != 0).then(|| CredentialId::from_bits(credential)),
-        model: Arc::from(cursor.text()?),
-        policy,
-        outcome: Outcome::Interrupted,
-        status: 0,
-        key_refused: false,
-        stream,
-        usage: Usage::default(),
-        usage_source: UsageSource::Unknown,
-        cost: None,
-        price_version,
+        credential,
         started,
-        connect_us: 0,
-        tls_us: 0,
-        first_byte_us: 0,
-        first_token_us: 0,
-        total_us: 0,
+        price_version,
+        policy,
+        stream,
+        tenant,
+        provider,
+        model,
     })
+}
+
+fn read_ending(cursor: &mut Cursor<'_>) -> Option<Ending> {
+    let outcome = outcome_of(cursor.byte()?)?;
+    let status = u16::from_le_bytes(cursor.take()?);
+    let flags = cursor.byte()?;
+    if flags & !0b111 != 0 {
+        return None;
+    }
+    let usage_source = source_of(cursor.byte()?)?;
+    let usage = read_usage(cursor)?;
+    let cost = Money::from_pico(i128::from_le_bytes(cursor.take()?));
+    let mut times = [0; 5];
+    for slot in &mut times {
+        *slot = u32::from_le_bytes(cursor.take()?);
+    }
+    let (last, key_refused, cost) = (flags & 1 != 0, flags & 2 != 0, (flags & 4 != 0).then_some(cost));
+    Some(Ending { outcome, status, last, key_refused, usage_source, usage, cost, times })
+}
+
+impl<'a> Identity<'a> {
+    /// As a report: *interrupted*, with nothing used.
+    fn report(&self) -> AttemptReport {
+        AttemptReport {
+            exchange: self.exchange,
+            attempt: self.attempt,
+            last: false,
+            tenant: TenantId::new(self.tenant),
+            access_key: self.access_key,
+            provider: ProviderId::new(self.provider),
+            credential: self.credential,
+            model: Arc::from(self.model),
+            policy: self.policy,
+            outcome: Outcome::Interrupted,
+            status: 0,
+            key_refused: false,
+            stream: self.stream,
+            usage: Usage::default(),
+            usage_source: UsageSource::Unknown,
+            cost: None,
+            price_version: self.price_version,
+            started: self.started,
+            connect_us: 0,
+            tls_us: 0,
+            first_byte_us: 0,
+            first_token_us: 0,
+            total_us: 0,
+        }
+    }
+
+    fn brief(&self, ending: &Ending) -> Brief<'a> {
+        Brief {
+            attempt: self.attempt,
+            last: ending.last,
+            tenant: self.tenant,
+            access_key: self.access_key,
+            provider: self.provider,
+            credential: self.credential,
+            model: self.model,
+            policy: self.policy,
+            outcome: ending.outcome,
+            usage: ending.usage,
+            usage_source: ending.usage_source,
+            cost: ending.cost,
+            started: self.started,
+        }
+    }
+}
+
+impl Ending {
+    fn complete(&self, report: &mut AttemptReport) {
+        (report.outcome, report.status) = (self.outcome, self.status);
+        (report.last, report.key_refused) = (self.last, self.key_refused);
+        (report.usage, report.usage_source, report.cost) = (self.usage, self.usage_source, self.cost);
+        let [connect_us, tls_us, first_byte_us, first_token_us, total_us] = self.times;
+        (report.connect_us, report.tls_us, report.first_byte_us) = (connect_us, tls_us, first_byte_us);
+        (report.first_token_us, report.total_us) = (first_token_us, total_us);
+    }
 }
 
 fn read_usage(cursor: &mut Cursor<'_>) -> Option<Usage> {

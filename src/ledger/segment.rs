@@ -32,6 +32,7 @@ const MAGIC: [u8; 8] = *b"IGRISLJ\x01";
 const FORMAT: u32 = 1;
 const RUN_BYTES: usize = 32;
 const CHECKED: std::ops::Range<usize> = 8..116;
+const LINK_AT: usize = 8;
 const LINKED_FROM: usize = 24;
 
 /// What a segment says of itself.
@@ -192,7 +193,7 @@ pub fn place(bytes: &[u8]) -> Place<'_> {
     }
     Place::Record(Frame {
         sequence: u64::from_le_bytes(array(frame, LINKED_FROM)),
-        link: array(frame, 8),
+        link: array(frame, LINK_AT),
         content: &frame[FRAME_BYTES..FRAME_BYTES + length],
         bytes: frame.len(),
     })
@@ -206,11 +207,13 @@ pub const fn frame_bytes(content: usize) -> usize {
 /// Completes a frame: `frame` holds [`FRAME_BYTES`] of anything and then the content. Answers its link.
 pub(super) fn seal_frame(frame: &mut Vec<u8>, sequence: u64, before: &Link, key: &LedgerKey) -> Link {
     let length = frame.len().saturating_sub(FRAME_BYTES);
+    // Where its own link comes to stand, the one before stands for a moment: what is linked is one piece.
+    frame[LINK_AT..LINKED_FROM].copy_from_slice(before);
     frame[LINKED_FROM..FRAME_BYTES].copy_from_slice(&sequence.to_le_bytes());
-    let link = key.link(before, &frame[LINKED_FROM..]);
+    let link = key.link_joined(&frame[LINK_AT..]);
     frame.resize(frame_bytes(length), 0);
     frame[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-    frame[8..LINKED_FROM].copy_from_slice(&link);
+    frame[LINK_AT..LINKED_FROM].copy_from_slice(&link);
     let sum = checksum(frame);
     frame[4..8].copy_from_slice(&sum.to_le_bytes());
     link

@@ -157,7 +157,7 @@ impl Keeper {
         let (segment, used, written) = {
             let current = lock(&lane.current);
             let Some(segment) = current.clone() else { return };
-            (segment, lane.used.load(Ordering::Acquire), lane.written.load(Ordering::SeqCst))
+            (segment, lane.pen.used.load(Ordering::Acquire), lane.pen.written.load(Ordering::SeqCst))
         };
         if lane.failed.load(Ordering::SeqCst) > segment.number {
             // Its core has not left it yet; it does with its next call, and whoever waits is woken for it.

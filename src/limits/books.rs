@@ -4,8 +4,11 @@ use std::time::Duration;
 
 // Taking the journal into the books.
 
-/// Records that are read for one transaction of the books. Reading them takes a few milliseconds, as long as the sync that ends it.
+/// Records that are read at once; then it is looked whether they are to be added.
 pub const BATCH_RECORDS: usize = 4_096;
+/// Lines of the books that are added in one transaction as soon as there are so many: writing them takes a few milliseconds, as long as the sync
+/// that ends it. Records of the same hour, key and model are one line, however many.
+pub const BATCH_LINES: usize = 1_024;
 /// How long one tick may take the journal in; what is left waits for the next, since an API call waits for a tick at most.
 pub const INGEST_SLICE: Duration = Duration::from_millis(100);
 /// How long somebody who asks for usage waits until the books have everything. Longer only after hours without a store.

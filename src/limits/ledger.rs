@@ -45,10 +45,13 @@ pub const SYNC_BYTES: u64 = 64 * 1024;
 pub const WAITING_MAX: usize = EXCHANGES_PER_CORE_MAX;
 /// Until what could not be done is tried again: making a segment, the reserve, or the copy of a segment that could not be synced.
 pub const RETRY: Duration = Duration::from_secs(1);
-/// Bytes that a reader takes from a segment at once.
+/// Bytes that a reader takes from a segment at once, at most.
 pub const READ_BYTES: usize = 256 * 1024;
+/// Bytes that it takes first; more as long as all of them are records, because behind the last record a segment is zeros.
+pub const READ_FIRST_BYTES: usize = 16 * 1024;
 
 const _: () = assert!(SPARES_MAX as u64 * SEGMENT_BYTES >= EXCHANGES_PER_CORE_MAX as u64 * EXCHANGE_BYTES_MAX as u64);
 const _: () = assert!(SEGMENT_BYTES_MIN as usize >= 2 * EXCHANGE_BYTES_MAX && SEGMENT_BYTES <= SEGMENT_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_MAX < u32::MAX as u64, "an offset fits the synced mark");
-const _: () = assert!(READ_BYTES >= 2 * RECORD_BYTES_MAX && RESERVE_BYTES >= 4 * SEGMENT_BYTES);
+const _: () = assert!(READ_FIRST_BYTES >= 2 * RECORD_BYTES_MAX && READ_BYTES >= READ_FIRST_BYTES);
+const _: () = assert!(RESERVE_BYTES >= 4 * SEGMENT_BYTES);

@@ -7,7 +7,8 @@ use super::exchange::{CLASSES, Finish, Surface, Times, class};
 use crate::routing::spread::{HDR, bucket, least};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Figures of one core since start.
+/// Figures of one core since start, on cache lines that no other core writes.
+#[repr(align(128))]
 pub struct Figures {
     /// Exchanges by surface and class of the status.
     requests: [[AtomicU64; CLASSES.len()]; Surface::ALL.len()],
@@ -23,9 +24,16 @@ pub struct Figures {
 
 /// Durations by bucket, microseconds.
 pub struct Durations {
-    counts: Box<[AtomicU64]>,
+    counts: Box<[Buckets]>,
     sum_us: AtomicU64,
 }
+
+/// Neighbouring buckets: whole cache lines, since what stands beside a list in memory is nobody's to say.
+#[derive(Default)]
+#[repr(align(128))]
+struct Buckets([AtomicU64; BUCKETS]);
+
+const BUCKETS: usize = 16;
 
 impl Default for Figures {
     fn default() -> Self {
@@ -66,19 +74,25 @@ impl Figures {
 
 impl Durations {
     fn new() -> Self {
-        let counts = (0..=bucket(u32::MAX, HDR)).map(|_| AtomicU64::new(0)).collect();
+        let counts = (0..=bucket(u32::MAX, HDR) / BUCKETS).map(|_| Buckets::default()).collect();
         Self { counts, sum_us: AtomicU64::new(0) }
     }
 
     /// Records one.
     pub fn record(&self, micros: u32) {
-        add(&self.counts[bucket(micros, HDR)], 1);
+        let place = bucket(micros, HDR);
+        add(&self.counts[place / BUCKETS].0[place % BUCKETS], 1);
         add(&self.sum_us, u64::from(micros));
     }
 
     /// The least value of each bucket that has any, with how many, and the sum of all.
     pub fn read(&self) -> (Vec<(u64, u64)>, u64) {
-        let counts = self.counts.iter().enumerate().map(|(place, count)| (place, count.load(Ordering::Relaxed)));
+        let counts = self
+            .counts
+            .iter()
+            .flat_map(|buckets| &buckets.0)
+            .enumerate()
+            .map(|(place, count)| (place, count.load(Ordering::Relaxed)));
         let some = counts.filter(|(_, count)| *count > 0).map(|(place, count)| (least(place, HDR), count));
         (some.collect(), self.sum_us.load(Ordering::Relaxed))
     }

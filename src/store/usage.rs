@@ -9,6 +9,7 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::{Usage, UsageSource};
+use crate::report::brief::Brief;
 use crate::report::{AttemptReport, Outcome};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -88,25 +89,61 @@ impl UsageRow {
 
     /// The line that one attempt is by itself: what it adds to the books, wherever that is counted.
     pub fn of(report: &AttemptReport) -> Self {
-        let Usage { input, output, cached_input, .. } = report.usage;
+        let brief = Brief::of(report);
+        let mut line = Self::empty_for(&brief);
+        line.take(&brief);
+        line
+    }
+
+    /// The line that an attempt belongs to, with nothing in it.
+    pub fn empty_for(attempt: &Brief<'_>) -> Self {
         Self {
-            tenant: report.tenant.clone(),
-            hour: Self::hour_of(report.started),
-            provider: report.provider.clone(),
-            model: report.model.to_string(),
-            policy: report.policy.as_str().to_owned(),
-            credential: report.credential.unwrap_or(CredentialId::from_bits(0)),
-            access_key: report.access_key,
-            requests: u64::from(report.last),
-            attempts: 1,
-            failed: u64::from(is_failed(report.outcome)),
-            estimated: u64::from(report.usage_source == UsageSource::Estimated),
-            unpriced: u64::from(report.cost.is_none() && report.usage != Usage::default()),
-            input_tokens: input,
-            output_tokens: output,
-            cached_tokens: cached_input,
-            cost: report.cost.unwrap_or_default(),
+            tenant: TenantId::new(attempt.tenant),
+            hour: Self::hour_of(attempt.started),
+            provider: ProviderId::new(attempt.provider),
+            model: attempt.model.to_owned(),
+            policy: attempt.policy.as_str().to_owned(),
+            credential: attempt.credential.unwrap_or(CredentialId::from_bits(0)),
+            access_key: attempt.access_key,
+            requests: 0,
+            attempts: 0,
+            failed: 0,
+            estimated: 0,
+            unpriced: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            cached_tokens: 0,
+            cost: Money::ZERO,
         }
+    }
+
+    /// Whether an attempt belongs to this line.
+    pub fn is_for(&self, attempt: &Brief<'_>) -> bool {
+        self.access_key == attempt.access_key
+            && self.credential == attempt.credential.unwrap_or(CredentialId::from_bits(0))
+            && self.hour == Self::hour_of(attempt.started)
+            && self.model == attempt.model
+            && self.provider.as_str() == attempt.provider
+            && self.tenant.as_str() == attempt.tenant
+            && self.policy == attempt.policy.as_str()
+    }
+
+    /// Adds what one attempt is, whatever line that is.
+    pub fn take(&mut self, attempt: &Brief<'_>) {
+        let Usage { input, output, cached_input, .. } = attempt.usage;
+        for (sum, amount) in [
+            (&mut self.requests, u64::from(attempt.last)),
+            (&mut self.attempts, 1),
+            (&mut self.failed, u64::from(is_failed(attempt.outcome))),
+            (&mut self.estimated, u64::from(attempt.usage_source == UsageSource::Estimated)),
+            (&mut self.unpriced, u64::from(attempt.cost.is_none() && attempt.usage != Usage::default())),
+            (&mut self.input_tokens, input),
+            (&mut self.output_tokens, output),
+            (&mut self.cached_tokens, cached_input),
+        ] {
+            *sum = sum.saturating_add(amount);
+        }
+        self.cost += attempt.cost.unwrap_or_default();
     }
 
     /// Adds the amounts of another line, whatever that one is for.

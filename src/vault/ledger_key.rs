@@ -30,17 +30,37 @@ impl LedgerKey {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(before);
         context.update(record);
-        let tag = context.sign();
-        let mut link = [0; LINK_BYTES];
-        for (slot, byte) in link.iter_mut().zip(tag.as_ref()) {
-            *slot = *byte;
-        }
-        link
+        half(&context.sign())
     }
+
+    /// The same of bytes that begin with the link before: in one piece, which costs a copy and a step of the digest less.
+    pub fn link_joined(&self, joined: &[u8]) -> Link {
+        half(&hmac::sign(&self.0, joined))
+    }
+}
+
+fn half(tag: &hmac::Tag) -> Link {
+    tag.as_ref().first_chunk().copied().expect("a tag of SHA-256 has 32 bytes")
 }
 
 impl std::fmt::Debug for LedgerKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LedgerKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_one_piece_or_in_two_a_link_is_the_same() {
+        let (key, before) = (LedgerKey::for_tests(), [3; LINK_BYTES]);
+        for length in [0, 1, 39, 40, 55, 200, 1_000] {
+            let record = vec![5; length];
+            let joined = [&before[..], &record].concat();
+            assert_eq!(key.link(&before, &record), key.link_joined(&joined), "{length}");
+        }
+        assert_ne!(key.link(&before, b"a"), key.link(&[4; LINK_BYTES], b"a"));
     }
 }

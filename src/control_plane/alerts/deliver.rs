@@ -10,7 +10,7 @@
 use super::raise::Raised;
 use crate::control_plane::post::Post;
 use crate::control_plane::resolve::Resolver;
-use crate::control_plane::{Control, lock};
+use crate::control_plane::{Control, every, lock};
 use crate::domain::alert::AlertKind;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{MessageId, TenantId};
@@ -36,8 +36,7 @@ struct Parcel {
 
 /// Delivers what is due, for as long as it is polled. Needs a tokio runtime with time and I/O.
 pub async fn deliver_always(control: Arc<Mutex<Control>>, resolver: Option<Resolver>) {
-    let mut tick = tokio::time::interval(WEBHOOK_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every(WEBHOOK_TICK);
     let mut busy: HashSet<Lane> = HashSet::new();
     let mut sends: JoinSet<(DeliveryRow, Result<u16, String>)> = JoinSet::new();
     loop {

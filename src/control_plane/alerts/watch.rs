@@ -9,6 +9,7 @@ use crate::control_plane::Control;
 use crate::domain::alert::AlertKind;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, CredentialId, TENANT_DEFAULT, TenantId};
+use crate::domain::id_hash::IdHash;
 use crate::domain::money::Money;
 use crate::limits::alerts::{
     UNUSUAL_ATTEMPTS_MIN, UNUSUAL_ATTEMPTS_PAST_MIN, UNUSUAL_DAYS, UNUSUAL_HOURS_MIN, UNUSUAL_RATES_MIN,
@@ -32,7 +33,7 @@ pub(super) enum Subject {
 /// What is known of the hours of many.
 #[derive(Default)]
 pub(super) struct Watch {
-    series: HashMap<Subject, Series>,
+    series: HashMap<Subject, Series, IdHash>,
     standings: HashMap<(Subject, Measure), Standing>,
     looked: Option<Instant>,
 }
@@ -128,14 +129,11 @@ impl Watch {
     }
 
     fn follow(&mut self, subject: Subject, tenant: &TenantId, hour: u64) -> Option<&mut Series> {
-        if !self.series.contains_key(&subject) {
-            if self.series.len() >= UNUSUAL_WATCHED_MAX {
-                return None;
-            }
-            let now = HourSum { hour, ..HourSum::default() };
-            self.series.insert(subject, Series { tenant: tenant.clone(), now, past: None });
+        if self.series.len() >= UNUSUAL_WATCHED_MAX {
+            return self.series.get_mut(&subject);
         }
-        self.series.get_mut(&subject)
+        let now = HourSum { hour, ..HourSum::default() };
+        Some(self.series.entry(subject).or_insert_with(|| Series { tenant: tenant.clone(), now, past: None }))
     }
 
     fn is_unusual(&self, subject: Subject) -> bool {

@@ -2,14 +2,14 @@
 
 use super::repeats::Repeats;
 use super::{Reach, SOURCE_PREFIX};
-use crate::control_plane::ingest::{Sums, count};
+use crate::control_plane::ingest::Sums;
 use crate::domain::id::{AccessKeyId, TenantId};
 use crate::domain::money::Money;
-use crate::ledger::{Entry, LaneName, LedgerFault, Reader};
+use crate::ledger::{LaneName, LedgerFault, Reader};
 use crate::limits::INGEST_TICK;
-use crate::limits::books::{BATCH_RECORDS, LANE_QUIET_MAX};
-use crate::report::AttemptReport;
-use crate::store::{Ingested, Store, StoreError, UsageRow};
+use crate::limits::books::{BATCH_LINES, BATCH_RECORDS, LANE_QUIET_MAX};
+use crate::report::brief::Brief;
+use crate::store::{Ingested, Store, StoreError};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,10 @@ pub(in crate::control_plane) struct Lanes {
 
 /// How far a lane is.
 struct Lane {
+    /// Its name among the sources.
+    source: String,
+    /// Whether this process writes it.
+    is_own: bool,
     /// The last record that is in the books, or in `refused`, or means nothing to them.
     booked: u64,
     /// The last record that was read.
@@ -52,7 +56,6 @@ struct Batch {
     /// By the name of the source.
     ends: BTreeMap<String, u64>,
     spent: Vec<Spent>,
-    records: usize,
 }
 
 /// What an attempt of another process cost.
@@ -65,7 +68,8 @@ pub(super) struct Spent {
 // === impl Lanes ===
 
 impl Lanes {
-    pub(super) fn new(reader: Reader, run: String) -> Self {
+    pub(super) fn new(mut reader: Reader, run: String) -> Self {
+        reader.trust(&run);
         Self {
             reader,
             run,
@@ -146,59 +150,78 @@ impl Lanes {
             }
         };
         self.faults.remove("");
+        let mut batch = Batch::default();
         loop {
-            let batch = self.read(store, &names)?;
-            let is_last = batch.records < BATCH_RECORDS;
-            if !batch.sums.is_empty() {
-                self.add(store, batch)?;
+            // What was read must be added: only with nothing in hand somebody is asked who may refuse.
+            if batch.sums.is_empty() {
+                self.meet(store, &names)?;
+            }
+            let is_last = self.read(&names, &mut batch) < BATCH_RECORDS;
+            let is_late = end.is_some_and(|end| Instant::now() >= end);
+            if (is_last || is_late || batch.is_heavy()) && !batch.sums.is_empty() {
+                self.add(store, std::mem::take(&mut batch))?;
             }
             if is_last {
                 self.is_thorough = false;
                 return Ok(if self.faults.is_empty() { Reach::End } else { Reach::Part });
             }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            if is_late {
                 return Ok(Reach::Part);
             }
         }
     }
 
-    /// The next piece, over all lanes that are due.
-    fn read(&mut self, store: &mut Store, names: &[LaneName]) -> Result<Batch, StoreError> {
-        let (mut batch, now) = (Batch::default(), Instant::now());
+    /// Asks the store how far the books are in lanes that were not seen before.
+    fn meet(&mut self, store: &mut Store, names: &[LaneName]) -> Result<(), StoreError> {
         for name in names {
-            let room = BATCH_RECORDS.saturating_sub(batch.records);
+            if !self.lanes.contains_key(name) {
+                let source = format!("{SOURCE_PREFIX}{name}");
+                let booked = store.admin().usage_sequence(&source)?.unwrap_or(0);
+                let is_own = name.split('/').next() == Some(&*self.run);
+                self.lanes.insert(name.clone(), Lane::behind(source, is_own, booked, Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the next piece, over all lanes that are due. Answers how many records there were.
+    fn read(&mut self, names: &[LaneName], batch: &mut Batch) -> usize {
+        let (mut records, now) = (0usize, Instant::now());
+        for name in names {
+            let room = BATCH_RECORDS.saturating_sub(records);
             if room == 0 {
                 break;
-            }
-            let source = format!("{SOURCE_PREFIX}{name}");
-            if !self.lanes.contains_key(name) {
-                let booked = store.admin().usage_sequence(&source)?.unwrap_or(0);
-                self.lanes.insert(name.clone(), Lane::behind(booked, now));
             }
             let Some(lane) = self.lanes.get_mut(name) else { continue };
             if lane.due > now && !self.is_thorough {
                 continue;
             }
-            let is_own = name.split('/').next() == Some(&*self.run);
-            match lane.read(&mut self.reader, name, room, |report| batch.count(&source, report, is_own)) {
-                Ok(records) => {
+            let (is_own, mut has_closes) = (lane.is_own, false);
+            let close = |attempt: &Brief<'_>| {
+                has_closes = true;
+                batch.count(attempt, is_own);
+            };
+            match lane.read(&mut self.reader, name, room, close) {
+                Ok(count) => {
                     self.faults.remove(name);
-                    batch.records = batch.records.saturating_add(records);
+                    records = records.saturating_add(count);
                 }
                 Err(fault) => drop(self.faults.insert(name.clone(), fault.to_string())),
             }
-            if let Some(end) = batch.ends.get_mut(&source) {
+            if has_closes {
+                batch.ends.insert(lane.source.clone(), lane.at);
+            }
+            if let Some(end) = batch.ends.get_mut(&lane.source) {
                 *end = lane.at;
                 lane.booked = lane.at;
             }
         }
-        Ok(batch)
+        records
     }
 
     fn add(&mut self, store: &mut Store, mut batch: Batch) -> Result<(), StoreError> {
         let ends: Vec<(&str, u64)> = batch.ends.iter().map(|(source, end)| (source.as_str(), *end)).collect();
-        let rows: Vec<UsageRow> = batch.sums.values().cloned().collect();
-        match store.admin().add_usage_of(&ends, &rows) {
+        match store.admin().add_usage_of(&ends, batch.sums.lines()) {
             Ok(Ingested::Added) => {
                 self.others_spent.append(&mut batch.spent);
                 Ok(())
@@ -221,9 +244,11 @@ impl Lanes {
 
 impl Lane {
     /// A lane whose records up to `booked` are in the books. It is read from far enough before, so that a repeat is known as one.
-    fn behind(booked: u64, now: Instant) -> Self {
+    fn behind(source: String, is_own: bool, booked: u64, now: Instant) -> Self {
         let at = Repeats::begin_of(booked);
         Self {
+            source,
+            is_own,
             booked,
             at,
             repeats: Repeats::default(),
@@ -238,7 +263,7 @@ impl Lane {
     fn has_more(&mut self, reader: &mut Reader, name: &str) -> Result<bool, LedgerFault> {
         if !self.is_primed {
             let before = self.booked.saturating_sub(1);
-            let last = reader.read(name, before, 2, &mut |_, _| ())?;
+            let last = reader.read_briefly(name, before, 2, &mut |_, _| ())?;
             (self.is_primed, self.is_short) = (last > self.booked, last < self.booked);
         }
         Ok(self.is_primed)
@@ -250,7 +275,7 @@ impl Lane {
         reader: &mut Reader,
         name: &str,
         room: usize,
-        mut close: impl FnMut(&AttemptReport),
+        mut close: impl FnMut(&Brief<'_>),
     ) -> Result<usize, LedgerFault> {
         if !self.has_more(reader, name)? {
             self.rest();
@@ -259,14 +284,14 @@ impl Lane {
         let before = self.at;
         let Self { booked, at, repeats, .. } = self;
         let mut records = 0;
-        let read = reader.read(name, before, room, &mut |number, entry| {
+        let read = reader.read_briefly(name, before, room, &mut |number, closed| {
             *at = number;
             records += 1;
-            if let Entry::Close(report) = entry
-                && repeats.is_first(number, report.attempt)
+            if let Some(attempt) = closed
+                && repeats.is_first(number, attempt.attempt)
                 && number > *booked
             {
-                close(&report);
+                close(&attempt);
             }
         });
         if self.at > before {
@@ -287,15 +312,17 @@ impl Lane {
 // === impl Batch ===
 
 impl Batch {
-    fn count(&mut self, source: &str, report: &AttemptReport, is_own: bool) {
-        count(&mut self.sums, report);
-        // How far the lane was read is known after it was.
-        if !self.ends.contains_key(source) {
-            self.ends.insert(source.to_owned(), 0);
-        }
-        if let Some(cost) = report.cost.filter(|_| !is_own) {
-            let (tenant, access_key) = (report.tenant.clone(), report.access_key);
+    /// Counts a close; how far its lane was read is known after it was.
+    fn count(&mut self, attempt: &Brief<'_>, is_own: bool) {
+        self.sums.add(attempt);
+        if let Some(cost) = attempt.cost.filter(|_| !is_own) {
+            let (tenant, access_key) = (TenantId::new(attempt.tenant), attempt.access_key);
             self.spent.push(Spent { tenant, access_key, cost });
         }
+    }
+
+    /// Whether it is to be added before anything more is read.
+    fn is_heavy(&self) -> bool {
+        self.sums.len() >= BATCH_LINES || self.spent.len() >= BATCH_RECORDS
     }
 }

@@ -5,6 +5,7 @@
 //! middle of a lane reads that many records before it first ([`Repeats::begin_of`]). The books, the proof and exports all ask here.
 
 use crate::domain::id::AttemptId;
+use crate::domain::id_hash::IdHash;
 use crate::limits::books::REPEAT_RECORDS_MAX;
 use std::collections::{HashMap, VecDeque};
 
@@ -12,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 #[derive(Debug, Default)]
 pub struct Repeats {
     /// By attempt, the number of its last close.
-    known: HashMap<u128, u64>,
+    known: HashMap<u128, u64, IdHash>,
     /// In the order of their numbers.
     order: VecDeque<(u64, u128)>,
 }

@@ -178,8 +178,7 @@ fn spans_of(telling: &Telling) -> u64 {
 
 /// Exports spans as they come, until it is dropped.
 pub(super) async fn export_always(control: Arc<Mutex<Control>>, resolver: Option<Resolver>) {
-    let mut tick = tokio::time::interval(bounds::SPANS_INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = super::every(bounds::SPANS_INTERVAL);
     loop {
         tick.tick().await;
         let Some(exporter) = exporter_of(&control) else { continue };

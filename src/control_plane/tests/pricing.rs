@@ -7,7 +7,7 @@ use crate::metering::terms::Terms;
 
 fn closed(control: &mut Control, house: &House, reports: impl IntoIterator<Item = AttemptReport>) {
     for report in reports {
-        assert!(house.reports.push(report), "room");
+        assert!(house.reports.push(&report), "room");
         control.tick();
     }
 }

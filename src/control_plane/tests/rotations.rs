@@ -80,7 +80,7 @@ impl Bench {
             let (outcome, status) = if good { (Outcome::Completed, 200) } else { (Outcome::Refused, 401) };
             let report =
                 AttemptReport { credential: Some(id), status, key_refused: !good, ..attempt("acme", outcome, None) };
-            assert!(self.house.reports.push(report), "room");
+            assert!(self.house.reports.push(&report), "room");
         }
         self.turn();
     }
@@ -232,10 +232,10 @@ fn what_says_nothing_about_a_key_is_no_evidence() {
         (Outcome::Broken, 502),
     ] {
         let report = AttemptReport { credential: new, status, ..attempt("acme", outcome, None) };
-        assert!(bench.house.reports.push(report), "room");
+        assert!(bench.house.reports.push(&report), "room");
     }
     let cut = AttemptReport { credential: new, status: 200, ..attempt("acme", Outcome::ClientGone, None) };
-    assert!(bench.house.reports.push(cut), "room");
+    assert!(bench.house.reports.push(&cut), "room");
     let seen = bench.view("acme", &view.rotation_id);
     assert_eq!((seen.counts.new.good, seen.counts.new.refused), (1, 0), "an answer that began was an answer");
 }

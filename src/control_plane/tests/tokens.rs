@@ -39,7 +39,7 @@ impl TokenServer {
     async fn start_tls(answer: (u16, &'static str)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("https://localhost:{}/token", listener.local_addr().expect("an address").port());
-        let shown = server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), None).expect("a pair");
+        let shown = server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), None, false).expect("a pair");
         let asked = tokio::spawn(async move {
             let (connection, _) = listener.accept().await.expect("a connection");
             let secured = tokio_rustls::TlsAcceptor::from(shown).accept(connection).await;

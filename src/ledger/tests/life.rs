@@ -1,6 +1,7 @@
 //! A journal in good times.
 
 use super::*;
+use crate::report::brief::Brief;
 
 #[test]
 fn what_is_written_is_read_in_order_across_segments() {
@@ -49,6 +50,40 @@ fn a_reader_goes_on_where_it_stood_and_anew_from_a_number() {
         assert_eq!(seen, (after + 1..=200).collect::<Vec<_>>());
     }
     assert_eq!(reader.read("../etc/0", 0, 10, &mut |_, _| {}).expect("nothing is there"), 0);
+}
+
+#[test]
+fn what_the_books_read_is_what_stands_there_also_of_a_run_that_is_taken_for_granted() {
+    let place = Place::new("briefly");
+    let (ledger, _) = open(plan(&place));
+    let journal = ledger.journal(0).expect("a pen");
+    for attempt in 1..=300 {
+        begin(&journal, attempt);
+        if attempt % 3 > 0 {
+            journal.mark(&mark(attempt, attempt));
+        }
+        journal.close(&report(attempt));
+    }
+    let (lane, whole) = (journal.lane(), entries(&place));
+    let mut trusting = Reader::new(&place.ledger(), Some(key()));
+    trusting.trust(lane.split('/').next().expect("a run"));
+    for mut reader in [Reader::new(&place.ledger(), Some(key())), trusting] {
+        let (mut seen, mut after) = (Vec::new(), 0);
+        loop {
+            let mut each = |number, brief: Option<Brief<'_>>| seen.push((number, brief.map(|one| format!("{one:?}"))));
+            let last = reader.read_briefly(&lane, after, 37, &mut each).expect("it is whole");
+            if last == after {
+                break;
+            }
+            after = last;
+        }
+        let close = |entry: &Entry| match entry {
+            Entry::Close(report) => Some(format!("{:?}", Brief::of(report))),
+            _ => None,
+        };
+        let expected: Vec<_> = whole.iter().map(|(_, number, entry)| (*number, close(entry))).collect();
+        assert!(seen == expected && seen.len() > 600, "{} of {}", seen.len(), expected.len());
+    }
 }
 
 #[test]
