@@ -11,7 +11,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 
@@ -29,6 +29,8 @@ const FIRST_READ_BYTES: usize = 4 * 1024;
 pub struct Conn {
     reader: Pump,
     writer: Pump,
+    /// The socket of the two pumps, open while they live.
+    fd: RawFd,
     input: Buf,
     output: Buf,
     /// What the next read asks for, in bytes.
@@ -89,19 +91,22 @@ impl Conn {
         if driver::current() == Some(Driver::IoUring) {
             fd::close_on_exec(stream.as_raw_fd())?;
         }
+        let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_split();
-        Ok(Conn::new(Pump::reading(reader), Pump::writing(writer), Some(peer)))
+        Ok(Conn::new(Pump::reading(reader), Pump::writing(writer), fd, Some(peer)))
     }
 
     fn from_unix(stream: UnixStream) -> Conn {
+        let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_split();
-        Conn::new(Pump::reading(reader), Pump::writing(writer), None)
+        Conn::new(Pump::reading(reader), Pump::writing(writer), fd, None)
     }
 
-    fn new(reader: Pump, writer: Pump, peer: Option<SocketAddr>) -> Conn {
+    fn new(reader: Pump, writer: Pump, fd: RawFd, peer: Option<SocketAddr>) -> Conn {
         Conn {
             reader,
             writer,
+            fd,
             input: Buf::new(),
             output: Buf::new(),
             read_bytes: FIRST_READ_BYTES,
@@ -196,19 +201,22 @@ impl Conn {
             if let Some(kind) = self.write_end {
                 return Poll::Ready(Err(kind.into()));
             }
-            let waited = self.writer.is_busy();
-            if !waited {
+            if !self.writer.is_busy() {
                 if self.output.is_empty() {
                     self.output.release_if_empty();
                     return Poll::Ready(Ok(()));
                 }
                 ready!(task::poll_turn(cx));
-                self.writer.start(Job::Move(std::mem::take(&mut self.output)));
+                task::spend_turn();
+                let sent = self.send_now();
+                let buf = std::mem::take(&mut self.output);
+                if let Some(result) = sent {
+                    self.accept_write(result, buf);
+                    continue;
+                }
+                self.writer.start(Job::Move(buf));
             }
             let (result, buf) = ready!(self.writer.poll(cx));
-            if !waited {
-                task::spend_turn();
-            }
             self.accept_write(result, buf);
         }
     }
@@ -231,6 +239,20 @@ impl Conn {
         let (result, _) = poll_fn(|cx| self.writer.poll(cx)).await;
         self.write_end = Some(io::ErrorKind::BrokenPipe);
         result.map(|_| ())
+    }
+
+    /// Offers the output to the kernel at once; `None` is left to an operation that waits.
+    ///
+    /// On epoll the operation would make the same call behind two more futures. A ring takes it with its next batch instead, which
+    /// costs less than a call of its own.
+    fn send_now(&self) -> Option<io::Result<usize>> {
+        if driver::current() != Some(Driver::Epoll) {
+            return None;
+        }
+        match fd::send_now(self.fd, self.output.bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result),
+        }
     }
 
     fn lease_for_read(&mut self) -> Buf {
