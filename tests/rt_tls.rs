@@ -78,7 +78,7 @@ fn trusting() -> Arc<ClientConfig> {
 }
 
 fn serving() -> Arc<ServerConfig> {
-    tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), None).expect("server configuration")
+    tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), None, false).expect("server configuration")
 }
 
 async fn tcp_pair() -> (Conn, Conn) {
@@ -228,7 +228,8 @@ fn the_wrong_name_and_the_unknown_authority_are_refused_on_both_sides() {
 fn a_client_without_a_certificate_is_refused_where_one_is_asked_for() {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     on_both(|| async {
-        let asking = tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), Some(CA.as_bytes())).expect("server");
+        let asking =
+            tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), Some(CA.as_bytes()), false).expect("server");
         // In TLS 1.3 the client is done before the server has looked: the refusal comes with the first fill.
         let ((mut client, _), (_, refused)) = shake(trusting(), asking.clone(), "localhost").await;
         assert!(refused.is_err(), "nobody was authenticated");
@@ -253,11 +254,13 @@ fn a_client_without_a_certificate_is_refused_where_one_is_asked_for() {
 
 #[test]
 fn a_key_that_is_not_the_certificates_is_refused_with_a_remedy() {
-    let error = tls::server_config(SERVER.as_bytes(), CLIENT_KEY.as_bytes(), None).expect_err("a bad pair").to_string();
+    let error =
+        tls::server_config(SERVER.as_bytes(), CLIENT_KEY.as_bytes(), None, false).expect_err("a bad pair").to_string();
     assert!(error.contains("do not fit together") && error.contains("leaf first"), "{error}");
-    let error = tls::server_config(SERVER.as_bytes(), SERVER.as_bytes(), None).expect_err("no key").to_string();
+    let error = tls::server_config(SERVER.as_bytes(), SERVER.as_bytes(), None, false).expect_err("no key").to_string();
     assert!(error.starts_with("the server key"), "{error}");
-    let error = tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), Some(b"")).expect_err("no CA").to_string();
+    let error =
+        tls::server_config(SERVER.as_bytes(), SERVER_KEY.as_bytes(), Some(b""), false).expect_err("no CA").to_string();
     assert!(error.starts_with("the client CA"), "{error}");
 }
 

@@ -4,13 +4,14 @@
 //! rule T5 and extra headers may not be ones that we make ourselves (rules H7, H10, H11).
 
 use super::base_url::BaseUrl;
-use super::leaf::{count, duration, model_name, name, path, text, truth};
+use super::leaf::{count, duration, model_name, name, one_of, path, text, truth};
 use super::operation::{KeySource, key_source};
 use super::platform::{self, Asked};
 use super::problem::{Complaint, Findings, nearest, quoted, suggestion};
 use super::read::{At, Leaf, Pairs, Typed};
 use super::{Known, KnownProvider, raw};
 use crate::domain::id::ProviderId;
+use crate::domain::protocol::ProviderHttp;
 use crate::limits;
 use crate::providers::{Dialect, Platform};
 use std::fmt;
@@ -46,6 +47,8 @@ pub struct Provider {
     pub models: Vec<String>,
     /// PEM file of certificate authorities trusted in addition for this provider.
     pub ca: Option<PathBuf>,
+    /// Which HTTP it is spoken to in.
+    pub http: ProviderHttp,
     /// API version, region and project, where the dialect uses them.
     pub platform: Platform,
 }
@@ -64,6 +67,9 @@ impl fmt::Debug for ExtraHeader {
         write!(f, "ExtraHeader({}: …)", self.name)
     }
 }
+
+const HTTP: &[(&str, ProviderHttp)] =
+    &[("1.1", ProviderHttp::One), ("2", ProviderHttp::Two), ("auto", ProviderHttp::Auto)];
 
 /// Fields that we make ourselves or that belong to one hop; also every name that begins with an entry ending in `-`.
 const RESERVED_HEADERS: &[&str] = &[
@@ -116,6 +122,7 @@ impl Provider {
             headers: Vec::new(),
             models: Vec::new(),
             ca: None,
+            http: ProviderHttp::default(),
             platform: Platform::default(),
         }
     }
@@ -175,6 +182,7 @@ fn provider(mut raw: raw::Provider, known: &Known<'_>, findings: &mut Findings) 
         headers: headers(raw.headers.unwrap_or_default(), findings),
         models: models(raw.models, findings),
         ca: findings.value("ca", raw.ca, path),
+        http: findings.value("http", raw.http, one_of(HTTP)).unwrap_or_default(),
         platform,
     };
     typed.map(|typed| (At { value: canonical, at: typed.at }, provider))

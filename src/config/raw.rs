@@ -64,7 +64,7 @@ tables! {
     /// `[server]`.
     Server like "{ listen = [\"127.0.0.1:8081\"] }" {
         listen: Vec<Leaf>, workers: Leaf, io: Leaf, tls: Tls, drain_timeout: Leaf, trusted_proxies: Vec<Leaf>,
-        metadata: Leaf, limits: ServerLimits,
+        metadata: Leaf, http2: Leaf, limits: ServerLimits,
     }
     /// `[server] tls`.
     Tls like "{ cert = \"cert.pem\", key = \"key.pem\" }" { cert: Leaf, key: Leaf, client_ca: Leaf }
@@ -126,7 +126,7 @@ tables! {
     Provider like "[ { name = \"openai\" } ]" {
         name: Leaf, dialect: Leaf, base_url: Leaf, api_key: KeyReference, timeout: Leaf, connect_timeout: Leaf,
         first_byte_timeout: Leaf, max_retries: Leaf, allow_private_address: Leaf, headers: Pairs, models: Vec<Leaf>, ca: Leaf,
-        api_version: Leaf, region: Leaf, project: Leaf,
+        api_version: Leaf, region: Leaf, project: Leaf, http: Leaf,
     }
     /// `[[models]]`.
     Model like "[ { name = \"gpt-4\" } ]" {

@@ -8,11 +8,11 @@ use super::problem::{Complaint, Findings, quoted, suggestion};
 use super::raw;
 use super::read::{At, Leaf, Typed};
 use crate::domain::id::TenantId;
+use crate::domain::map::Map;
 use crate::limits;
 use crate::routing::glob::NamePattern;
 use crate::routing::semantic::{CATEGORIES, Category, Conditions, LANGUAGES, Language, Rule};
 use crate::routing::terms::{BreakerTerms, GOALS, ON_CLIENT_GONE, REPEATS, RoutingTerms, TenantTerms};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(super) fn tenants(
     raw: Vec<(TenantId, raw::TenantRouting)>,
     usual: &TenantTerms,
     findings: &mut Findings,
-) -> HashMap<TenantId, TenantTerms> {
+) -> Map<TenantId, TenantTerms> {
     raw.into_iter().map(|(tenant, raw)| (tenant, terms(raw, usual, findings))).collect()
 }
 

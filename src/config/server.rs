@@ -8,6 +8,7 @@ use super::leaf::{count, duration, one_of, path, socket_address};
 use super::problem::Findings;
 use super::raw;
 use super::read::{At, Leaf, Typed};
+use crate::domain::protocol::ClientHttp2;
 use crate::limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Cidr>,
     /// Whether answers of the OpenAI dialects carry the `metadata` member.
     pub metadata: Metadata,
+    /// What clients may speak beside HTTP/1.1.
+    pub http2: ClientHttp2,
     /// Bounds of downstream connections and exchanges.
     pub limits: Limits,
 }
@@ -70,6 +73,8 @@ pub struct Tls {
 
 const IO: &[(&str, Io)] = &[("auto", Io::Auto), ("io_uring", Io::IoUring), ("epoll", Io::Epoll)];
 const METADATA: &[(&str, Metadata)] = &[("auto", Metadata::Auto), ("off", Metadata::Off)];
+const HTTP2: &[(&str, ClientHttp2)] =
+    &[("off", ClientHttp2::Off), ("tls", ClientHttp2::Tls), ("all", ClientHttp2::All)];
 const WORKERS_MAX: u64 = 1_024;
 
 impl Default for Server {
@@ -82,6 +87,7 @@ impl Default for Server {
             drain_timeout: limits::SHUTDOWN_GRACE,
             trusted_proxies: Vec::new(),
             metadata: Metadata::Auto,
+            http2: ClientHttp2::default(),
             limits: Limits::default(),
         }
     }
@@ -103,6 +109,7 @@ pub(super) fn server(raw: Option<raw::Server>, findings: &mut Findings) -> (Serv
             .unwrap_or(standard.drain_timeout),
         trusted_proxies: trusted_proxies(raw.trusted_proxies, findings),
         metadata: findings.value("metadata", raw.metadata, one_of(METADATA)).unwrap_or(standard.metadata),
+        http2: findings.value("http2", raw.http2, one_of(HTTP2)).unwrap_or(standard.http2),
         limits: raw.limits.map_or(standard.limits, |limits| bounds(limits, findings)),
     };
     (server, listen)

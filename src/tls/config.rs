@@ -15,6 +15,11 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use super::TlsError;
 use crate::limits::TLS_SESSIONS_MAX;
 
+/// HTTP/1.1 as it is named in the handshake (RFC 7301 §6).
+pub const HTTP1: &[u8] = b"http/1.1";
+/// HTTP/2 as it is named there (RFC 9113 §3.1).
+pub const HTTP2: &[u8] = b"h2";
+
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// Which certificate authorities an upstream's certificate may come from, beside the extra ones.
@@ -66,12 +71,25 @@ pub fn per_core(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(own)
 }
 
+/// The same for a connection that must speak HTTP/1.1, as one that is to be switched to another protocol must.
+pub fn http1_only(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut own = config.clone();
+    own.alpn_protocols = vec![HTTP1.to_vec()];
+    Arc::new(own)
+}
+
 /// The configuration of a listener: certificate chain (leaf first) and key, and the authority that client certificates must come
-/// from, if they are asked for. Sessions are resumed by tickets that only this configuration can open. Offers `http/1.1`.
+/// from, if they are asked for. Sessions are resumed by tickets that only this configuration can open. Offers `http/1.1`, and
+/// before it `h2` if that is wanted.
 ///
 /// # Errors
 /// A PEM that does not hold what it should, a key that is not the leaf's, an unusable authority.
-pub fn server_config(cert_pem: &[u8], key_pem: &[u8], client_ca: Option<&[u8]>) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(
+    cert_pem: &[u8],
+    key_pem: &[u8],
+    client_ca: Option<&[u8]>,
+    http2: bool,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("the server certificate", cert_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| TlsError::Pem {
         what: "the server key",
@@ -85,7 +103,10 @@ pub fn server_config(cert_pem: &[u8], key_pem: &[u8], client_ca: Option<&[u8]>) 
         .with_single_cert(chain, key)
         .map_err(TlsError::BadPair)?;
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Settings)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if http2 {
+        config.alpn_protocols.push(HTTP2.to_vec());
+    }
+    config.alpn_protocols.push(HTTP1.to_vec());
     Ok(Arc::new(config))
 }
 
@@ -156,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_file_of_the_wrong_kind_is_named() {
-        let error = server_config(b"no pem here", b"", None).expect_err("no certificate").to_string();
+        let error = server_config(b"no pem here", b"", None, false).expect_err("no certificate").to_string();
         assert!(error.starts_with("the server certificate") && error.contains("give a PEM file"), "{error}");
     }
 

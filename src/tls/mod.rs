@@ -16,11 +16,11 @@ mod validity;
 
 use std::io;
 
-pub use config::{ClientTrust, Roots, client_config, per_core, server_config, server_name};
+pub use config::{ClientTrust, HTTP1, HTTP2, Roots, client_config, http1_only, per_core, server_config, server_name};
 pub use rustls::pki_types::ServerName;
 pub use rustls::{ClientConfig, ServerConfig};
 pub use stream::Stream;
-pub use transport::Transport;
+pub use transport::{Channel, Transport};
 pub use validity::end_of;
 
 /// Why there is no TLS connection, or no configuration for one.

@@ -1,4 +1,4 @@
-//! What the data plane holds: a connection, plain or encrypted, with one face.
+//! What the data plane holds: a connection, plain or encrypted, or one stream of a connection that carries many, with one face.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,12 +8,29 @@ use std::task::{Context, Poll};
 use super::Stream;
 use crate::rt::{Buf, Conn, Duplex};
 
-/// A plain or an encrypted connection.
+/// A plain or an encrypted connection, or a part of one.
 pub enum Transport {
     /// As it is.
     Plain(Conn),
     /// Inside of TLS.
     Tls(Box<Stream<Conn>>),
+    /// One exchange's share of a connection that carries several at once; its bytes are those of HTTP/1.1.
+    Shared(Box<dyn Channel>),
+}
+
+/// Something that speaks like a connection of its own although it shares one with others.
+pub trait Channel: Duplex {
+    /// Sends all of the output, then says that no more will come.
+    ///
+    /// # Errors
+    /// As for [`Duplex::poll_flush`].
+    fn poll_shutdown_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Whether reading ended as the protocol underneath wants it.
+    fn clean_eof(&self) -> bool;
+    /// Whether the connection underneath is encrypted.
+    fn is_tls(&self) -> bool;
+    /// The address of the other side; none on Unix sockets.
+    fn peer_addr(&self) -> Option<SocketAddr>;
 }
 
 impl From<Conn> for Transport {
@@ -37,6 +54,7 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.poll_fill(cx),
             Transport::Tls(stream) => stream.poll_fill(cx),
+            Transport::Shared(channel) => channel.poll_fill(cx),
         }
     }
 
@@ -56,6 +74,7 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.poll_flush(cx),
             Transport::Tls(stream) => stream.poll_flush(cx),
+            Transport::Shared(channel) => channel.poll_flush(cx),
         }
     }
 
@@ -78,6 +97,7 @@ impl Transport {
                 stream.close_notify().await?;
                 stream.io().shutdown_write().await
             }
+            Transport::Shared(channel) => poll_fn(|cx| channel.poll_shutdown_write(cx)).await,
         }
     }
 
@@ -86,6 +106,7 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.input(),
             Transport::Tls(stream) => stream.input(),
+            Transport::Shared(channel) => channel.input(),
         }
     }
 
@@ -99,6 +120,7 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.output(),
             Transport::Tls(stream) => stream.output(),
+            Transport::Shared(channel) => channel.output(),
         }
     }
 
@@ -107,18 +129,19 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.expect_bytes(bytes),
             Transport::Tls(stream) => stream.io().expect_bytes(bytes),
+            Transport::Shared(_) => {}
         }
     }
 
-    /// Whether a read is pending in the kernel.
+    /// Whether a read is pending in the kernel; of a shared connection nobody knows for one of its parts.
     pub fn is_filling(&mut self) -> bool {
-        self.conn().is_filling()
+        self.conn().is_some_and(|conn| conn.is_filling())
     }
 
     /// Whether there is output that the kernel has not taken yet.
     pub fn is_flushing(&mut self) -> bool {
-        let plain_waits = matches!(self, Transport::Tls(_)) && !self.output().is_empty();
-        plain_waits || self.conn().is_flushing()
+        let waits = !matches!(self, Transport::Plain(_)) && !self.output().is_empty();
+        waits || self.conn().is_some_and(|conn| conn.is_flushing())
     }
 
     /// Whether an unused connection may be taken for another exchange: nothing came, and the peer is there.
@@ -135,32 +158,42 @@ impl Transport {
         match self {
             Transport::Plain(conn) => conn.clean_eof(),
             Transport::Tls(stream) => stream.clean_eof(),
+            Transport::Shared(channel) => channel.clean_eof(),
         }
     }
 
     /// The address of the other side; none on Unix sockets.
     pub fn peer_addr(&mut self) -> Option<SocketAddr> {
-        self.conn().peer_addr()
+        match self {
+            Transport::Plain(conn) => conn.peer_addr(),
+            Transport::Tls(stream) => stream.io().peer_addr(),
+            Transport::Shared(channel) => channel.peer_addr(),
+        }
     }
 
     /// Whether it is encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Transport::Tls(_))
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(_) => true,
+            Transport::Shared(channel) => channel.is_tls(),
+        }
     }
 
     /// The protocol agreed on in the handshake, if there was one and it did.
     pub fn alpn(&self) -> Option<&[u8]> {
         match self {
-            Transport::Plain(_) => None,
+            Transport::Plain(_) | Transport::Shared(_) => None,
             Transport::Tls(stream) => stream.alpn(),
         }
     }
 
-    /// The connection underneath. Its buffers hold records when it is encrypted.
-    pub fn conn(&mut self) -> &mut Conn {
+    /// The connection underneath, unless it is shared. Its buffers hold records when it is encrypted.
+    pub fn conn(&mut self) -> Option<&mut Conn> {
         match self {
-            Transport::Plain(conn) => conn,
-            Transport::Tls(stream) => stream.io(),
+            Transport::Plain(conn) => Some(conn),
+            Transport::Tls(stream) => Some(stream.io()),
+            Transport::Shared(_) => None,
         }
     }
 }
@@ -182,6 +215,7 @@ impl Duplex for Transport {
         match self {
             Transport::Plain(conn) => conn.buffers(),
             Transport::Tls(stream) => stream.buffers(),
+            Transport::Shared(channel) => channel.buffers(),
         }
     }
 
