@@ -13,8 +13,10 @@ use crate::routing::key_pause::KeyPause;
 use crate::routing::lane::LaneKey;
 use crate::routing::standing::{Standing, Why};
 use crate::routing::terms::BreakerTerms;
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Cache, Guard};
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -72,6 +74,39 @@ pub struct Board {
     cores: AtomicUsize,
 }
 
+/// All halts in the hands of one core: the inner count is shared with other cores and moves once a change, the outer one is the core's own.
+pub type Seen = Rc<Arc<Halts>>;
+
+/// The board as one core looks at it again and again: it touches what cores share only when a halt has changed.
+pub struct Watch {
+    cache: Cache<Shared, Arc<Halts>>,
+    seen: Seen,
+}
+
+/// Where the halts of a board are.
+struct Shared(Arc<Board>);
+
+impl Deref for Shared {
+    type Target = ArcSwap<Halts>;
+
+    fn deref(&self) -> &ArcSwap<Halts> {
+        &self.0.halts
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// All halts now.
+    pub fn look(&mut self) -> Seen {
+        let latest = self.cache.load();
+        if !Arc::ptr_eq(latest, &self.seen) {
+            self.seen = Rc::new(latest.clone());
+        }
+        self.seen.clone()
+    }
+}
+
 // === impl Halts ===
 
 impl Halts {
@@ -93,6 +128,11 @@ impl Halts {
     /// Every halt that ends by itself.
     pub fn waits(&self) -> impl Iterator<Item = (&Scope, &Halt)> {
         self.waits.iter()
+    }
+
+    /// Whether any breaker is not closed.
+    pub fn has_breakers(&self) -> bool {
+        !self.breakers.is_empty()
     }
 
     /// The breaker of a scope as it stands now.
@@ -203,6 +243,13 @@ impl Board {
     /// All halts now, for a short look that leaves the shared count alone.
     pub fn look(&self) -> Guard<Arc<Halts>> {
         self.halts.load()
+    }
+
+    /// The same for a core that looks at every request.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        let mut cache = Cache::new(Shared(self.clone()));
+        let seen = Rc::new(cache.load().clone());
+        Watch { cache, seen }
     }
 
     /// A core takes part from now on.

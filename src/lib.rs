@@ -19,6 +19,7 @@ pub mod domain;
 pub mod export;
 pub mod handover;
 pub mod http;
+pub mod http2;
 pub mod json;
 pub mod ledger;
 pub mod limits;

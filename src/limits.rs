@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod analytics;
 pub mod books;
 pub mod dashboard;
+pub mod http2;
 pub mod ledger;
 mod routing;
 pub mod telemetry;
@@ -163,8 +164,8 @@ pub const SHUTDOWN_GRACE_CEILING: Duration = Duration::from_secs(3_600);
 
 /// How often a worker looks at the phase of the process.
 pub const WORKER_TICK: Duration = Duration::from_millis(20);
-/// How often new events are written to the log.
-pub const EVENT_LOG_TICK: Duration = Duration::from_millis(100);
+/// How often new events are written to the log: with what else the control plane does at [`INGEST_TICK`], so that an idle process wakes for all of it.
+pub const EVENT_LOG_TICK: Duration = INGEST_TICK;
 /// After the cut, sessions have this long to send their last bytes.
 pub const CUT_GRACE: Duration = Duration::from_secs(1);
 
@@ -307,6 +308,8 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const DESCRIPTORS_RESERVED: usize = 128;
 /// Usage reports a core may have waiting for the control plane; admission stops at the end (rule L4).
 pub const REPORTS_WAITING_MAX: usize = 65_536;
+/// Boxes of reports that are kept to be filled again, a core: what 40,000 attempts a second fill between two looks of the control plane.
+pub const REPORTS_SPARE_MAX: usize = 8_192;
 /// Exchanges under way on one core: what its report queue has room for at three reports each, rounded down.
 pub const EXCHANGES_PER_CORE_MAX: usize = 20_000;
 /// The least memory that a process may be held to; with less it could not serve one large body.

@@ -10,15 +10,17 @@ pub use access::{AccessFilling, AccessKey, AccessTable, AccessTerms};
 
 use crate::domain::cidr::Cidr;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
+use crate::domain::map::Map;
+use crate::domain::protocol::ProviderHttp;
 use crate::domain::secret::Secret;
 use crate::domain::trace::Sampling;
+use crate::providers::head::StandingHead;
 use crate::providers::{Catalogue, ProviderSpec};
 use crate::routing::policy::Policy;
 use crate::routing::resolve::ModelTable;
 use crate::routing::score::ScoreTable;
 use crate::routing::terms::RoutingTerms;
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +99,8 @@ pub struct Settings {
     pub exchanges_per_core_max: usize,
     /// Whether answers carry the `metadata` member.
     pub metadata: bool,
+    /// Whether clients may speak HTTP/2 without TLS.
+    pub http2_plain: bool,
     /// What is to be told of each exchange.
     pub telemetry: Telemetry,
     /// Peers whose word on where a request comes from is believed (rule H11).
@@ -132,6 +136,8 @@ pub struct Provider {
     pub origin: Arc<Origin>,
     /// Path in front of the dialect's own paths, without trailing slash: `/v1`.
     pub base_path: Box<str>,
+    /// What stands in the head of every request to it, the lines of `headers` included.
+    pub head: StandingHead,
     /// First byte of an answer, unless the credential says otherwise.
     pub timeout: Option<Duration>,
     /// A connection must stand by then.
@@ -154,6 +160,8 @@ pub struct Origin {
     pub authority: Box<str>,
     /// TLS towards it, or plain text.
     pub tls: Option<TlsProfile>,
+    /// Which HTTP it is spoken to in.
+    pub http: ProviderHttp,
     /// Checked addresses in order of preference; empty while resolution has never succeeded.
     pub addresses: Vec<SocketAddr>,
 }
@@ -172,11 +180,11 @@ pub struct TlsProfile {
 #[derive(Clone)]
 pub struct CredentialTable {
     /// Tenants in shards by their name, so that the change of one copies few others.
-    by_tenant: [Arc<HashMap<TenantId, Arc<ByProvider>>>; TENANT_SHARDS],
+    by_tenant: [Arc<Map<TenantId, Arc<ByProvider>>>; TENANT_SHARDS],
     shared: Arc<ByProvider>,
 }
 
-type ByProvider = HashMap<ProviderId, Vec<Arc<Credential>>>;
+type ByProvider = Map<ProviderId, Vec<Arc<Credential>>>;
 
 /// With ten thousand tenants a shard holds some hundred and fifty.
 const TENANT_SHARDS: usize = 64;
@@ -271,7 +279,7 @@ impl CredentialTable {
 
 impl Default for CredentialTable {
     fn default() -> Self {
-        let none: Arc<HashMap<TenantId, Arc<ByProvider>>> = Arc::default();
+        let none: Arc<Map<TenantId, Arc<ByProvider>>> = Arc::default();
         Self { by_tenant: std::array::from_fn(|_| none.clone()), shared: Arc::default() }
     }
 }
@@ -342,5 +350,50 @@ impl Snapshot {
     pub fn provider_named(&self, name: &str) -> Option<ProviderIx> {
         let place = self.providers.iter().position(|provider| provider.id.as_str() == name)?;
         u16::try_from(place).ok().map(ProviderIx)
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// One with nobody in it, for tests.
+    pub(crate) fn bare() -> Self {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            body_bytes_max: 1 << 20,
+            head_bytes_max: 1 << 14,
+            head_fields_max: 64,
+            head_deadline: second,
+            body_deadline: second,
+            tls_handshake: second,
+            keep_alive_idle: second,
+            exchanges_per_connection: 1_000,
+            first_byte_streaming: second,
+            first_byte_unary: second,
+            client_stall: second,
+            exchange_deadline: second,
+            stream_silence: second,
+            routing: Arc::default(),
+            memory_bytes_max: None,
+            exchanges_per_core_max: 1_000,
+            metadata: true,
+            http2_plain: false,
+            telemetry: Telemetry::default(),
+            trusted_proxies: Vec::new(),
+            control_socket: PathBuf::new(),
+            checks_key_form: true,
+        };
+        let pepper = crate::vault::access_key::Pepper::new(1, &[7; 32]);
+        Self {
+            generation: 1,
+            config: ConfigStamp::default(),
+            access: Arc::new(AccessTable::new(Arc::new(pepper))),
+            providers: Arc::from([]),
+            routes: Arc::default(),
+            credentials: Arc::default(),
+            scores: Arc::default(),
+            settings: Arc::new(settings),
+            started: Instant::now(),
+            listener_tls: None,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::allowance::Terms;
 use crate::config::{self, Config, Metadata, TENANT_DEFAULT};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
+use crate::domain::protocol::ClientHttp2;
 use crate::domain::secret::Secret;
 use crate::domain::trace::Sampling;
 use crate::limits::{ACCESS_TERMS_SHARED_MAX, CREDENTIAL_TIMEOUT_MS};
@@ -392,6 +393,7 @@ pub(super) fn settings(config: &Config, control_socket: &Path, checks_key_form: 
         memory_bytes_max: limits.memory_bytes,
         exchanges_per_core_max: limits.exchanges_per_core,
         metadata: config.server.metadata == Metadata::Auto,
+        http2_plain: config.server.http2 == ClientHttp2::All,
         telemetry: telemetry(&config.telemetry),
         trusted_proxies: config.server.trusted_proxies.clone(),
         control_socket: control_socket.to_owned(),

@@ -6,6 +6,7 @@ use super::ControlError;
 use crate::config::{Config, Tls, secrets};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::ProviderId;
+use crate::domain::protocol::ClientHttp2;
 use crate::domain::secret::Secret;
 use crate::limits::PEM_BYTES_MAX;
 use crate::tls::{self, ServerConfig, server_config};
@@ -88,7 +89,7 @@ pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listene
             Err(fault) => faults.push(format!("the access key `{}`: {fault}", key.name)),
         }
     }
-    let listener = config.server.tls.as_ref().and_then(|files| match listener(files, before) {
+    let listener = config.server.tls.as_ref().and_then(|files| match listener(files, config.server.http2, before) {
         Ok(listener) => Some(listener),
         Err(fault) => {
             faults.push(format!("the listener's certificate: {fault}"));
@@ -125,13 +126,15 @@ pub(super) fn gather(config: &Config, env: &Environment, before: Option<&Listene
     Ok(Inputs { provider_keys, access_keys, odd_access_keys, authorities, listener, webhook_secrets, fingerprint })
 }
 
-fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> {
+fn listener(files: &Tls, http2: ClientHttp2, before: Option<&Listener>) -> Result<Listener, String> {
     let (cert, key) = (pem(&files.cert)?, pem(&files.key)?);
     let client_ca = files.client_ca.as_deref().map(pem).transpose()?;
     let mut context = Context::new(&SHA256);
     for content in [Some(&cert), Some(&key), client_ca.as_ref()] {
         add(&mut context, content.map_or(&[], |content| content.as_slice()));
     }
+    let http2 = http2 != ClientHttp2::Off;
+    add(&mut context, if http2 { b"h2" } else { b"" });
     let fingerprint = finished(context);
     if let Some(same) = before.filter(|before| before.fingerprint == fingerprint) {
         return Ok(same.clone());
@@ -142,7 +145,7 @@ fn listener(files: &Tls, before: Option<&Listener>) -> Result<Listener, String> 
         let place = files.cert.display();
         return Err(format!("{place} ended at {}; the pair so far stays, renew this one", end.to_rfc3339()));
     }
-    let config = server_config(&cert, &key, client_ca.as_ref().map(|pem| pem.as_slice()));
+    let config = server_config(&cert, &key, client_ca.as_ref().map(|pem| pem.as_slice()), http2);
     Ok(Listener { config: config.map_err(|error| error.to_string())?, fingerprint })
 }
 

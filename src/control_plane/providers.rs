@@ -6,8 +6,10 @@ use super::ControlError;
 use crate::config::{self, BaseUrl};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::ProviderId;
+use crate::domain::protocol::ProviderHttp;
 use crate::limits::CONNECT_DEADLINE;
 use crate::providers::catalogue::OwnPrice;
+use crate::providers::head::StandingHead;
 use crate::providers::{Catalogue, Dialect, Platform, ProviderSpec, Row, table};
 use crate::snapshot::{self, Origin, TlsProfile};
 use crate::tls::{self, ClientConfig, ClientTrust, Roots, ServerName};
@@ -37,7 +39,7 @@ pub(super) struct Configured {
 /// TLS configurations by the extra authorities they trust: kept over reloads, so that sessions and pools survive them.
 #[derive(Default)]
 pub(super) struct Trusts {
-    by_authority: HashMap<Option<[u8; 32]>, Arc<ClientConfig>>,
+    by_authority: HashMap<(Option<[u8; 32]>, ProviderHttp), Arc<ClientConfig>>,
 }
 
 // === impl Configured ===
@@ -60,7 +62,7 @@ impl Configured {
         let spec = spec_of(&config, &url).map_err(|error| named(&error))?;
         let tls = match url.is_tls() {
             true => {
-                let profile = trusts.client(authority).map_err(|error| named(&error))?;
+                let profile = trusts.provider(authority, config.http).map_err(|error| named(&error))?;
                 Some((profile, tls::server_name(url.host()).map_err(|error| named(&error))?))
             }
             false => None,
@@ -68,7 +70,12 @@ impl Configured {
         let trust =
             authority.filter(|_| url.is_tls()).map_or_else(String::new, |pem| format!("#{}", short_digest(pem)));
         let scheme = if url.is_tls() { "https" } else { "http" };
-        let origin_key = Arc::from(format!("{scheme}://{}:{}{trust}", url.host(), url.port()));
+        let versions = match config.http {
+            ProviderHttp::One => "",
+            ProviderHttp::Two => " 2",
+            ProviderHttp::Auto => " auto",
+        };
+        let origin_key = Arc::from(format!("{scheme}://{}:{}{trust}{versions}", url.host(), url.port()));
         let models = Vec::new();
         let token_trust = match spec.dialect {
             Dialect::Vertex => Some(trusts.client(authority).map_err(|error| named(&error))?),
@@ -103,9 +110,15 @@ impl Configured {
                 key: self.origin_key.clone(),
                 authority: Box::from(self.url.authority()),
                 tls,
+                http: self.config.http,
                 addresses,
             }),
             base_path: Box::from(self.url.path()),
+            head: StandingHead::of(
+                &self.spec,
+                self.url.path(),
+                headers.clone().map(|header| (&*header.name, &*header.value)),
+            ),
             timeout: self.config.first_byte_timeout.or(self.config.timeout),
             connect_timeout: self.config.connect_timeout.unwrap_or(CONNECT_DEADLINE),
             headers: headers.map(|header| (Box::from(&*header.name), Box::from(&*header.value))).collect(),
@@ -133,6 +146,7 @@ pub(super) fn built_in(row: &'static Row) -> config::Provider {
         headers: Vec::new(),
         models: Vec::new(),
         ca: None,
+        http: ProviderHttp::default(),
         platform: Platform::default(),
     }
 }
@@ -200,14 +214,27 @@ fn living_models<'c>(
 impl Trusts {
     /// The configuration that trusts the system's authorities, else the bundled ones, and this one.
     pub(super) fn client(&mut self, authority: Option<&[u8]>) -> Result<Arc<ClientConfig>, tls::TlsError> {
-        let key = authority.map(sha256);
+        self.provider(authority, ProviderHttp::One)
+    }
+
+    /// The same, offering a provider these versions.
+    pub(super) fn provider(
+        &mut self,
+        authority: Option<&[u8]>,
+        http: ProviderHttp,
+    ) -> Result<Arc<ClientConfig>, tls::TlsError> {
+        let key = (authority.map(sha256), http);
         if let Some(known) = self.by_authority.get(&key) {
             return Ok(known.clone());
         }
         let trust = |roots| ClientTrust {
             roots,
             extra_ca: authority.map(<[u8]>::to_vec).into_iter().collect(),
-            alpn: vec![b"http/1.1".to_vec()],
+            alpn: match http {
+                ProviderHttp::One => vec![tls::HTTP1.to_vec()],
+                ProviderHttp::Two => vec![tls::HTTP2.to_vec()],
+                ProviderHttp::Auto => vec![tls::HTTP2.to_vec(), tls::HTTP1.to_vec()],
+            },
         };
         // A machine without a certificate store, such as a bare container, gets Mozilla's list; a bad CA file fails both ways.
         let made = match tls::client_config(&trust(Roots::System)) {

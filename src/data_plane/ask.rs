@@ -108,20 +108,15 @@ impl Ask {
             None => Delivery::Whole,
         };
         let stream_options = found[STREAM_OPTIONS];
-        let mut ask = Self {
-            object: Some(object),
-            model,
-            model_name: model_name(body, model, asked)?,
-            messages,
-            stored: found[PREVIOUS_RESPONSE].or(found[CONVERSATION]).is_some_and(|member| member.kind != Kind::Null),
-            stream: delivery != Delivery::Whole,
-            delivery,
-            stream_options,
-            usage_event: stream_options.is_some_and(|options| include_usage(body, &options)),
-            service_tier: found[SERVICE_TIER].and_then(|tier| Tier::named(text::text(body, tier.value)?)),
-            native: found[FIRST_STRIPPED..].iter().flatten().copied().collect(),
-            ..Self::bare(asked)
-        };
+        let mut ask = Self::bare(asked);
+        ask.object = Some(object);
+        (ask.model, ask.model_name) = (model, model_name(body, model, asked)?);
+        ask.messages = messages;
+        ask.stored = found[PREVIOUS_RESPONSE].or(found[CONVERSATION]).is_some_and(|member| member.kind != Kind::Null);
+        (ask.stream, ask.delivery) = (delivery != Delivery::Whole, delivery);
+        ask.stream_options = stream_options;
+        ask.usage_event = stream_options.is_some_and(|options| include_usage(body, &options));
+        ask.service_tier = found[SERVICE_TIER].and_then(|tier| Tier::named(text::text(body, tier.value)?));
         ask.read_native(body, &found)?;
         ask.read_headers(head, head_bytes)?;
         Ok(ask)
@@ -164,6 +159,11 @@ impl Ask {
     }
 
     fn read_native(&mut self, body: &[u8], found: &[Option<Member>; NAMES_COUNT]) -> Result<(), Fault> {
+        // Most requests have none of ours.
+        if found[ROUTING_POLICY..].iter().all(Option::is_none) {
+            return Ok(());
+        }
+        self.native.extend(found[FIRST_STRIPPED..].iter().flatten());
         if let Some(member) = found[ROUTING_POLICY] {
             self.policy = Some(policy(&string_of(body, &member, "routing_policy")?)?);
             self.native.push(member);
@@ -217,6 +217,9 @@ fn json_fault(fault: JsonFault) -> Fault {
 }
 
 pub(super) fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String, Fault> {
+    if let Some(plain) = text::text(body, member.value).filter(|_| member.kind == Kind::String) {
+        return Ok(plain.to_owned());
+    }
     let mut unescaped = Vec::new();
     if member.kind == Kind::String
         && text::unescape(body, member.value, &mut unescaped)

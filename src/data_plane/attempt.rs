@@ -10,13 +10,15 @@ use super::upload::Upload;
 use super::upstream::{self, Upstream};
 use crate::domain::clock::UnixMillis;
 use crate::http::body::BodyReader;
-use crate::http::head::{Field, HeadLimits, KnownField, Method, Progress, ResponseFraming};
+use crate::http::head::{Field, HeadLimits, KnownField, KnownSet, Method, Progress, ResponseFraming};
 use crate::limits;
 use crate::routing::quota::Allowances;
 use crate::rt::{self, Buf};
 use crate::snapshot::Origin;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,6 +26,17 @@ use std::time::{Duration, Instant};
 
 /// The content type of server-sent events, as clients compare it.
 pub const EVENT_STREAM: &[u8] = b"text/event-stream; charset=utf-8";
+/// Fields of a provider's answer that the client gets: what its SDK reads, nothing else (rules H10, H11).
+const KEPT: KnownSet = KnownSet::of(&[
+    KnownField::ContentEncoding,
+    KnownField::RateLimit,
+    KnownField::RetryAfter,
+    KnownField::RetryAfterMs,
+    KnownField::OpenaiProcessingMs,
+    KnownField::OpenaiVersion,
+]);
+/// Room for the lines of these that the usual answer has.
+const KEPT_BYTES: usize = 512;
 
 /// Where and how long one try goes.
 pub struct Call<'a> {
@@ -50,7 +63,7 @@ pub struct Call<'a> {
 /// A provider's answer, its head read and its body to come.
 pub struct Answer {
     /// The connection; its input holds the beginning of the body.
-    pub upstream: Upstream,
+    pub upstream: Box<Upstream>,
     /// HTTP status.
     pub status: u16,
     /// What the body is.
@@ -64,7 +77,7 @@ pub struct Answer {
     /// Header lines that the client gets, written out; the content type is apart.
     pub kept: Vec<u8>,
     /// `Content-Type` as a client gets it if the body passes; empty if the provider named none.
-    pub content_type: Vec<u8>,
+    pub content_type: Cow<'static, [u8]>,
     /// All fields, for the classification of an error answer and the proof of a switch; empty for any other success.
     pub fields: Vec<(String, String)>,
     /// What it says of its lane's limits.
@@ -126,8 +139,8 @@ enum HeadTrouble {
 
 /// Makes the try. Dropped before it ends, it closes the connection it had begun to use.
 pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
-    let began = Instant::now();
-    let pooled = core.pools.borrow_mut().checkout(call.origin, began);
+    let began = rt::coarse_now();
+    let pooled = core.pools.borrow_mut().checkout(call.origin, began, call.switch);
     if let Some(mut upstream) = pooled {
         match ask(&mut upstream, call, began + call.first_byte).await {
             Ok(()) => return Ok(answer(upstream, call.method, Duration::ZERO)),
@@ -137,7 +150,8 @@ pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
         }
     }
     let connecting = Instant::now();
-    let connected = upstream::connect(core, call.origin, call.connect_timeout).await;
+    // Boxed, as all that is rare: what is not shall not carry its size about.
+    let connected = Box::pin(upstream::connect(core, call.origin, call.connect_timeout, call.switch)).await;
     let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
     let connected = Instant::now();
     match ask(&mut upstream, call, connected + call.first_byte).await {
@@ -155,7 +169,7 @@ pub async fn send_streamed(
     upload: &mut Upload,
 ) -> Result<Answer, Failure> {
     let connecting = Instant::now();
-    let connected = upstream::connect(core, call.origin, call.connect_timeout).await;
+    let connected = upstream::connect(core, call.origin, call.connect_timeout, call.switch).await;
     let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
     let connected = Instant::now();
     write_request(&mut upstream, call);
@@ -253,6 +267,10 @@ async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
             }
         }
         match transport.fill().await {
+            // Whoever broke the protocol, or gave this one request up, has read it: that is no connection that was lost.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(HeadTrouble::Failed(Failure::Broken));
+            }
             Ok(0) | Err(_) if !received => return Err(HeadTrouble::Ended),
             Ok(0) | Err(_) => return Err(HeadTrouble::Failed(Failure::Broken)),
             Ok(_) => {}
@@ -261,30 +279,35 @@ async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
 }
 
 /// Takes what matters out of the head and leaves the connection at the first byte of the body.
-fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answer {
+fn answer(mut upstream: Box<Upstream>, method: Method, connecting: Duration) -> Answer {
     let waited = upstream.asked_at.elapsed();
-    let Upstream { transport, head, head_bytes, .. } = &mut upstream;
+    let Upstream { transport, head, head_bytes, kept, allowances, .. } = &mut *upstream;
     let input = transport.input();
     let bytes = input.bytes();
     let status = head.status();
-    let mut kept = Vec::new();
-    let mut fields = Vec::new();
-    let mut allowances = Allowances::default();
-    for field in head.fields(bytes) {
+    let (mut kept, mut allowances) = (std::mem::take(kept), std::mem::take(allowances));
+    kept.clear();
+    kept.reserve(KEPT_BYTES);
+    allowances.clear();
+    let mut now = None;
+    for field in head.fields_among(bytes, KEPT) {
         keep(&field, &mut kept);
         if field.known == KnownField::RateLimit {
-            allowances.read(field.name, field.value, UnixMillis::now());
-        }
-        if status >= 300 || status == 101 {
-            fields.push((field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned()));
+            allowances.read(field.name, field.value, *now.get_or_insert_with(UnixMillis::now));
         }
     }
+    let text = |field: Field<'_>| (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned());
+    let fields = match status {
+        101 | 300.. => head.fields(bytes).map(text).collect(),
+        _ => Vec::new(),
+    };
     let content_type = head.find(bytes, KnownField::ContentType);
     let content = content_of(content_type, head.find(bytes, KnownField::ContentEncoding));
-    let content_type = match content {
+    let content_type = match (content, content_type.unwrap_or_default()) {
         // Clients compare this one to the letter.
-        Content::Events => EVENT_STREAM.to_vec(),
-        _ => content_type.unwrap_or_default().to_vec(),
+        (Content::Events, _) => Cow::Borrowed(EVENT_STREAM),
+        (_, b"application/json") => Cow::Borrowed(&b"application/json"[..]),
+        (_, other) => Cow::Owned(other.to_vec()),
     };
     let framing = head.framing(method);
     let persist = head.persist(method);
@@ -311,19 +334,12 @@ fn answer(mut upstream: Upstream, method: Method, connecting: Duration) -> Answe
     }
 }
 
-/// Fields of a provider's answer that the client gets: what its SDK reads, nothing else (rules H10, H11).
+/// Writes a field for the client, its name in lower case.
 fn keep(field: &Field<'_>, kept: &mut Vec<u8>) {
-    let passes = matches!(
-        field.known,
-        KnownField::ContentEncoding
-            | KnownField::RateLimit
-            | KnownField::RetryAfter
-            | KnownField::RetryAfterMs
-            | KnownField::OpenaiProcessingMs
-            | KnownField::OpenaiVersion
-    );
-    if passes {
-        super::reply::field(kept, &field.name.to_ascii_lowercase(), field.value);
+    let start = kept.len();
+    super::reply::field(kept, field.name, field.value);
+    if let Some(name) = kept.get_mut(start..start + field.name.len()) {
+        name.make_ascii_lowercase();
     }
 }
 
@@ -347,6 +363,8 @@ fn content_of(content_type: Option<&[u8]>, encoding: Option<&[u8]>) -> Content {
 /// Gives the connection back to its pool if the answer ended at a message border and the connection may be used again (rule H14).
 pub fn give_back(core: &Core, origin: &Origin, answer: Answer) {
     if answer.persist && answer.body.is_end() {
-        core.pools.borrow_mut().give_back(origin, answer.upstream, Instant::now());
+        let mut upstream = answer.upstream;
+        (upstream.kept, upstream.allowances) = (answer.kept, answer.allowances);
+        core.pools.borrow_mut().give_back(origin, upstream, rt::coarse_now());
     }
 }

@@ -12,7 +12,7 @@
 //! the middle, a panic included, ends here: attempts close themselves when they are dropped, and the books when they are.
 
 use super::allowance::Grant;
-use super::explain::attempted;
+use super::explain::{attempted, renote};
 use super::per_core::{Core, Phase};
 use crate::dialects::Wire;
 use crate::domain::id::RequestId;
@@ -53,6 +53,8 @@ pub struct Books {
     grant: RefCell<Option<Rc<Grant>>>,
     /// Its closed attempts, for explanations.
     attempts: RefCell<Vec<Attempted>>,
+    /// How many of these are of this exchange; what follows them is written over.
+    noted: Cell<usize>,
     /// How the one ended that the client heard of, or so far the latest.
     latest: Cell<Option<Outcome>>,
     /// Its closed attempts, where somebody is told of each exchange.
@@ -73,6 +75,7 @@ impl Books {
             survival: Cell::default(),
             grant: RefCell::default(),
             attempts: RefCell::default(),
+            noted: Cell::new(0),
             latest: Cell::new(None),
             reports: RefCell::default(),
             whose: Cell::new(None),
@@ -96,7 +99,7 @@ impl Books {
         self.finish();
         self.grant.take();
         self.reports.take();
-        self.attempts.borrow_mut().clear();
+        self.noted.set(0);
     }
 
     /// What its attempts are charged to from here on.
@@ -104,9 +107,11 @@ impl Books {
         self.grant.replace(Some(grant));
     }
 
-    /// Its attempts that are closed; each is told once.
-    pub fn take_attempts(&self) -> Vec<Attempted> {
-        self.attempts.take()
+    /// Its attempts that are closed, each told once, in place of a list that nobody reads any more.
+    pub fn swap_attempts(&self, list: &mut Vec<Attempted>) {
+        let mut attempts = self.attempts.borrow_mut();
+        attempts.truncate(self.noted.take());
+        std::mem::swap(&mut *attempts, list);
     }
 
     /// Somebody is told of this exchange: its attempts are kept until then.
@@ -150,7 +155,7 @@ impl Books {
     pub fn open(&self, report: &AttemptReport, input_tokens: u64, rates: Option<Rates>) {
         self.has_asked.set(true);
         let earlier = self.sequence.borrow_mut().open();
-        self.deliver(earlier);
+        self.deliver_waiting(earlier);
         if let Some(journal) = &self.core.journal {
             self.survival.set(Survival::Unknown(journal.open(report, input_tokens, rates)));
         }
@@ -169,21 +174,31 @@ impl Books {
     }
 
     /// An attempt is over; exactly once for each that was opened.
-    pub fn close(&self, report: AttemptReport, standing: Standing) {
-        let [earlier, now] = self.sequence.borrow_mut().close(report, standing);
-        self.deliver(earlier);
-        self.deliver(now);
+    pub fn close(&self, report: &mut AttemptReport, standing: Standing) {
+        let (earlier, fate) = self.sequence.borrow_mut().close(standing);
+        self.deliver_waiting(earlier);
+        match fate {
+            Fate::Closed { last } => self.deliver(report, last),
+            // One that has failed, so that its copy costs nobody an answer's time.
+            Fate::Waits => self.sequence.borrow_mut().waits(report.clone()),
+        }
     }
 
     /// No other attempt follows: the one that waits, if any, was the last.
     pub fn finish(&self) {
         let last = self.sequence.borrow_mut().finish();
-        self.deliver(last);
+        self.deliver_waiting(last);
     }
 
-    fn deliver(&self, closed: Option<Closed<AttemptReport>>) {
-        let Some(Closed { entry: mut report, last }) = closed else { return };
+    fn deliver_waiting(&self, closed: Option<Closed<AttemptReport>>) {
+        if let Some(Closed { entry: mut report, last }) = closed {
+            self.deliver(&mut report, last);
+        }
+    }
+
+    fn deliver(&self, report: &mut AttemptReport, last: bool) {
         report.last = last;
+        let report = &*report;
         // Who lost against the one that answered is closed after it.
         if last || !self.sequence.borrow().is_over {
             self.latest.set(Some(report.outcome));
@@ -192,19 +207,27 @@ impl Books {
             reports.push(report.clone());
         }
         if let Some(journal) = &self.core.journal {
-            journal.close(&report);
+            journal.close(report);
         }
         if self.core.snapshot().settings.routing.decisions_kept > 0 {
-            let mut attempts = self.attempts.borrow_mut();
-            if attempts.len() < limits::DECISION_ATTEMPTS_MAX {
-                attempts.push(attempted(&report));
-            }
+            self.note_attempt(report);
         }
         if let Some(grant) = &*self.grant.borrow() {
-            grant.charge(&report);
+            grant.charge(report);
         }
         let delivered = self.core.reports.push(report);
         debug_assert!(delivered, "a report found no room although admission had reserved it");
+    }
+
+    /// Keeps what explanations tell of an attempt, over what stood there in an exchange before: nearly always the same lane.
+    fn note_attempt(&self, report: &AttemptReport) {
+        let (mut attempts, noted) = (self.attempts.borrow_mut(), self.noted.get());
+        match attempts.get_mut(noted) {
+            Some(known) => renote(known, report),
+            None if noted < limits::DECISION_ATTEMPTS_MAX => attempts.push(attempted(report)),
+            None => return,
+        }
+        self.noted.set(noted + 1);
     }
 
     // ---- Power loss (rule L2) -----------------------------------------------------------------------------------------------
@@ -264,6 +287,18 @@ struct Closed<T> {
     last: bool,
 }
 
+/// What becomes of an attempt that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is closed at once.
+    Closed {
+        /// Whether as the last of its exchange.
+        last: bool,
+    },
+    /// It waits until it is known whether another follows.
+    Waits,
+}
+
 /// The attempts of an exchange in their order: exactly one of them is closed as the last.
 struct Sequence<T> {
     /// Attempts that are not closed.
@@ -291,18 +326,22 @@ impl<T> Sequence<T> {
         self.earlier()
     }
 
-    fn close(&mut self, entry: T, standing: Standing) -> [Option<Closed<T>>; 2] {
+    /// What becomes of an attempt that is over, and which one is closed before it.
+    fn close(&mut self, standing: Standing) -> (Option<Closed<T>>, Fate) {
         self.open = self.open.saturating_sub(1);
         if standing == Standing::Answers && !self.is_over {
             self.is_over = true;
-            return [self.earlier(), Some(Closed { entry, last: true })];
+            return (self.earlier(), Fate::Closed { last: true });
         }
         if self.is_over || self.open > 0 {
-            return [None, Some(Closed { entry, last: false })];
+            return (None, Fate::Closed { last: false });
         }
-        let earlier = self.earlier();
+        (self.earlier(), Fate::Waits)
+    }
+
+    /// Keeps one that is over until it is known whether another follows.
+    fn waits(&mut self, entry: T) {
         self.waiting = Some(entry);
-        [earlier, None]
     }
 
     fn finish(&mut self) -> Option<Closed<T>> {
@@ -335,6 +374,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    impl<T> Sequence<T> {
+        /// As the books close an attempt: at once, or by letting it wait.
+        fn shut(&mut self, entry: T, standing: Standing) -> [Option<Closed<T>>; 2] {
+            let (earlier, fate) = self.close(standing);
+            match fate {
+                Fate::Waits => {
+                    self.waits(entry);
+                    [earlier, None]
+                }
+                Fate::Closed { last } => [earlier, Some(Closed { entry, last })],
+            }
+        }
+    }
+
     /// What a sequence closes, in order.
     fn closed(work: impl FnOnce(&mut Sequence<u32>, &mut Vec<Closed<u32>>)) -> Vec<(u32, bool)> {
         let (mut sequence, mut closed) = (Sequence::default(), Vec::new());
@@ -348,15 +401,15 @@ mod tests {
         let chain = closed(|sequence, out| {
             for attempt in 0..3 {
                 out.extend(sequence.open());
-                out.extend(sequence.close(attempt, Standing::Ended).into_iter().flatten());
+                out.extend(sequence.shut(attempt, Standing::Ended).into_iter().flatten());
             }
         });
         assert_eq!(chain, [(0, false), (1, false), (2, true)]);
         let answered = closed(|sequence, out| {
             out.extend(sequence.open());
-            out.extend(sequence.close(0, Standing::Ended).into_iter().flatten());
+            out.extend(sequence.shut(0, Standing::Ended).into_iter().flatten());
             out.extend(sequence.open());
-            out.extend(sequence.close(1, Standing::Answers).into_iter().flatten());
+            out.extend(sequence.shut(1, Standing::Answers).into_iter().flatten());
         });
         assert_eq!(answered, [(0, false), (1, true)]);
     }
@@ -366,16 +419,16 @@ mod tests {
         let raced = closed(|sequence, out| {
             out.extend(sequence.open());
             out.extend(sequence.open());
-            out.extend(sequence.close(0, Standing::Ended).into_iter().flatten());
+            out.extend(sequence.shut(0, Standing::Ended).into_iter().flatten());
             assert_eq!(out.len(), 1, "nothing waits while the other runs");
-            out.extend(sequence.close(1, Standing::Answers).into_iter().flatten());
+            out.extend(sequence.shut(1, Standing::Answers).into_iter().flatten());
         });
         assert_eq!(raced, [(0, false), (1, true)]);
         let dropped_after_the_answer = closed(|sequence, out| {
             out.extend(sequence.open());
             out.extend(sequence.open());
-            out.extend(sequence.close(1, Standing::Answers).into_iter().flatten());
-            out.extend(sequence.close(0, Standing::Ended).into_iter().flatten());
+            out.extend(sequence.shut(1, Standing::Answers).into_iter().flatten());
+            out.extend(sequence.shut(0, Standing::Ended).into_iter().flatten());
         });
         assert_eq!(dropped_after_the_answer, [(1, true), (0, false)]);
     }
@@ -409,11 +462,11 @@ mod tests {
                         begun += 1;
                     } else {
                         let attempt = running.remove(usize::from(step) % running.len());
-                        out.extend(sequence.close(attempt, Standing::Ended).into_iter().flatten());
+                        out.extend(sequence.shut(attempt, Standing::Ended).into_iter().flatten());
                     }
                 }
                 for attempt in running {
-                    out.extend(sequence.close(attempt, Standing::Ended).into_iter().flatten());
+                    out.extend(sequence.shut(attempt, Standing::Ended).into_iter().flatten());
                 }
             });
             let mut seen: Vec<u32> = closed.iter().map(|(attempt, _)| *attempt).collect();

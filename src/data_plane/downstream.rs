@@ -102,6 +102,11 @@ impl Downstream {
         }
     }
 
+    /// Gives the connection out again, with what was read of it.
+    pub fn into_transport(self) -> Transport {
+        self.transport
+    }
+
     /// An exchange begins.
     pub fn begin(&mut self, request: RequestId, face: Wire) {
         (self.has_spoken, self.may_drain) = (false, false);
@@ -221,6 +226,7 @@ impl Downstream {
             self.transport.input().extend(&taken.bytes()[total..]);
             taken.truncate(total);
         }
+        taken.shrink();
         Ok(taken)
     }
 
@@ -329,21 +335,28 @@ impl Downstream {
 
     /// Sends all output, giving up on a client that does not read.
     pub async fn flush(&mut self) -> io::Result<()> {
+        self.flush_from(Instant::now()).await.map(|_| ())
+    }
+
+    /// The same for a caller who knows that it is about `now`; when it was done.
+    pub async fn flush_from(&mut self, now: Instant) -> io::Result<Instant> {
         if self.absence.is_some() {
             self.transport.output().clear();
-            return Ok(());
+            return Ok(now);
         }
-        if self.books.is_unsynced() && !self.books.synced().await {
-            return self.refuse_unsynced().await;
-        }
-        match self.send().await {
-            Err(_) if self.step_out() => Ok(()),
+        let now = match self.books.is_unsynced() {
+            false => now,
+            true if self.books.synced().await => Instant::now(),
+            true => return self.refuse_unsynced().await,
+        };
+        match self.send(now).await {
+            Err(_) if self.step_out() => Ok(Instant::now()),
             sent => sent,
         }
     }
 
     /// Nothing may be told of an attempt that power loss could make unknown (rules L2, L8): the client is told that instead, and may come back.
-    async fn refuse_unsynced(&mut self) -> io::Result<()> {
+    async fn refuse_unsynced(&mut self) -> io::Result<Instant> {
         self.spoil_record();
         self.transport.output().clear();
         if let Some((request, face)) = self.books.whose().filter(|_| !self.has_spoken) {
@@ -352,25 +365,25 @@ impl Downstream {
                 Stamp { request, face, date: &date, persist: false, head_only: false, receipt: None, grant: None };
             let fault = Fault::Shed { reason: ShedReason::Ledger, retry_after_s: limits::SHED_WAIT_SECONDS_MAX };
             reply::fault(self.transport.output().vec_mut(), &fault, stamp, 1);
-            self.send().await?;
+            self.send(Instant::now()).await?;
         }
         Err(io::ErrorKind::Other.into())
     }
 
-    async fn send(&mut self) -> io::Result<()> {
+    async fn send(&mut self, began: Instant) -> io::Result<Instant> {
         self.has_spoken |= self.books.has_asked();
         if let Some(recorder) = &mut self.recorder {
             recorder.note(self.transport.output().bytes());
         }
-        let began = Instant::now();
         let leaving = self.transport.output().bytes();
         self.sent += leaving.len() as u64;
         if self.first.is_none() && !leaving.is_empty() {
             self.first = Some((began, status_of(leaving)));
         }
         let flushed = rt::with_deadline(began + self.stall, self.transport.flush()).await;
-        self.flushed += began.elapsed();
-        flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let now = Instant::now();
+        self.flushed += now.saturating_duration_since(began);
+        flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(|()| now)
     }
 
     /// Closes the sending half, so that the last answer is read before a reset can overtake it, and waits briefly for the client to close.

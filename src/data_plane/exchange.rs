@@ -134,13 +134,14 @@ async fn dispatch(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Req
     exchange.notes.surface.set(surface.as_ref().map_or(Named::Unknown, Surface::name));
     match surface {
         Ok(Surface::Inquiry(asked)) if courier::is_form(&asked.task, head, bytes) => {
-            courier::run(exchange, down, head, head_bytes, asked).await
+            Box::pin(courier::run(exchange, down, head, head_bytes, asked)).await
         }
         Ok(Surface::Inquiry(asked)) => inquire(exchange, down, head, head_bytes, &asked).await,
-        Ok(Surface::Local(page)) => exchange.local(down, head, head_bytes, page).await,
-        Ok(Surface::Preview) => preview::run(exchange, down, head, head_bytes).await,
-        Ok(Surface::Control) => control(exchange, down, head, head_bytes).await,
-        Ok(Surface::Courier(asked)) => courier::run(exchange, down, head, head_bytes, asked).await,
+        // What is no task for a model has its work apart, so that every session is the smaller.
+        Ok(Surface::Local(page)) => Box::pin(exchange.local(down, head, head_bytes, page)).await,
+        Ok(Surface::Preview) => Box::pin(preview::run(exchange, down, head, head_bytes)).await,
+        Ok(Surface::Control) => Box::pin(control(exchange, down, head, head_bytes)).await,
+        Ok(Surface::Courier(asked)) => Box::pin(courier::run(exchange, down, head, head_bytes, asked)).await,
         Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
     }
 }
@@ -189,7 +190,7 @@ async fn inquire(
     exchange.clock.mark(Lap::Read);
     let claim = match idempotency::begin(exchange, &key.tenant, head, &received) {
         Turn::Work(claim) => claim,
-        Turn::Replay(outcome) => return idempotency::replay(exchange, down, &outcome).await,
+        Turn::Replay(outcome) => return Box::pin(idempotency::replay(exchange, down, &outcome)).await,
         Turn::Refuse(fault) => return exchange.refuse(down, &fault, false).await,
         Turn::Shed(reason) => return exchange.shed(down, reason).await,
     };
@@ -213,10 +214,11 @@ async fn answer(
     received: &Received,
     asked: &Asked,
 ) -> Next {
-    let ask = match Ask::read(received.body(), head, received.head(), asked) {
-        Ok(ask) => Ask { once: is_sent_once(received.body(), false), ..ask },
+    let mut ask = match Ask::read(received.body(), head, received.head(), asked) {
+        Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
+    ask.once = is_sent_once(received.body(), false);
     exchange.clock.mark(Lap::Parse);
     let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, key, &ask, received.body()) {
         Ok(plan) => plan,
@@ -228,7 +230,7 @@ async fn answer(
     }
     let inquiry = Inquiry::new(key, &ask, head, received).beginning_with(plan.need.prefix);
     if ask.task == Task::CountTokens && !count::keep_native(exchange, &mut plan, &ask) {
-        return count::estimate(exchange, down, &inquiry).await;
+        return Box::pin(count::estimate(exchange, down, &inquiry)).await;
     }
     let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
@@ -513,4 +515,31 @@ pub fn read_trouble(trouble: BodyTrouble, max: u64) -> ReadTrouble {
         }
     };
     ReadTrouble::Fault { fault, unread: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what a call returns, without the call.
+    fn bytes_of<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each connection has one of these in memory while it serves a request, and writes its beginning at each.
+    #[test]
+    fn the_work_of_an_exchange_is_bounded_in_memory() {
+        fn all<'a>(
+            core: &'a Rc<Core>,
+            down: &'a mut Downstream,
+            head: &'a RequestHead,
+            head_bytes: usize,
+            last: bool,
+        ) -> impl Future<Output = Next> + 'a {
+            serve(core, down, head, head_bytes, last)
+        }
+        let bytes = bytes_of(all);
+        println!("an exchange under way: {bytes} bytes, of which the exchange itself {}", size_of::<Exchange<'_>>());
+        assert!(bytes <= limits::EXCHANGE_BYTES_MAX, "{bytes} bytes");
+    }
 }

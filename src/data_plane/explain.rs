@@ -16,7 +16,7 @@ use crate::http::head::{KnownField, RequestHead};
 use crate::limits;
 use crate::report::AttemptReport;
 use crate::report::exchange::{Asker, Surface};
-use crate::routing::decision::{Attempted, Decision, Phases};
+use crate::routing::decision::{Attempted, Considered, Decision, Phases};
 use crate::routing::lane::LaneKey;
 use crate::routing::policy::Policy;
 use crate::snapshot::AccessKey;
@@ -149,20 +149,38 @@ pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>,
     let (id, core) = (exchange.id, exchange.core.index);
     let at = UnixMillis(UnixMillis::now().0.saturating_sub(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)));
     let subject = Subject { id, core, at, key: inquiry.key, model: &inquiry.ask.model_name };
-    reports.push_decision(decision(&subject, plan, exchange.books.take_attempts(), phases, status));
+    let mut spare = reports.spare_decision();
+    // The list that it held goes to the next exchange of this connection.
+    let mut attempts = spare.as_mut().map(|spare| std::mem::take(&mut spare.attempts)).unwrap_or_default();
+    exchange.books.swap_attempts(&mut attempts);
+    let outcome = Outcome { attempts, phases, status };
+    reports.push_decision(match spare {
+        Some(mut spare) => {
+            refill(&mut spare, &subject, plan, outcome);
+            spare
+        }
+        None => Box::new(decision(&subject, plan, outcome)),
+    });
 }
 
 fn is_kept(exchange: &Exchange<'_>) -> bool {
     exchange.snapshot.settings.routing.decisions_kept > 0
 }
 
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Attempts made, in order.
+    pub attempts: Vec<Attempted>,
+    /// Where our own time went.
+    pub phases: Phases,
+    /// The status that the client got.
+    pub status: u16,
+}
+
 /// A decision from its parts.
-pub fn decision(subject: &Subject<'_>, plan: Plan, attempts: Vec<Attempted>, phases: Phases, status: u16) -> Decision {
-    let Plan { mut considered, policy, goal, need, category, exploration, .. } = plan;
-    if considered.len() > limits::DECISION_CANDIDATES_MAX {
-        considered.truncate(limits::DECISION_CANDIDATES_MAX);
-        considered.shrink_to_fit();
-    }
+pub fn decision(subject: &Subject<'_>, plan: Plan, outcome: Outcome) -> Decision {
+    let Plan { considered, policy, goal, need, category, exploration, .. } = plan;
     Decision {
         id: subject.id,
         tenant: subject.key.tenant.clone(),
@@ -175,11 +193,34 @@ pub fn decision(subject: &Subject<'_>, plan: Plan, attempts: Vec<Attempted>, pha
         goal,
         need,
         exploration,
-        candidates: considered,
-        attempts,
-        phases,
-        status,
+        candidates: bounded_list(considered),
+        attempts: outcome.attempts,
+        phases: outcome.phases,
+        status: outcome.status,
     }
+}
+
+/// The same over one that is no longer remembered: nearly always of the same tenant, by the same name.
+fn refill(known: &mut Decision, subject: &Subject<'_>, plan: Plan, outcome: Outcome) {
+    let Plan { considered, policy, goal, need, category, exploration, .. } = plan;
+    if known.tenant != subject.key.tenant {
+        known.tenant = subject.key.tenant.clone();
+    }
+    if *known.model != *subject.model {
+        known.model = name_of(subject.model);
+    }
+    (known.id, known.access_key, known.at, known.core) = (subject.id, subject.key.id, subject.at, subject.core);
+    (known.category, known.policy, known.goal, known.need) = (category, policy, goal, need);
+    (known.exploration, known.candidates) = (exploration, bounded_list(considered));
+    (known.attempts, known.phases, known.status) = (outcome.attempts, outcome.phases, outcome.status);
+}
+
+fn bounded_list(mut considered: Vec<Considered>) -> Vec<Considered> {
+    if considered.len() > limits::DECISION_CANDIDATES_MAX {
+        considered.truncate(limits::DECISION_CANDIDATES_MAX);
+        considered.shrink_to_fit();
+    }
+    considered
 }
 
 /// A client chooses the name: bounded, unless a provider knows it.
@@ -204,4 +245,18 @@ pub(super) fn attempted(report: &AttemptReport) -> Attempted {
         total_us: report.total_us,
         cost: report.cost,
     }
+}
+
+/// The same over what is known of another one.
+pub(super) fn renote(known: &mut Attempted, report: &AttemptReport) {
+    if known.lane.provider != report.provider {
+        known.lane.provider = report.provider.clone();
+    }
+    if known.lane.model != report.model {
+        known.lane.model = report.model.clone();
+    }
+    known.lane.credential = report.credential;
+    (known.outcome, known.status, known.key_refused) = (report.outcome.name(), report.status, report.key_refused);
+    (known.connect_us, known.tls_us, known.first_byte_us) = (report.connect_us, report.tls_us, report.first_byte_us);
+    (known.first_token_us, known.total_us, known.cost) = (report.first_token_us, report.total_us, report.cost);
 }

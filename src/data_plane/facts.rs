@@ -5,6 +5,7 @@
 
 use super::ask::Ask;
 use super::fault::{Fault, Tried};
+use super::lineups::{Cast, Lineup};
 use super::per_core::Core;
 use super::plan::{Candidate, Plan};
 use super::rota::{Rota, role, word};
@@ -17,12 +18,14 @@ use crate::limits;
 use crate::metering::price;
 use crate::metering::terms::Terms;
 use crate::routing::affinity;
-use crate::routing::decision::Considered;
+use crate::routing::decision::{Considered, Sorted};
 use crate::routing::need::{Need, Rejection};
 use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal, Turn};
 use crate::routing::score::Score;
 use crate::snapshot::{AccessKey, RoutePolicy, Snapshot};
+use smallvec::SmallVec;
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// Puts candidates in the order in which they are to be tried.
@@ -35,52 +38,50 @@ pub fn rank(
     key: &AccessKey,
     ask: &Ask,
     need: Need,
-    candidates: Vec<Candidate>,
-    by: RoutePolicy,
+    lineup: &Lineup,
+    category: Option<Sorted>,
 ) -> Result<Plan, Fault> {
+    let candidates = &lineup.candidates;
+    let RoutePolicy { policy, percentile } = lineup.by;
+    let policy = ask.policy.filter(|_| lineup.is_open).unwrap_or(policy);
     let terms = &*snapshot.settings.routing;
     let mut need = need;
     need.prefix = need.prefix.filter(|_| !terms.no_affinity);
     let goal = ask.wishes.goal.unwrap_or(terms.tenant(&key.tenant).goal);
     let now = Instant::now();
-    let question = Question {
-        policy: by.policy,
-        goal,
-        percentile: by.percentile,
-        need: &need,
-        streaming: ask.stream,
-        deadline: ask.wishes.deadline,
-        now,
-    };
-    let facts = gather(core, snapshot, key, ask, &need, &candidates, now);
+    let question =
+        Question { policy, goal, percentile, need: &need, streaming: ask.stream, deadline: ask.wishes.deadline, now };
+    let mut facts = Gathered::with_capacity(candidates.len());
+    gather((core, snapshot, key, ask), &need, candidates, now, &mut facts);
     let ranking = order::order(&question, &facts, &mut core.dice());
-    let ranking = ranking.map_err(|refusal| refused(refusal, &candidates))?;
-    let considered = considered(&ranking, &facts, &candidates);
+    let ranking = ranking.map_err(|refusal| refused(refusal, candidates))?;
+    let considered = considered(&ranking, &facts, candidates);
     let Ranking { lanes, exploration, .. } = ranking;
     Ok(Plan {
+        at: now,
         candidates: in_order(candidates, &lanes),
-        policy: by.policy,
-        percentile: by.percentile,
+        policy,
+        percentile,
         goal,
         need,
-        category: None,
+        category,
         exploration,
         considered,
     })
 }
 
+/// Facts of candidates, of which few need no memory of their own.
+type Gathered<'a> = SmallVec<[Facts<'a>; limits::CANDIDATES_INLINE]>;
+
+/// Gathers what is known of each candidate, in their order.
 fn gather<'a>(
-    core: &Core,
-    snapshot: &'a Snapshot,
-    key: &AccessKey,
-    ask: &Ask,
+    (core, snapshot, key, ask): (&Core, &'a Snapshot, &AccessKey, &Ask),
     need: &Need,
-    candidates: &[Candidate],
+    candidates: &[Rc<Candidate>],
     now: Instant,
-) -> Vec<Facts<'a>> {
-    let terms = &*snapshot.settings.routing;
+    facts: &mut Gathered<'a>,
+) {
     let halts = core.steer.halts();
-    let mut facts: Vec<Facts<'a>> = Vec::with_capacity(candidates.len());
     let mut target = 0;
     for (place, candidate) in candidates.iter().enumerate() {
         let lane = &candidate.lane;
@@ -89,33 +90,33 @@ fn gather<'a>(
             before.is_some_and(|before| before.lane.provider != lane.provider || before.lane.model != lane.model);
         target += usize::from(is_next);
         let score = snapshot.scores.score(lane);
+        let (headroom, in_flight) = core.steer.load(lane, need.input_tokens, now);
         facts.push(Facts {
             target,
             turn: Turn::Usual,
             behind: None,
             weight: candidate.target.weight,
-            quality: terms.rank(lane),
+            quality: candidate.quality,
             lacks: if is_conversation(ask) { need.lacking(&candidate.target.abilities) } else { None },
             context_window: candidate.target.context_window(),
             score,
             posterior: score.map(|score| score.posterior_of(&key.tenant)).unwrap_or_default(),
             cost: None,
             standing: core.steer.standing(&halts, lane, now),
-            headroom: core.steer.headroom(lane, need.input_tokens, now),
-            in_flight: core.steer.in_flight(lane),
+            headroom,
+            in_flight,
             warm: need.prefix.is_some_and(|prefix| core.steer.is_warm(prefix, lane, now)),
             affinity_weight: need.prefix.map_or(0, |prefix| affinity::weight(prefix, lane)),
         });
     }
     let draw = || core.roll(100);
-    Rota { steer: &core.steer, once: ask.once, now, draw: &draw, drawn: OnceCell::new() }.seat(candidates, &mut facts);
+    Rota { steer: &core.steer, once: ask.once, now, draw: &draw, drawn: OnceCell::new() }.seat(candidates, facts);
     let any_warm = facts.iter().any(|facts| facts.warm);
     let terms = Terms { service_tier: ask.service_tier, at: UnixMillis::now() };
     for (facts, candidate) in facts.iter_mut().zip(candidates) {
         let cached = cached_tokens(need, facts.score, facts.warm, any_warm);
         facts.cost = expected_cost(candidate, need, facts.score, cached, &terms);
     }
-    facts
 }
 
 /// Whether a request's size is that of a prompt. A list of texts to embed, or a file, is not, and no window bounds it.
@@ -152,17 +153,12 @@ fn expected_cost(
 }
 
 /// Candidates by a ranking; what is not in it is left out.
-fn in_order(candidates: Vec<Candidate>, lanes: &[Ranked]) -> Vec<Candidate> {
-    let as_they_are = lanes.len() == candidates.len() && lanes.iter().enumerate().all(|(at, lane)| at == lane.place);
-    if as_they_are {
-        return candidates;
-    }
-    let mut candidates: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
-    lanes.iter().filter_map(|lane| candidates.get_mut(lane.place)?.take()).collect()
+fn in_order(candidates: &[Rc<Candidate>], lanes: &[Ranked]) -> Cast {
+    lanes.iter().filter_map(|lane| candidates.get(lane.place).cloned()).collect()
 }
 
 /// Every candidate as it was seen, rejected ones last.
-fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Candidate]) -> Vec<Considered> {
+fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Rc<Candidate>]) -> Vec<Considered> {
     let seen = |place: usize, score: f64, latency_us: Option<u32>, rejection: Option<Rejection>| {
         let (facts, candidate) = (facts.get(place)?, candidates.get(place)?);
         Some(Considered {
@@ -184,7 +180,7 @@ fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Candidate]) 
 }
 
 /// What a client hears when no candidate may be tried.
-fn refused(refusal: Refusal, candidates: &[Candidate]) -> Fault {
+fn refused(refusal: Refusal, candidates: &[Rc<Candidate>]) -> Fault {
     let (what, param) = match refusal {
         Refusal::Empty => return Fault::AllUnavailable { tried: Vec::new() },
         Refusal::Closed => {

@@ -36,7 +36,7 @@ pub async fn run(
     inquiry: &Inquiry<'_>,
     plan: &Plan,
 ) -> Result<Next, Fault> {
-    if let Some(wait) = exchange.core.steer.limited(plan.candidates.iter().map(|it| &it.lane), Instant::now()) {
+    if let Some(wait) = exchange.core.steer.limited(plan.candidates.iter().map(|it| &it.lane), plan.at) {
         // Everybody said when to come back: asking again before that helps nobody.
         return Err(Fault::RateLimited { retry_after_s: (wait.as_secs_f64().ceil() as u64).max(1) });
     }
@@ -46,7 +46,9 @@ pub async fn run(
     if let Some(next) = together::run(exchange, down, &mut course).await? {
         return Ok(next);
     }
-    while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, Instant::now()) {
+    // The plan was made a moment ago: the first turn needs no other look at the clock.
+    let mut now = if exchange.attempts == 0 { plan.at } else { Instant::now() };
+    while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, now) {
         if down.is_absent() {
             exchange.books.finish();
             return Ok(Next::Abort);
@@ -58,20 +60,22 @@ pub async fn run(
         if !course.may_retry(exchange) {
             break;
         }
-        if again && back_off(exchange, down).await.is_err() {
+        if again && Box::pin(back_off(exchange, down)).await.is_err() {
             exchange.books.finish();
             return Ok(Next::Abort);
         }
-        let Some(entrant) = course.seat(exchange, place, inquiry, draft) else { continue };
+        let Some(mut entrant) = course.seat(exchange, place, inquiry, draft) else { continue };
         let (ended, outcome) = entrant.run(exchange, down).await;
+        drop(entrant);
         if let Some(next) = course.absorb(exchange, place, ended, outcome) {
             return Ok(next);
         }
+        now = Instant::now();
     }
     exchange.core.steer.waive();
     exchange.books.finish();
     if let Some(continuation) = exchange.continuation.take() {
-        return Ok(events::give_up(exchange, down, *continuation).await);
+        return Ok(Box::pin(events::give_up(exchange, down, *continuation)).await);
     }
     Err(course.trail.verdict())
 }
@@ -142,7 +146,7 @@ impl<'a> Course<'a> {
         let provider = self.snapshot.provider(candidate.target.provider)?;
         if exchange.attempts == 0 {
             // What retries are measured by (rule Q2).
-            exchange.core.steer.retries.count_first(&self.inquiry.key.tenant, &provider.id, Instant::now());
+            exchange.core.steer.retries.count_first(&self.inquiry.key.tenant, &provider.id, self.plan.at);
         }
         self.turns.take(place);
         Some(Entrant::enter(exchange, inquiry, candidate, provider, self.plan, draft))

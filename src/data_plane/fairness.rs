@@ -9,16 +9,16 @@
 
 use super::per_core::Core;
 use crate::domain::id::TenantId;
+use crate::domain::map::Map;
 use crate::domain::pressure::{ShedReason, Stage};
 use crate::limits;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Exchanges under way by tenant. As many entries as there are exchanges, at most.
 #[derive(Default)]
 pub struct Fairness {
-    under_way: RefCell<HashMap<TenantId, u32>>,
+    under_way: RefCell<Map<TenantId, u32>>,
     all: Cell<u32>,
 }
 

@@ -111,9 +111,9 @@ impl Folio {
         if self.state.get() != State::Open || !self.books.may_send_again() {
             return false;
         }
-        let lost = self.report.borrow().clone();
-        let total_us = micros(self.began.elapsed());
-        self.books.close(AttemptReport { outcome: Outcome::Unreachable, total_us, ..lost }, Standing::Ended);
+        let mut lost = self.report.borrow().clone();
+        (lost.outcome, lost.total_us) = (Outcome::Unreachable, micros(self.began.elapsed()));
+        self.books.close(&mut lost, Standing::Ended);
         let mut report = self.report.borrow_mut();
         (report.attempt, report.started) = (attempt, UnixMillis::now());
         self.books.open(&report, self.sending.tokens, self.rates);
@@ -157,14 +157,14 @@ impl Folio {
         }
     }
 
-    /// What is known of its answer after another `bytes` of it. Writes a mark now and then, so that little is lost if the process ends here
+    /// What is known of its answer after another `bytes` of it, which came at about `now`. Writes a mark now and then, so that little is lost if the process ends here
     /// (rule L3); it rides on what passes and has no timer of its own.
-    pub fn passed(&self, facts: &StreamFacts, bytes: usize) {
+    pub fn passed(&self, facts: &StreamFacts, bytes: usize, now: Instant) {
         self.facts.set(*facts);
         let (at, unmarked) = self.marked.get();
-        let (now, unmarked) = (Instant::now(), unmarked + bytes);
-        let is_due =
-            unmarked >= limits::ledger::MARK_RELAYED_BYTES || now.duration_since(at) >= limits::ledger::MARK_INTERVAL;
+        let unmarked = unmarked + bytes;
+        let is_due = unmarked >= limits::ledger::MARK_RELAYED_BYTES
+            || now.saturating_duration_since(at) >= limits::ledger::MARK_INTERVAL;
         self.marked.set(if is_due { (now, 0) } else { (at, unmarked) });
         if is_due && self.state.get() == State::Open {
             let (usage, source) = self.figure(Outcome::Interrupted, facts);
@@ -216,7 +216,7 @@ impl Folio {
     pub fn close(&self, standing: Standing) {
         self.settle_failed(self.books.outcome_of_dropped());
         if self.state.replace(State::Closed) != State::Closed {
-            self.books.close(self.report.borrow().clone(), standing);
+            self.books.close(&mut self.report.borrow_mut(), standing);
         }
     }
 

@@ -11,11 +11,9 @@
 //! <https://docs.anthropic.com/en/api/rate-limits>; both read 2026-11-26.)
 
 use super::allowance::{Figure, Grant};
-use super::reply::field;
+use super::reply::{FieldValue, field};
 use crate::dialects::Wire;
 use crate::domain::clock::UnixMillis;
-use std::fmt;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// The nouns of the two rates, in the order of [`Grant::figures`].
@@ -32,7 +30,7 @@ pub fn write(out: &mut Vec<u8>, grant: &Grant, face: Wire) {
         line(out, &at_limit, limit);
         line(out, &at_remaining, remaining);
         match face {
-            Wire::Messages => line(out, &at_reset, later(full_in).to_rfc3339()),
+            Wire::Messages => line(out, &at_reset, Instant3339(later(full_in))),
             _ => line(out, &at_reset, Go(full_in)),
         }
     }
@@ -43,23 +41,27 @@ pub fn write(out: &mut Vec<u8>, grant: &Grant, face: Wire) {
 
 /// Writes the lines of a provider but for those that [`write()`] has written.
 pub fn keep_others(out: &mut Vec<u8>, kept: &[u8], grant: &Grant, face: Wire) {
-    let limited = NOUNS.iter().zip(grant.has_rates()).filter(|(_, is_limited)| *is_limited && !kept.is_empty());
-    let ours: Vec<String> =
-        limited.flat_map(|(noun, _)| PARTS.map(|part| format!("{}:", Name { face, noun, part }))).collect();
-    // Lines are ours: lower case, one field each, each with its end.
-    if ours.is_empty() {
+    let limited = grant.has_rates();
+    if limited == [false; NOUNS.len()] {
         return out.extend_from_slice(kept);
     }
+    // Lines are ours: lower case, one field each, each with its end.
     for line in kept.split_inclusive(|byte| *byte == b'\n') {
-        if !ours.iter().any(|name| line.starts_with(name.as_bytes())) {
+        let mut nouns = NOUNS.iter().zip(limited).filter(|(_, is_limited)| *is_limited);
+        let is_ours = nouns.any(|(noun, _)| PARTS.iter().any(|part| Name { face, noun, part }.begins(line)));
+        if !is_ours {
             out.extend_from_slice(line);
         }
     }
 }
 
-fn line(out: &mut Vec<u8>, name: &Name<'_>, value: impl fmt::Display) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "{name}: {value}\r\n");
+fn line(out: &mut Vec<u8>, name: &Name<'_>, value: impl FieldValue) {
+    for piece in name.pieces() {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    out.extend_from_slice(b": ");
+    value.append(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The second in which the time is over.
@@ -75,29 +77,59 @@ struct Name<'a> {
     part: &'a str,
 }
 
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { face, noun, part } = self;
+impl<'a> Name<'a> {
+    /// What it is written of.
+    fn pieces(&self) -> [&'a str; 4] {
+        let Self { face, noun, part } = *self;
         match face {
-            Wire::Messages => write!(f, "anthropic-ratelimit-{noun}-{part}"),
-            _ => write!(f, "x-ratelimit-{part}-{noun}"),
+            Wire::Messages => ["anthropic-ratelimit-", noun, "-", part],
+            _ => ["x-ratelimit-", part, "-", noun],
         }
+    }
+
+    /// Whether a line is a field of this name.
+    fn begins(&self, line: &[u8]) -> bool {
+        let behind = self.pieces().iter().try_fold(line, |line, piece| line.strip_prefix(piece.as_bytes()));
+        behind.is_some_and(|behind| behind.first() == Some(&b':'))
+    }
+}
+
+/// An instant as Anthropic writes it.
+struct Instant3339(UnixMillis);
+
+impl FieldValue for Instant3339 {
+    fn append(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.to_rfc3339().as_bytes());
     }
 }
 
 /// A duration as OpenAI writes them: `120ms`, `1s`, `59.7s`, `6m0s`; rounded up to a millisecond.
 struct Go(Duration);
 
-impl fmt::Display for Go {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_nanos().div_ceil(1_000_000);
+impl FieldValue for Go {
+    fn append(&self, out: &mut Vec<u8>) {
+        let millis = u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         let (minutes, seconds, rest) = (millis / 60_000, millis / 1_000 % 60, millis % 1_000);
         match (minutes, seconds, rest) {
-            (0, 0, _) => write!(f, "{rest}ms"),
-            (0, _, 0) => write!(f, "{seconds}s"),
-            (0, _, _) => write!(f, "{seconds}.{}s", format!("{rest:03}").trim_end_matches('0')),
-            _ => write!(f, "{minutes}m{seconds}s"),
+            (0, 0, _) => {
+                rest.append(out);
+                out.push(b'm');
+            }
+            (0, _, 0) => seconds.append(out),
+            (0, _, _) => {
+                seconds.append(out);
+                out.push(b'.');
+                let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+                let shown = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+                out.extend_from_slice(&digits[..shown]);
+            }
+            _ => {
+                minutes.append(out);
+                out.push(b'm');
+                seconds.append(out);
+            }
         }
+        out.push(b's');
     }
 }
 
@@ -105,21 +137,32 @@ impl fmt::Display for Go {
 mod tests {
     use super::*;
 
+    fn written(value: &impl FieldValue) -> String {
+        let mut out = Vec::new();
+        value.append(&mut out);
+        String::from_utf8(out).expect("text")
+    }
+
     #[test]
     fn durations_are_written_as_openai_writes_them() {
         for (millis, text) in
             [(0, "0ms"), (120, "120ms"), (1_000, "1s"), (8_640, "8.64s"), (59_007, "59.007s"), (360_000, "6m0s")]
         {
-            assert_eq!(Go(Duration::from_millis(millis)).to_string(), text);
+            assert_eq!(written(&Go(Duration::from_millis(millis))), text);
         }
-        assert_eq!(Go(Duration::from_nanos(1)).to_string(), "1ms", "never too early");
+        assert_eq!(written(&Go(Duration::from_nanos(1))), "1ms", "never too early");
     }
 
     #[test]
     fn names_are_those_of_the_dialect() {
-        let name = |face| Name { face, noun: "tokens", part: "remaining" }.to_string();
+        let name = |face| Name { face, noun: "tokens", part: "remaining" }.pieces().concat();
         assert_eq!(name(Wire::Chat), "x-ratelimit-remaining-tokens");
         assert_eq!(name(Wire::Gemini), "x-ratelimit-remaining-tokens");
         assert_eq!(name(Wire::Messages), "anthropic-ratelimit-tokens-remaining");
+        let ours = Name { face: Wire::Chat, noun: "tokens", part: "limit" };
+        assert!(ours.begins(b"x-ratelimit-limit-tokens: 7\r\n"));
+        for other in [&b"x-ratelimit-limit-tokens-day: 7\r\n"[..], b"x-ratelimit-limit-requests: 7\r\n", b"x", b""] {
+            assert!(!ours.begins(other));
+        }
     }
 }

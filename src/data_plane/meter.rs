@@ -6,39 +6,19 @@ use super::together::Together;
 use crate::domain::id::{ProviderId, RequestId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
-use crate::json::scan::{self, Names};
 use crate::json::splice::escape_into;
-use crate::json::{Member, text};
 use crate::limits;
 use crate::metering::price::{self, Cost, PriceList};
-use crate::metering::terms::{Terms, Tier};
+use crate::metering::terms::Terms;
 use crate::routing::decision::Considered;
 use crate::routing::lane::LaneKey;
 use crate::routing::policy::Policy;
-use memchr::memmem;
 use std::io::Write as _;
 use std::sync::Arc;
 
 /// What one answer cost on these terms; `None` where the price or the usage is unknown.
 pub fn cost(price: Option<&Arc<PriceList>>, usage: Option<&Usage>, terms: &Terms) -> Option<Cost> {
     price::cost(price?, usage?, terms)
-}
-
-/// The service tier that an answer names, outside (OpenAI and its kin) or inside its usage (Anthropic). The inner option is `None` for the
-/// usual tier, the outer where none is named.
-pub fn tier_of_answer(body: &[u8]) -> Option<Option<Tier>> {
-    static NAMES: Names = Names::new(&["service_tier", "usage"]);
-    static INNER: Names = Names::new(&["service_tier"]);
-    // Most answers have none: one search instead of a scan.
-    memmem::find(body, b"\"service_tier\"")?;
-    let mut found = [None; 2];
-    scan::members(body, &NAMES, &mut found).ok()?;
-    let named = |member: Member| text::text(body, member.value).map(Tier::named);
-    found[0].and_then(named).or_else(|| {
-        let mut inner = [None];
-        scan::members_at(body, found[1]?.value, &INNER, &mut inner).ok()?;
-        inner[0].and_then(named)
-    })
 }
 
 /// The facts of the `metadata` member.
@@ -103,11 +83,15 @@ impl Metadata<'_> {
         money(self.together.and_then(Together::cost).unwrap_or(own), out);
         out.extend_from_slice(b",\"cost_breakdown\":");
         self.write_breakdown(out);
-        // Writing to a Vec does not fail.
-        let _ = write!(out, ",\"latency_ms\":{},\"trace_id\":\"{}\",\"tenant_id\":", self.latency_ms, self.trace_id);
+        out.extend_from_slice(b",\"latency_ms\":");
+        number(self.latency_ms, out);
+        out.extend_from_slice(b",\"trace_id\":\"");
+        self.trace_id.append(out);
+        out.extend_from_slice(b"\",\"tenant_id\":");
         escape_into(self.tenant.as_str(), out);
         self.choice.write_members(out);
-        let _ = write!(out, ",\"attempts\":{}", self.attempts);
+        out.extend_from_slice(b",\"attempts\":");
+        number(self.attempts.into(), out);
         if !self.continued_from.is_empty() {
             self.write_continued(out);
         }
@@ -131,11 +115,13 @@ impl Metadata<'_> {
         let Some(usage) = self.usage else {
             return out.extend_from_slice(b"null");
         };
-        let _ = write!(
-            out,
-            "{{\"input_tokens\":{},\"output_tokens\":{},\"cached_tokens\":{},\"input_cost\":",
-            usage.input, usage.output, usage.cached_input
-        );
+        out.extend_from_slice(b"{\"input_tokens\":");
+        number(usage.input, out);
+        out.extend_from_slice(b",\"output_tokens\":");
+        number(usage.output, out);
+        out.extend_from_slice(b",\"cached_tokens\":");
+        number(usage.cached_input, out);
+        out.extend_from_slice(b",\"input_cost\":");
         money(self.cost.map(|cost| cost.input), out);
         out.extend_from_slice(b",\"output_cost\":");
         money(self.cost.map(|cost| cost.output), out);
@@ -148,10 +134,12 @@ impl Metadata<'_> {
 impl Choice<'_> {
     fn write_members(&self, out: &mut Vec<u8>) {
         let own = self.considered.iter().find(|considered| considered.lane == *self.lane);
-        // Writing to a Vec does not fail.
-        let _ = write!(out, ",\"routing_decision\":\"{}\",\"thompson_sampling_score\":", self.policy.as_str());
+        out.extend_from_slice(b",\"routing_decision\":\"");
+        out.extend_from_slice(self.policy.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"thompson_sampling_score\":");
         score(own.map(|own| own.score).filter(|_| self.policy == Policy::Thompson), out);
-        let _ = write!(out, ",\"exploration\":{},\"alternatives\":[", self.exploration);
+        out.extend_from_slice(if self.exploration { b",\"exploration\":true" } else { b",\"exploration\":false" });
+        out.extend_from_slice(b",\"alternatives\":[");
         // Another credential of the same model is no alternative that a client could tell apart.
         let is_same =
             |other: &Considered| other.lane.provider == self.lane.provider && other.lane.model == self.lane.model;
@@ -174,22 +162,58 @@ fn has_scores(policy: Policy) -> bool {
     !matches!(policy, Policy::Ordered | Policy::Weighted)
 }
 
-/// A JSON number, or `null`.
+fn number(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A JSON number with four digits behind the point, or `null`.
 fn score(value: Option<f64>, out: &mut Vec<u8>) {
     match value.filter(|value| value.is_finite()) {
-        Some(value) => {
-            let _ = write!(out, "{value:.4}");
-        }
+        Some(value) => match ten_thousandths(value) {
+            Some(figure) => {
+                number(figure / 10_000, out);
+                let rest = figure % 10_000;
+                let digits = [rest / 1_000, rest / 100 % 10, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+                out.push(b'.');
+                out.extend_from_slice(&digits);
+            }
+            None => {
+                // Writing to a Vec does not fail.
+                let _ = write!(out, "{value:.4}");
+            }
+        },
         None => out.extend_from_slice(b"null"),
     }
+}
+
+/// A number in whole ten-thousandths, rounded as `{:.4}` rounds: to the nearest, from the exact value, a tie to the even one. `None` if it is
+/// negative or has no fraction.
+fn ten_thousandths(value: f64) -> Option<u64> {
+    const FRACTION_BITS: u32 = 52;
+    let bits = value.to_bits();
+    let exponent = u32::try_from(bits >> FRACTION_BITS).ok()?;
+    let fraction = bits & ((1 << FRACTION_BITS) - 1);
+    if exponent >= 1_075 {
+        return None;
+    }
+    let (mantissa, shift) = match exponent {
+        0 => (fraction, 1_074),
+        _ => (fraction | 1 << FRACTION_BITS, 1_075 - exponent),
+    };
+    // At most 53 bits and 14.
+    let scaled = u128::from(mantissa) * 10_000;
+    if shift > 100 {
+        return Some(0);
+    }
+    let (whole, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1 << (shift - 1));
+    let up = rest > half || (rest == half && whole & 1 == 1);
+    u64::try_from(whole + u128::from(up)).ok()
 }
 
 /// A JSON number of dollars, exact, or `null`.
 fn money(amount: Option<Money>, out: &mut Vec<u8>) {
     match amount {
-        Some(amount) => {
-            let _ = write!(out, "{amount}");
-        }
+        Some(amount) => amount.append(out),
         None => out.extend_from_slice(b"null"),
     }
 }
@@ -199,17 +223,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tier_of_an_answer_is_found_where_vendors_put_it() {
-        for (body, expected) in [
-            (r#"{"service_tier":"flex","usage":{}}"#, Some(Some(Tier::Flex))),
-            (r#"{"usage":{"service_tier":"batch"}}"#, Some(Some(Tier::Batch))),
-            (r#"{"service_tier":"default"}"#, Some(None)),
-            (r#"{"service_tier":null}"#, None),
-            (r#"{"choices":[{"service_tier":"flex"}]}"#, None),
-            ("{}", None),
-        ] {
-            assert_eq!(tier_of_answer(body.as_bytes()), expected, "{body}");
+    fn scores_are_written_as_the_standard_library_rounds_them() {
+        let written = |value: f64| {
+            let mut out = Vec::new();
+            score(Some(value), &mut out);
+            String::from_utf8(out).expect("text")
+        };
+        let odd = [
+            0.0,
+            -0.0,
+            0.5,
+            1.0,
+            0.00005,
+            0.00015,
+            0.03125,
+            0.96875,
+            0.99995,
+            1e-300,
+            5e-324,
+            123_456.789,
+            -0.25,
+            1e15,
+        ];
+        // Ties: odd multiples of 2^-5 have five digits, the last of them a 5.
+        let ties = (0..400).map(|number| f64::from(number) / 32.0);
+        let mut dice = fastrand::Rng::with_seed(7);
+        let any = (0..20_000).map(|_| dice.f64() * 10_f64.powi(dice.i32(-9..12)));
+        for value in odd.into_iter().chain(ties).chain(any).chain([f64::MAX, f64::MIN_POSITIVE]) {
+            assert_eq!(written(value), format!("{value:.4}"), "{value:e}");
         }
+        assert_eq!(written(f64::NAN), "null");
     }
 
     #[test]

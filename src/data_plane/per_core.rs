@@ -6,6 +6,7 @@ use super::allowance::Leases;
 use super::budget::Budget;
 use super::fairness::Fairness;
 use super::idempotency::Outcomes;
+use super::lineups::Lineups;
 use super::overload::{Lag, Loads, Overload, percent};
 use super::steer::Steering;
 use super::upstream::Pools;
@@ -43,16 +44,21 @@ pub enum Phase {
 
 /// The phase, as the application sets it.
 #[derive(Clone, Default)]
-pub struct PhaseSwitch {
-    phase: Arc<AtomicU8>,
+pub struct PhaseSwitch(Arc<Words>);
+
+/// What all cores read with every request, on cache lines of its own: what stands beside it in memory may be written all the time.
+#[derive(Default)]
+#[repr(align(128))]
+struct Words {
+    phase: AtomicU8,
     /// Odd while no core is to accept, also though the process serves; grows with every change.
-    hold: Arc<AtomicU32>,
+    hold: AtomicU32,
 }
 
 impl PhaseSwitch {
     /// The current phase.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
+        match self.0.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
             1 => Phase::Leaving,
             2 => Phase::Draining,
@@ -62,14 +68,14 @@ impl PhaseSwitch {
 
     /// Moves on; a phase never goes back.
     pub fn advance(&self, phase: Phase) {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.phase.fetch_max(phase as u8, Ordering::AcqRel);
     }
 
     /// Tells the cores to stop accepting for now, or to go on. Answers the word that each of them repeats in its gauge
     /// [`hold_seen`](crate::report::CoreGauges::hold_seen) once it does.
     pub fn hold(&self, held: bool) -> u32 {
         let changed = |hold: u32| (is_held(hold) != held).then(|| hold.wrapping_add(1));
-        match self.hold.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed) {
+        match self.0.hold.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed) {
             Ok(before) => before.wrapping_add(1),
             Err(same) => same,
         }
@@ -77,7 +83,7 @@ impl PhaseSwitch {
 
     /// The last word about accepting.
     pub fn hold_word(&self) -> u32 {
-        self.hold.load(Ordering::Acquire)
+        self.0.hold.load(Ordering::Acquire)
     }
 }
 
@@ -104,6 +110,8 @@ pub struct Core {
     pub steer: Steering,
     /// What it has taken in advance of limits and budgets.
     pub leases: Leases,
+    /// Who could serve the names that are asked for.
+    pub lineups: Lineups,
     /// Exchanges under way by tenant.
     pub fairness: Fairness,
     /// Bytes held for bodies.
@@ -146,7 +154,10 @@ impl Core {
         let current = Rc::new(cache.load().clone());
         let steer = Steering::new(board);
         steer.adopt(&current.settings.routing);
+        let lineups = Lineups::default();
+        lineups.adopt(&current);
         Rc::new(Self {
+            lineups,
             index,
             reports,
             journal,
@@ -177,6 +188,8 @@ impl Core {
         let latest = cache.load();
         let mut current = self.current.borrow_mut();
         if !Arc::ptr_eq(latest, &current) {
+            // Before the snapshot that it was made from goes.
+            self.lineups.adopt(latest);
             *current = Rc::new(latest.clone());
             self.steer.adopt(&current.settings.routing);
         }

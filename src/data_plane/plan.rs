@@ -7,6 +7,7 @@ use super::account;
 use super::ask::Ask;
 use super::draft::is_openai_shaped;
 use super::fault::Fault;
+use super::lineups::{Cast, Lineup};
 use super::per_core::Core;
 use super::surface::Task;
 use super::{facts, features, need};
@@ -22,7 +23,9 @@ use crate::routing::policy::Policy;
 use crate::routing::resolve::{self, Insert, NotFound, Resolution, Via};
 use crate::routing::terms::Goal;
 use crate::snapshot::{AccessKey, Credential, Provider, ProviderIx, RoutePolicy, Snapshot};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One provider and the name the model has there.
 #[derive(Clone, Debug)]
@@ -60,20 +63,25 @@ pub struct Candidate {
     pub credential: Option<Arc<Credential>>,
     /// The same as a name.
     pub lane: LaneKey,
+    /// The owner's rank of its model, 0 to 1, if there is one.
+    pub quality: Option<f64>,
 }
 
 impl Candidate {
-    fn new(provider: &Provider, target: Target, credential: Option<Arc<Credential>>) -> Self {
+    fn new(snapshot: &Snapshot, provider: &Provider, target: Target, credential: Option<Arc<Credential>>) -> Rc<Self> {
         let id = credential.as_ref().map(|credential| credential.id);
         let lane = LaneKey { provider: provider.id.clone(), model: target.model.clone(), credential: id };
-        Self { target, credential, lane }
+        let quality = snapshot.settings.routing.rank(&lane);
+        Rc::new(Self { target, credential, lane, quality })
     }
 }
 
 /// The candidates of one exchange in the order they are to be tried, and why.
 pub struct Plan {
+    /// When it was made.
+    pub at: Instant,
     /// Best first; never empty.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Cast,
     /// What ordered them.
     pub policy: Policy,
     /// The percentile that the owner's entry names, 0 to 1.
@@ -95,20 +103,23 @@ pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask, body: 
     let need = need::read(ask, body);
     let chosen = features::chosen(snapshot, key, ask, body, &need);
     let sought = chosen.as_ref().map_or(&*ask.model_name, |chosen| &*chosen.model);
-    let (candidates, by) = candidates(snapshot, key, ask, sought)?;
-    let plan = facts::rank(core, snapshot, key, ask, need, candidates, by)?;
+    let lineup = match asks_for_a_name_alone(ask, sought) {
+        true => core.lineups.find(snapshot, key, sought, || lineup(snapshot, key, ask, sought))?,
+        false => lineup(snapshot, key, ask, sought)?,
+    };
     let category = chosen.map(|chosen| Sorted { category: chosen.category, confidence: chosen.confidence });
-    Ok(Plan { category, ..plan })
+    facts::rank(core, snapshot, key, ask, need, &lineup, category)
+}
+
+/// Whether who could serve a request depends on nothing of it but the name it asks for.
+fn asks_for_a_name_alone(ask: &Ask, sought: &str) -> bool {
+    let is_plain = ask.task == Task::Generate && ask.provider.is_none() && !account::reaches_account(ask);
+    is_plain && !sought.is_empty() && ask.model_name == sought && sought.len() <= limits::MODEL_NAME_BYTES_MAX
 }
 
 /// Everybody who could serve the request, as listed, and how they are to be ordered. `sought` is the name to look up: the one asked for,
 /// or what a rule puts in its place.
-fn candidates(
-    snapshot: &Snapshot,
-    key: &AccessKey,
-    ask: &Ask,
-    sought: &str,
-) -> Result<(Vec<Candidate>, RoutePolicy), Fault> {
+fn lineup(snapshot: &Snapshot, key: &AccessKey, ask: &Ask, sought: &str) -> Result<Rc<Lineup>, Fault> {
     let forced = forced_provider(snapshot, key, ask)?;
     if ask.model_name.is_empty() {
         if !key.models.is_empty() {
@@ -142,9 +153,8 @@ fn candidates(
         return Err(no_such_task());
     }
     keep_own(snapshot, key, ask, &mut targets, |target| target.provider)?;
-    let mut by = policy_of(snapshot, &resolution);
-    by.policy = ask.policy.unwrap_or(by.policy);
-    Ok((with_all_credentials(snapshot, key, targets), by))
+    let (candidates, by) = (with_all_credentials(snapshot, key, targets), policy_of(snapshot, &resolution));
+    Ok(Rc::new(Lineup { candidates, by, is_open: true }))
 }
 
 /// Whether the models of a task are on no list: they neither talk nor make vectors, and their names are OpenAI's or a vendor's own.
@@ -154,12 +164,7 @@ fn has_usual_maker(task: &Task) -> bool {
 
 /// A task with a usual model may name none, and the models of some tasks are on no list: then any provider that has the task may choose or
 /// say that it does not know the name, OpenAI first, since its names are the usual ones.
-fn unlisted(
-    snapshot: &Snapshot,
-    key: &AccessKey,
-    ask: &Ask,
-    forced: Option<ProviderIx>,
-) -> Result<(Vec<Candidate>, RoutePolicy), Fault> {
+fn unlisted(snapshot: &Snapshot, key: &AccessKey, ask: &Ask, forced: Option<ProviderIx>) -> Result<Rc<Lineup>, Fault> {
     let ixs = (0..snapshot.providers.len()).filter_map(|place| u16::try_from(place).ok().map(ProviderIx));
     let mut ixs: Vec<ProviderIx> = ixs
         .filter(|ix| forced.is_none_or(|forced| forced == *ix) && allowed(snapshot, key, *ix))
@@ -187,7 +192,8 @@ fn unlisted(
         insert: None,
     };
     let by = RoutePolicy { policy: Policy::Ordered, percentile: None };
-    Ok((with_all_credentials(snapshot, key, ixs.into_iter().map(target).collect()), by))
+    let candidates = with_all_credentials(snapshot, key, ixs.into_iter().map(target).collect());
+    Ok(Rc::new(Lineup { candidates, by, is_open: false }))
 }
 
 /// Drops what lies in accounts that are not the tenant's own, where the request reaches into them.
@@ -217,7 +223,7 @@ fn keep_own<T>(
 }
 
 /// Each target with each of its credentials, those of one target together.
-fn with_all_credentials(snapshot: &Snapshot, key: &AccessKey, targets: Vec<Target>) -> Vec<Candidate> {
+fn with_all_credentials(snapshot: &Snapshot, key: &AccessKey, targets: Vec<Target>) -> Cast {
     targets.into_iter().flat_map(|target| with_credentials(snapshot, key, target)).collect()
 }
 
@@ -291,11 +297,13 @@ fn has_credential(snapshot: &Snapshot, key: &AccessKey, provider: &Provider) -> 
     provider.keyless || !snapshot.credentials.find(&key.tenant, &provider.id).is_empty()
 }
 
-fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec<Candidate> {
+fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec<Rc<Candidate>> {
     let Some(provider) = snapshot.provider(target.provider) else { return Vec::new() };
     let credentials = snapshot.credentials.find(&key.tenant, &provider.id);
     if credentials.is_empty() && provider.keyless {
-        return vec![Candidate::new(provider, target, None)];
+        return vec![Candidate::new(snapshot, provider, target, None)];
     }
-    credentials.iter().map(|credential| Candidate::new(provider, target.clone(), Some(credential.clone()))).collect()
+    let with =
+        |credential: &Arc<Credential>| Candidate::new(snapshot, provider, target.clone(), Some(credential.clone()));
+    credentials.iter().map(with).collect()
 }

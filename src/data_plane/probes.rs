@@ -61,7 +61,7 @@ async fn probe(core: Rc<Core>, id: ProviderId, probed: Probed) {
     let snapshot = core.snapshot();
     let provider = snapshot.provider_named(id.as_str()).and_then(|ix| snapshot.provider(ix));
     if let Some(provider) = provider
-        && upstream::connect(&core, &provider.origin, provider.connect_timeout).await.is_ok()
+        && upstream::connect(&core, &provider.origin, provider.connect_timeout, false).await.is_ok()
     {
         core.steer.reachable(&id, Instant::now());
     }

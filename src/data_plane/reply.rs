@@ -11,9 +11,9 @@ use super::timing::Receipt;
 use crate::chat::shown::Shown;
 use crate::dialects::{Wire, openai};
 use crate::domain::id::RequestId;
+use crate::domain::money::Money;
 use crate::http::write;
 use crate::json::splice::escape_into;
-use std::io::Write as _;
 
 /// What stands in every answer of one exchange.
 #[derive(Clone, Copy)]
@@ -36,8 +36,7 @@ pub struct Stamp<'a> {
 
 /// Writes status line and the fields of every answer; the caller goes on with its own and ends with [`end_head`].
 pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", write::reason(status));
+    status_line(out, status);
     field(out, "date", stamp.date.as_bytes());
     number_field(out, "x-request-id", stamp.request);
     if stamp.face == Wire::Messages {
@@ -54,7 +53,19 @@ pub fn begin_head(out: &mut Vec<u8>, status: u16, stamp: Stamp<'_>) {
     }
 }
 
+fn status_line(out: &mut Vec<u8>, status: u16) {
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    status.append(out);
+    out.push(b' ');
+    out.extend_from_slice(write::reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes one field whose value is ours or was checked when it was parsed.
+#[inline]
 pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -62,10 +73,44 @@ pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes one field from a value that prints.
-pub fn number_field(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "{name}: {value}\r\n");
+/// A value of ours that goes into a field as it is written: digits, and nothing that could end the line.
+pub trait FieldValue {
+    /// Appends it.
+    fn append(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! digits {
+    ($($number:ty),*) => {
+        $(impl FieldValue for $number {
+            #[inline]
+            fn append(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
+            }
+        })*
+    };
+}
+
+digits!(i32, u16, u32, u64, usize);
+
+impl FieldValue for RequestId {
+    fn append(&self, out: &mut Vec<u8>) {
+        (*self).append(out);
+    }
+}
+
+impl FieldValue for Money {
+    fn append(&self, out: &mut Vec<u8>) {
+        (*self).append(out);
+    }
+}
+
+/// Writes one field from a number, an id or an amount.
+#[inline]
+pub fn number_field(out: &mut Vec<u8>, name: &str, value: impl FieldValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    value.append(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Ends a head.

@@ -15,6 +15,7 @@ use crate::routing::order::{Facts, Turn};
 use crate::routing::standing::{Standing, Why};
 use crate::snapshot::Role;
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// What one exchange decides by.
@@ -35,7 +36,7 @@ pub struct Rota<'a> {
 
 impl Rota<'_> {
     /// Seats all candidates. Those of one target stand together.
-    pub fn seat(&self, candidates: &[Candidate], facts: &mut [Facts<'_>]) {
+    pub fn seat(&self, candidates: &[Rc<Candidate>], facts: &mut [Facts<'_>]) {
         if self.once {
             facts.iter_mut().for_each(|facts| self.keep_off_the_doubtful(facts));
         }
@@ -57,7 +58,7 @@ impl Rota<'_> {
         }
     }
 
-    fn seat_target(&self, candidates: &[Candidate], facts: &mut [Facts<'_>], begin: usize, end: usize) {
+    fn seat_target(&self, candidates: &[Rc<Candidate>], facts: &mut [Facts<'_>], begin: usize, end: usize) {
         let places = |wanted: fn(Role) -> bool| (begin..end).filter(move |place| wanted(role(&candidates[*place])));
         let fresh = places(|role| matches!(role, Role::Fresh { .. }));
         let outgoing = places(|role| role == Role::Outgoing);

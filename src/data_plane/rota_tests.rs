@@ -20,7 +20,7 @@ use std::sync::Arc;
 const FRESH: Role = Role::Fresh { canary_percent: 100 };
 
 /// A candidate of a provider by its number, with a credential of the role.
-pub(in crate::data_plane) fn candidate(provider: u16, credential: u128, role: Role) -> Candidate {
+pub(in crate::data_plane) fn candidate(provider: u16, credential: u128, role: Role) -> Rc<Candidate> {
     let target = Target {
         provider: ProviderIx(provider),
         model: Arc::from("m"),
@@ -37,11 +37,11 @@ pub(in crate::data_plane) fn candidate(provider: u16, credential: u128, role: Ro
     };
     let secret = Arc::new(Secret::copy_of(b"sk-canary-0123456789abcdef"));
     let credential = Credential { id, secret, timeout: None, max_retries: None, role };
-    Candidate { target, credential: Some(Arc::new(credential)), lane }
+    Rc::new(Candidate { target, credential: Some(Arc::new(credential)), lane, quality: None })
 }
 
-fn facts(candidates: &[Candidate]) -> Vec<Facts<'static>> {
-    let of = |candidate: &Candidate| Facts {
+fn facts(candidates: &[Rc<Candidate>]) -> Vec<Facts<'static>> {
+    let of = |candidate: &Rc<Candidate>| Facts {
         target: usize::from(candidate.target.provider.0),
         turn: Turn::Usual,
         behind: None,
@@ -76,7 +76,7 @@ impl Desk {
         Self { steer, draw: Cell::new(0), draws: Cell::new(0), once: false, now: Instant::now() }
     }
 
-    fn seat(&self, candidates: &[Candidate], facts: &mut [Facts<'_>]) {
+    fn seat(&self, candidates: &[Rc<Candidate>], facts: &mut [Facts<'_>]) {
         let draw = || {
             self.draws.set(self.draws.get() + 1);
             self.draw.get()
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// Credentials in the order in which they are to be tried.
-    fn order(&self, candidates: &[Candidate], facts: &mut [Facts<'_>]) -> Vec<u128> {
+    fn order(&self, candidates: &[Rc<Candidate>], facts: &mut [Facts<'_>]) -> Vec<u128> {
         self.seat(candidates, facts);
         let need = Need::default();
         let question = question(Policy::Ordered, &need, self.now);

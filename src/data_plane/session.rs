@@ -6,12 +6,15 @@
 use super::downstream::{Arrival, Downstream};
 use super::exchange::{self, Next};
 use super::fault::Fault;
+use super::multiplex;
 use super::per_core::{Core, Phase};
 use super::reply::{self, Stamp};
 use crate::dialects::Wire;
 use crate::http::head::{HeadFault, HeadLimits, Progress, RequestHead};
+use crate::http2::{self, Preface};
 use crate::report::Held;
-use crate::tls::Transport;
+use crate::rt;
+use crate::tls::{self, Transport};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -20,39 +23,84 @@ use std::time::Instant;
 enum HeadRead {
     /// A whole head of so many bytes stands at the front of the input.
     Whole(usize),
+    /// No head: the client wants to speak HTTP/2, and says so first.
+    Preface,
     /// The client is gone or nothing was ever asked: close without a word.
     Silence,
     /// The head is broken or late: answer, then close.
     Broken(Fault),
 }
 
-/// Serves one client connection to its end.
-pub async fn run(core: Rc<Core>, transport: Transport, peer: IpAddr) {
-    let _open = Held::one(&core.reports.gauges.connections);
-    let mut down = Downstream::new(&core, transport, peer);
-    let mut head = RequestHead::default();
-    let exchanges = core.snapshot().settings.exchanges_per_connection;
-    for served in 0..exchanges {
-        let first = served == 0;
-        let last = served + 1 == exchanges;
-        match read_head(&core, &mut down, &mut head, first).await {
-            HeadRead::Silence => return,
-            HeadRead::Broken(fault) => return refuse(&core, &mut down, &fault).await,
-            HeadRead::Whole(length) => match exchange::serve(&core, &mut down, &head, length, last).await {
-                Next::Continue => {}
-                Next::Close => return down.linger().await,
-                Next::Abort => return,
-            },
+/// Serves one client connection to its end. `room`: how many sessions this core may have.
+pub async fn run(core: Rc<Core>, transport: Transport, peer: IpAddr, room: usize) {
+    let multiplexed = match transport.alpn() {
+        Some(tls::HTTP2) => Some(transport),
+        _ => {
+            let _open = Held::one(&core.reports.gauges.connections);
+            let (exchanges, plain) = {
+                let settings = &core.snapshot().settings;
+                (settings.exchanges_per_connection, settings.http2_plain)
+            };
+            let may_switch = plain && !transport.is_tls();
+            serve(&core, transport, peer, exchanges, may_switch).await
         }
+    };
+    if let Some(transport) = multiplexed {
+        // Few connections come here, and the others should not carry its state.
+        Box::pin(multiplex::run(core, transport, peer, room)).await;
     }
 }
 
+/// Serves what looks like a connection and has room for one exchange.
+pub async fn run_one(core: Rc<Core>, transport: Transport, peer: IpAddr) {
+    serve(&core, transport, peer, 1, false).await;
+}
+
+/// Serves so many exchanges. The connection comes back if its client wants to speak HTTP/2, where it may.
+async fn serve(
+    core: &Rc<Core>,
+    transport: Transport,
+    peer: IpAddr,
+    exchanges: u32,
+    may_switch: bool,
+) -> Option<Transport> {
+    let mut down = Downstream::new(core, transport, peer);
+    let mut head = RequestHead::default();
+    for served in 0..exchanges {
+        let first = served == 0;
+        let last = served + 1 == exchanges;
+        match read_head(core, &mut down, &mut head, first, may_switch && first).await {
+            HeadRead::Preface => return Some(down.into_transport()),
+            HeadRead::Silence => return None,
+            HeadRead::Broken(fault) => {
+                refuse(core, &mut down, &fault).await;
+                return None;
+            }
+            HeadRead::Whole(length) => match exchange::serve(core, &mut down, &head, length, last).await {
+                Next::Continue => {}
+                Next::Close => {
+                    down.linger().await;
+                    return None;
+                }
+                Next::Abort => return None,
+            },
+        }
+    }
+    None
+}
+
 /// Reads one head. Between exchanges a connection may idle; once a byte is there the head has its own deadline, as a whole.
-async fn read_head(core: &Core, down: &mut Downstream, head: &mut RequestHead, first: bool) -> HeadRead {
+async fn read_head(
+    core: &Core,
+    down: &mut Downstream,
+    head: &mut RequestHead,
+    first: bool,
+    may_switch: bool,
+) -> HeadRead {
     let settings = core.snapshot().settings.clone();
     let limits =
         HeadLimits { head_bytes: settings.head_bytes_max, fields: settings.head_fields_max, ..HeadLimits::REQUEST };
-    let began = Instant::now();
+    let began = rt::coarse_now();
     let mut deadline = began + if first { settings.head_deadline } else { settings.keep_alive_idle };
     let mut begun = false;
     down.stall = settings.client_stall;
@@ -66,7 +114,11 @@ async fn read_head(core: &Core, down: &mut Downstream, head: &mut RequestHead, f
                 down.arrived = Some(now);
                 deadline = if first { deadline } else { now + settings.head_deadline };
             }
-            match head.parse(down.input().bytes(), &limits) {
+            let bytes = down.input().bytes();
+            let prefaced = if may_switch { http2::preface_in(bytes) } else { Preface::None };
+            match head.parse(bytes, &limits) {
+                _ if prefaced == Preface::Whole => return HeadRead::Preface,
+                _ if prefaced == Preface::Begun => {}
                 Ok(Progress::Complete { consumed }) => return HeadRead::Whole(consumed),
                 Ok(Progress::Partial) => {}
                 Err(fault) => return HeadRead::Broken(head_fault(&fault)),

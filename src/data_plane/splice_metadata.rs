@@ -4,7 +4,7 @@
 //! use ours wins. Everything else of the answer keeps its bytes.
 
 use crate::json::scan::{self, Names};
-use crate::json::{Kind, Span};
+use crate::json::{Element, Kind, Span};
 use memchr::memmem;
 
 /// What to do to one answer.
@@ -30,8 +30,8 @@ pub enum Splice {
 const OPEN: &[u8] = b"\"metadata\":{";
 
 impl Splice {
-    /// Looks at an answer; `members` is the inside of our object.
-    pub fn plan(body: &[u8], members: &[u8]) -> Self {
+    /// Looks at an answer; `theirs` is the `metadata` member that it has, `members` the inside of our object.
+    pub fn plan(body: &[u8], theirs: Option<Element>, members: &[u8]) -> Self {
         if members.is_empty() {
             return Splice::Leave;
         }
@@ -41,13 +41,14 @@ impl Splice {
             return Splice::Leave;
         }
         let brace = end - 1;
-        // Inside a string its quotes would be escaped: no hit means that there is no such key.
-        if memmem::find(body, b"\"metadata\"").is_some() {
-            match existing(body) {
-                Some((value, Kind::Object)) => return Splice::Replace { value, text: merged(value.of(body), members) },
-                Some((value, _)) => return Splice::Replace { value, text: [b"{", members, b"}"].concat() },
-                None => {}
+        match theirs {
+            Some(Element { value, kind: Kind::Object }) => {
+                return Splice::Replace { value, text: merged(value.of(body), members) };
             }
+            Some(Element { value, .. }) => {
+                return Splice::Replace { value, text: [b"{", members, b"}"].concat() };
+            }
+            None => {}
         }
         let comma = body[..brace].trim_ascii_end().last() != Some(&b'{');
         Splice::Append { brace, comma }
@@ -85,11 +86,14 @@ impl Splice {
     }
 }
 
-fn existing(body: &[u8]) -> Option<(Span, Kind)> {
+/// The `metadata` member of an answer that no pass was made over.
+pub fn existing(body: &[u8]) -> Option<Element> {
     static METADATA: Names = Names::new(&["metadata"]);
+    // Inside a string its quotes would be escaped: no hit means that there is no such key.
+    memmem::find(body, b"\"metadata\"")?;
     let mut found = [None];
     scan::members(body, &METADATA, &mut found).ok()?;
-    found[0].map(|member| (member.value, member.kind))
+    found[0].map(|member| Element { value: member.value, kind: member.kind })
 }
 
 /// Their object with our members over it. Rare and small, so a tree is fine here.
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
 
     fn spliced(body: &str, members: &str) -> String {
-        let splice = Splice::plan(body.as_bytes(), members.as_bytes());
+        let splice = Splice::plan(body.as_bytes(), existing(body.as_bytes()), members.as_bytes());
         let mut out = Vec::new();
         splice.write(body.as_bytes(), members.as_bytes(), &mut out);
         assert_eq!(out.len(), splice.length(body.as_bytes(), members.as_bytes()));

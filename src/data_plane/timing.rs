@@ -5,9 +5,9 @@
 
 use super::attempt::Answer;
 use super::exchange::Exchange;
+use super::reply::FieldValue;
 use crate::http::head::{KnownField, RequestHead};
 use crate::routing::decision::Phases;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The header field that asks for a receipt.
@@ -105,22 +105,30 @@ pub struct Receipt<'a> {
     own_us: u64,
 }
 
-impl fmt::Display for Receipt<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl FieldValue for Receipt<'_> {
+    fn append(&self, out: &mut Vec<u8>) {
         let Clock { queue, laps: [auth, read, parse, plan], answer, .. } = self.clock;
         for (name, phase) in [("queue", queue), ("auth", auth), ("read", read), ("parse", parse), ("plan", plan)] {
-            entry(out, name, micros(*phase).into())?;
+            entry(out, name, micros(*phase).into());
+            out.extend_from_slice(b", ");
         }
         let answer = answer.iter().flat_map(|known| ["connect", "tls", "ttfb"].into_iter().zip(known));
         for (name, phase) in answer {
-            entry(out, name, micros(*phase).into())?;
+            entry(out, name, micros(*phase).into());
+            out.extend_from_slice(b", ");
         }
-        write!(out, "igris;dur={}.{:03}", self.own_us / 1_000, self.own_us % 1_000)
+        entry(out, "igris", self.own_us);
     }
 }
 
-fn entry(out: &mut fmt::Formatter<'_>, name: &str, us: u64) -> fmt::Result {
-    write!(out, "{name};dur={}.{:03}, ", us / 1_000, us % 1_000)
+fn entry(out: &mut Vec<u8>, name: &str, us: u64) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b";dur=");
+    (us / 1_000).append(out);
+    let thousandths = us % 1_000;
+    let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10].map(|digit| b'0' + digit as u8);
+    out.push(b'.');
+    out.extend_from_slice(&digits);
 }
 
 /// Whole microseconds, to the nearest.
@@ -154,9 +162,10 @@ mod tests {
         let mut clock = Clock::start(None, now, true);
         clock.laps = [800, 20_400, 3_000, 4_500].map(Duration::from_nanos);
         clock.answer = Some([Duration::from_millis(12), Duration::from_millis(8), Duration::from_micros(340_005)]);
-        let text = Receipt { clock: &clock, own_us: 61 }.to_string();
+        let mut text = Vec::new();
+        Receipt { clock: &clock, own_us: 61 }.append(&mut text);
         assert_eq!(
-            text,
+            String::from_utf8_lossy(&text),
             "queue;dur=0.000, auth;dur=0.001, read;dur=0.020, parse;dur=0.003, plan;dur=0.005, connect;dur=12.000, \
              tls;dur=8.000, ttfb;dur=340.005, igris;dur=0.061"
         );

@@ -8,7 +8,7 @@ use super::exchange::{Exchange, Next};
 use super::relay::{self, Framer, Passage};
 use super::reply;
 use super::surface::Delivery;
-use super::unary::{self, setting};
+use super::unary::{self, Said, setting};
 use crate::chat::delta::Delta;
 use crate::chat::response::{Choice, Piece, Response};
 use crate::dialects::gemini;
@@ -34,7 +34,7 @@ fn whole(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>, 
     let id = exchange.id_letters();
     let mut body = Vec::new();
     (side.write_response)(response, &setting(passage, &id), &mut body);
-    unary::write(exchange, down, passage, (200, b"", b"application/json"), &body, response.usage);
+    unary::write(exchange, down, passage, (200, b"", b"application/json"), &Said::unread(&body, response.usage));
 }
 
 fn events(exchange: &mut Exchange<'_>, down: &mut Downstream, passage: &Passage<'_>, response: &Response) {

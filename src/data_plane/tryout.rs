@@ -51,7 +51,8 @@ pub enum Ended {
 pub struct Entrant<'a> {
     /// Who passes what to whom.
     pub passage: Passage<'a>,
-    permit: Permit,
+    /// Its place on the lane, until the lane has learnt from it.
+    permit: Option<Permit>,
     /// How its failure, if it failed, speaks of the provider.
     weight: BreakerWeight,
     /// What its failure, if it failed, says of the key.
@@ -85,20 +86,21 @@ impl<'a> Entrant<'a> {
         }
         let passage = Passage { inquiry, draft, candidate, provider, plan, folio, together: None };
         let (weight, headed) = (BreakerWeight::None, Cell::new(false));
-        Self { passage, permit, weight, key_refused: None, headed, late: false }
+        Self { passage, permit: Some(permit), weight, key_refused: None, headed, late: false }
     }
 
     /// Asks, and passes the answer on.
-    pub async fn run(mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> (Ended, Outcome) {
-        let asked = ask(exchange, down, &self.passage).await;
-        let ended = match asked {
+    pub async fn run(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream) -> (Ended, Outcome) {
+        let ended = match ask(exchange, down, &self.passage).await {
             Err(failure) => {
                 exchange.waited += self.passage.folio.began().elapsed();
                 self.failed(failure)
             }
             Ok(answer) => self.settle(exchange, down, answer).await,
         };
-        (ended, self.close(exchange))
+        self.passage.folio.close(Standing::Ended);
+        self.teach(exchange);
+        (ended, self.passage.folio.outcome())
     }
 
     /// Takes a whole answer in the inner language out of what was read ahead, instead of passing it on.
@@ -123,19 +125,27 @@ impl<'a> Entrant<'a> {
     }
 
     /// The attempt is over, and another may follow: what is known of the lane learns from it. How it ended.
-    pub fn close(self, exchange: &Exchange<'_>) -> Outcome {
+    pub fn close(mut self, exchange: &Exchange<'_>) -> Outcome {
         self.passage.folio.close(Standing::Ended);
-        self.part(exchange).folio.outcome()
+        self.teach(exchange);
+        self.passage.folio.outcome()
     }
 
     /// The same for one that is settled and whose answer is still to be told: it is closed by whoever tells it.
-    pub fn part(self, exchange: &Exchange<'_>) -> Passage<'a> {
-        let Self { passage, mut permit, weight, key_refused, late, .. } = self;
+    pub fn part(mut self, exchange: &Exchange<'_>) -> Passage<'a> {
+        self.teach(exchange);
+        self.passage
+    }
+
+    /// What is known of the lane learns from an attempt that is settled; once.
+    fn teach(&mut self, exchange: &Exchange<'_>) {
+        let Self { passage, permit, weight, key_refused, late, .. } = self;
+        let Some(mut permit) = permit.take() else { return };
         let now = Instant::now();
         let (report, began) = (passage.folio.report(), passage.folio.began());
         let first_content = passage.folio.first_content();
-        let mut sample = sample(&report, weight, first_content.map(|at| now.saturating_duration_since(at)));
-        if late {
+        let mut sample = sample(&report, *weight, first_content.map(|at| now.saturating_duration_since(at)));
+        if *late {
             sample.verdict = Verdict::Outrun;
         }
         if report.outcome == Outcome::Unreachable {
@@ -145,7 +155,7 @@ impl<'a> Entrant<'a> {
         let (steer, lane) = (&exchange.core.steer, &passage.candidate.lane);
         steer.close(permit, lane, &sample, now);
         match key_refused {
-            Some(refused) => steer.key_refused(lane, refused, began, now),
+            Some(refused) => steer.key_refused(lane, *refused, began, now),
             None if report.outcome == Outcome::Completed => {
                 steer.key_accepted(lane, is_usual(passage.candidate), began, now)
             }
@@ -153,10 +163,8 @@ impl<'a> Entrant<'a> {
         }
         if let Some(prefix) = passage.inquiry.prefix.filter(|_| report.outcome == Outcome::Completed) {
             let cache = passage.provider.spec.prompt_cache(&passage.candidate.target.model);
-            exchange.core.steer.warmed(prefix, &passage.candidate.lane, cache, &report.usage, now);
+            steer.warmed(prefix, lane, cache, &report.usage, now);
         }
-        drop(report);
-        passage
     }
 
     /// The same of an answer that was read ahead: its first content was there then, and not when it is passed on.
@@ -200,13 +208,15 @@ impl<'a> Entrant<'a> {
     }
 
     fn see(&mut self, exchange: &Exchange<'_>, answer: &Answer) {
-        let lane = &self.passage.candidate.lane;
-        exchange.core.steer.learn_quota(&self.permit, lane, &answer.allowances, Instant::now());
+        let (lane, now) = (&self.passage.candidate.lane, Instant::now());
+        if let Some(permit) = &self.permit {
+            exchange.core.steer.learn_quota(permit, lane, &answer.allowances, now);
+        }
         let is_success = (200..300).contains(&answer.status) || answer.status == 101;
         if is_success && !self.passage.provider.spec.faults.in_success {
             // A key that is good again is not kept waiting for the end of a long stream.
             let began = self.passage.folio.began();
-            exchange.core.steer.key_accepted(lane, is_usual(self.passage.candidate), began, Instant::now());
+            exchange.core.steer.key_accepted(lane, is_usual(self.passage.candidate), began, now);
         }
         let mut report = self.passage.folio.report_mut();
         report.status = answer.status;
@@ -224,16 +234,45 @@ impl<'a> Entrant<'a> {
         exchange.persist &= !passage.inquiry.is_unread();
         exchange.waited += answer.waited + answer.connecting;
         exchange.clock.answered(&answer);
+        let relayed = match self.way(exchange, &answer) {
+            Way::Unary => unary::unary(exchange, down, passage, answer).await,
+            // A stream is long, and its state large: it lies apart, so that a connection without one is the smaller.
+            Way::Events => Box::pin(events::events(exchange, down, passage, answer)).await,
+            // Seldom, and long or large: their work lies apart, so that every other attempt is the smaller.
+            Way::Opaque => Box::pin(relay::opaque(exchange, down, passage, answer)).await,
+            Way::Session => return Ended::Served(Box::pin(realtime::session(exchange, down, passage, answer)).await),
+            Way::Refused => return Box::pin(self.refused(exchange, down, answer)).await,
+            Way::Broken => return self.failed(Failure::Broken),
+        };
+        self.relayed(exchange, down, relayed)
+    }
+
+    /// What is to become of an answer, by its head.
+    fn way(&self, exchange: &Exchange<'_>, answer: &Answer) -> Way {
+        let passage = &self.passage;
         if answer.status == 101 {
             passage.folio.report_mut().stream = true;
-            Ended::Served(realtime::session(exchange, down, passage, answer).await)
-        } else if (200..300).contains(&answer.status) && passage.inquiry.ask.task == Task::Realtime {
+            return Way::Session;
+        }
+        if !(200..300).contains(&answer.status) {
+            return Way::Refused;
+        }
+        if passage.inquiry.ask.task == Task::Realtime {
             // A success that is no session is nothing that a WebSocket client could read.
-            self.failed(Failure::Broken)
-        } else if (200..300).contains(&answer.status) {
-            self.pass_on(exchange, down, answer).await
-        } else {
-            self.refused(exchange, down, answer).await
+            return Way::Broken;
+        }
+        passage.folio.report_mut().stream = matches!(answer.content, Content::Events | Content::Frames);
+        let passes = passage.draft.carriage == Carriage::Pass;
+        match answer.content {
+            // Nothing but a stream can go on in a stream.
+            Content::Json | Content::Opaque if exchange.continuation.is_some() => Way::Broken,
+            Content::Json if passes && answer.remaining() == Some(0) => Way::Opaque,
+            Content::Json => Way::Unary,
+            Content::Events => Way::Events,
+            Content::Frames if !passes => Way::Events,
+            Content::Frames | Content::Opaque if passes => Way::Opaque,
+            // Not of the provider's own format: nobody can say it again.
+            Content::Frames | Content::Opaque => Way::Broken,
         }
     }
 
@@ -257,24 +296,9 @@ impl<'a> Entrant<'a> {
         Ended::Failed(UpstreamFault::without_answer(class, words).into())
     }
 
-    /// A success: relays it, unless it turns out to be a failure before anything has gone to the client.
-    async fn pass_on(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, answer: Answer) -> Ended {
+    /// A success was relayed, or turned out to be a failure before anything had gone to the client.
+    fn relayed(&mut self, exchange: &mut Exchange<'_>, down: &mut Downstream, relayed: Relayed) -> Ended {
         let passage = &self.passage;
-        passage.folio.report_mut().stream = matches!(answer.content, Content::Events | Content::Frames);
-        let passes = passage.draft.carriage == Carriage::Pass;
-        let relayed = match answer.content {
-            // Nothing but a stream can go on in a stream.
-            Content::Json | Content::Opaque if exchange.continuation.is_some() => Relayed::Failed(Failure::Broken),
-            Content::Json if passes && answer.remaining() == Some(0) => {
-                relay::opaque(exchange, down, passage, answer).await
-            }
-            Content::Json => unary::unary(exchange, down, passage, answer).await,
-            Content::Events => events::events(exchange, down, passage, answer).await,
-            Content::Frames if !passes => events::events(exchange, down, passage, answer).await,
-            Content::Frames | Content::Opaque if passes => relay::opaque(exchange, down, passage, answer).await,
-            // Not of the provider's own format: nobody can say it again.
-            Content::Frames | Content::Opaque => Relayed::Failed(Failure::Broken),
-        };
         match relayed {
             Relayed::Served(Passed { next, outcome, facts }) => {
                 if outcome != Outcome::Completed {
@@ -324,6 +348,22 @@ impl<'a> Entrant<'a> {
     }
 }
 
+/// What is to become of an answer whose head is there.
+enum Way {
+    /// JSON in one piece.
+    Unary,
+    /// Events as they come.
+    Events,
+    /// Bytes that nobody here reads.
+    Opaque,
+    /// A WebSocket.
+    Session,
+    /// An error.
+    Refused,
+    /// Nothing that this client can have.
+    Broken,
+}
+
 /// What attempts of one exchange are sent with.
 #[derive(Clone, Copy)]
 pub struct Sender<'a> {
@@ -357,7 +397,7 @@ async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'
             let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
             let write = |out: &mut Vec<u8>| addressed.write(out);
             let call = call(sender, passage, &addressed, &write, &|| false);
-            let sent = attempt::send_streamed(exchange.core, down, &call, &mut upload).await;
+            let sent = Box::pin(attempt::send_streamed(exchange.core, down, &call, &mut upload)).await;
             inquiry.unread.set(!upload.is_end());
             if matches!(sent, Err(Failure::Unreachable)) {
                 // Nothing of it has gone: the next candidate can still have it.

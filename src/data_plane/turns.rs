@@ -4,13 +4,16 @@
 use super::plan::Candidate;
 use super::steer::{Leave, Steering};
 use super::trail::Trail;
+use crate::limits::CANDIDATES_INLINE;
+use smallvec::SmallVec;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// The candidates that have not had their turn.
 pub struct Turns<'p> {
-    candidates: &'p [Candidate],
+    candidates: &'p [Rc<Candidate>],
     /// Places of those that wait.
-    waiting: Vec<usize>,
+    waiting: SmallVec<[usize; CANDIDATES_INLINE]>,
     /// Of a plan with one provider alone, who was asked last; nobody once it has been asked again.
     lone: Option<usize>,
     /// Whether that may be.
@@ -28,7 +31,7 @@ pub struct Turn {
 
 impl<'p> Turns<'p> {
     /// Everybody. `may_repeat` says that a provider that stands alone may be asked twice.
-    pub fn of(candidates: &'p [Candidate], may_repeat: bool) -> Self {
+    pub fn of(candidates: &'p [Rc<Candidate>], may_repeat: bool) -> Self {
         let first = candidates.first().map(|candidate| candidate.target.provider);
         let is_alone = candidates.iter().all(|candidate| Some(candidate.target.provider) == first);
         let waiting = (0..candidates.len()).collect();

@@ -5,6 +5,7 @@ use super::super::steer::Refused;
 use super::*;
 use crate::board::{Board, Scope};
 use crate::chat::fault::{FaultClass, UpstreamFault};
+use crate::domain::protocol::ProviderHttp;
 use crate::limits;
 use crate::providers::{ProviderSpec, table};
 use crate::report::Outcome;
@@ -16,12 +17,19 @@ use std::time::Duration;
 
 fn provider() -> Provider {
     let row = table::find("openai").expect("a built-in row");
-    let origin = Origin { key: Arc::from(""), authority: Box::from(""), tls: None, addresses: Vec::new() };
+    let origin = Origin {
+        key: Arc::from(""),
+        authority: Box::from(""),
+        tls: None,
+        http: ProviderHttp::One,
+        addresses: Vec::new(),
+    };
     Provider {
         id: crate::domain::id::ProviderId::new("p"),
         spec: Arc::new(ProviderSpec::built_in(row, None).expect("it has an address")),
         origin: Arc::new(origin),
         base_path: Box::from(""),
+        head: crate::providers::head::StandingHead::default(),
         timeout: None,
         connect_timeout: Duration::ZERO,
         headers: Vec::new(),
@@ -32,12 +40,12 @@ fn provider() -> Provider {
 }
 
 /// Two keys of one provider with another provider between them, as an order has it where the second is short of quota.
-fn candidates() -> [Candidate; 3] {
+fn candidates() -> [Rc<Candidate>; 3] {
     [candidate(0, 1, Role::Usual), candidate(1, 9, Role::Usual), candidate(0, 2, Role::Usual)]
 }
 
 /// Places in the order in which they get their turns when each fails in this way.
-fn course(steer: &Steering, candidates: &[Candidate], class: FaultClass, now: Instant) -> Vec<usize> {
+fn course(steer: &Steering, candidates: &[Rc<Candidate>], class: FaultClass, now: Instant) -> Vec<usize> {
     let (mut turns, mut trail) = (Turns::of(candidates, false), Trail::of(false, Repeat::Errors));
     let mut places = Vec::new();
     while let Some(Turn { place, .. }) = turns.next(steer, &mut trail, now) {
@@ -72,7 +80,7 @@ fn a_key_that_is_halted_comes_after_another_provider() {
 #[test]
 fn one_exchange_finds_out_about_one_dead_key() {
     let (steer, now) = (Steering::new(Arc::new(Board::default())), Instant::now());
-    let keys: Vec<Candidate> = (1..=4).map(|key| candidate(0, key, Role::Usual)).collect();
+    let keys: Vec<Rc<Candidate>> = (1..=4).map(|key| candidate(0, key, Role::Usual)).collect();
     for dead in &keys[..3] {
         steer.key_refused(&dead.lane, Refused::Everywhere, now, now);
     }

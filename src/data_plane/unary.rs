@@ -6,11 +6,10 @@ use super::attempt::{self, Answer, Failure};
 use super::downstream::Downstream;
 use super::draft::Carriage;
 use super::exchange::Exchange;
-use super::meter;
 use super::object_ids;
 use super::relay::{self, Passage, Relayed};
 use super::reply;
-use super::splice_metadata::Splice;
+use super::splice_metadata::{self, Splice};
 use super::stream::StreamFacts;
 use super::surface::Task;
 use crate::chat::fault;
@@ -18,12 +17,13 @@ use crate::dialects::cohere::embeddings::Encoding;
 use crate::dialects::{Setting, Wire, anthropic, cohere, gemini, responses};
 use crate::domain::clock::UnixMillis;
 use crate::domain::token::Usage;
-use crate::json::scan;
+use crate::json::{Element, scan};
 use crate::limits;
 use crate::metering::terms::Tier;
-use crate::metering::{tap, usage};
+use crate::metering::{self, tap, usage};
 use crate::providers::Dialect;
 use crate::report::Outcome;
+use crate::rt::Buf;
 
 /// An answer as the client gets it.
 struct Ready {
@@ -58,8 +58,8 @@ pub async fn unary(
     let book = &passage.provider.spec.faults;
     // What a provider's own API says under our authentication is the client's to read, errors in a 200 included.
     let is_raw = matches!(passage.inquiry.ask.task, Task::Raw(_));
-    let read = || fault::classify_success(book, &|_| None, body.bytes(), UnixMillis::now());
-    if let Some(fault) = (!is_raw).then(read).flatten() {
+    let in_disguise = || fault::classify_success(book, &|_| None, body.bytes(), UnixMillis::now());
+    if let Some(fault) = (!is_raw).then(in_disguise).flatten() {
         attempt::give_back(exchange.core, &passage.provider.origin, answer);
         return Relayed::Fault(fault);
     }
@@ -67,8 +67,9 @@ pub async fn unary(
     let content_type = std::mem::take(&mut answer.content_type);
     attempt::give_back(exchange.core, &passage.provider.origin, answer);
     let usage = if passes {
-        let usage = usage_of(passage, body.bytes());
-        if let Some(tier) = meter::tier_of_answer(body.bytes()) {
+        let found = read(passage, body.bytes());
+        let usage = found.usage;
+        if let Some(tier) = found.tier {
             passage.folio.served_by(tier);
         }
         let marked = match passage.inquiry.ask.task {
@@ -77,12 +78,15 @@ pub async fn unary(
             }
             _ => None,
         };
-        let body = marked.as_deref().unwrap_or(body.bytes());
-        write(exchange, down, passage, (status, &kept, &content_type), body, usage);
+        // An answer that was marked shows no metadata of ours, so that where its own is does not matter.
+        let (text, metadata) = marked.as_deref().map_or((body.bytes(), found.metadata), |marked| (marked, None));
+        let said = Said { body: text, metadata, usage };
+        write(exchange, down, passage, (status, &kept, &content_type), &said);
         usage
     } else {
         let Some(ready) = said_again(exchange, passage, body.bytes()) else { return Relayed::Failed(Failure::Broken) };
-        write(exchange, down, passage, (status, &kept, &ready.content_type), &ready.body, ready.usage);
+        let said = Said::unread(&ready.body, ready.usage);
+        write(exchange, down, passage, (status, &kept, &ready.content_type), &said);
         ready.usage
     };
     let facts = StreamFacts::stated(usage);
@@ -92,16 +96,22 @@ pub async fn unary(
 
 /// What an answer that passes says it used, by its own format.
 pub(super) fn usage_of(passage: &Passage<'_>, body: &[u8]) -> Option<Usage> {
+    read(passage, body).usage
+}
+
+/// What one pass over an answer that is passed on finds, by its own format.
+fn read(passage: &Passage<'_>, body: &[u8]) -> metering::answer::Answer {
     let task = &passage.inquiry.ask.task;
-    let dialect = passage.provider.spec.dialect;
-    match (passage.draft.wire, dialect) {
-        _ if matches!(task, Task::CountTokens | Task::Object(_)) => None,
-        (Wire::Messages, _) => anthropic::tap::usage_of_response(body),
-        (_, Dialect::Anthropic) => anthropic::tap::usage_of_response(body),
-        (Wire::Gemini, _) | (_, Dialect::Gemini) => gemini::tap::usage_of_response(body),
-        (Wire::Responses, _) => responses::tap::usage_of_response(body),
-        _ => usage::usage_from_body(body, passage.provider.spec.quirks.accounting),
+    let mut read = match (passage.draft.wire, passage.provider.spec.dialect) {
+        (Wire::Messages, _) | (_, Dialect::Anthropic) => anthropic::tap::read_answer(body),
+        (Wire::Gemini, _) | (_, Dialect::Gemini) => gemini::tap::read_answer(body),
+        (Wire::Responses, _) => responses::tap::read_answer(body),
+        _ => usage::answer_of_body(body, passage.provider.spec.quirks.accounting),
+    };
+    if matches!(task, Task::CountTokens | Task::Object(_)) {
+        read.usage = None;
     }
+    read
 }
 
 /// The answer in the client's dialect; `None` if the provider's cannot be read.
@@ -145,29 +155,49 @@ pub fn setting<'a>(passage: &Passage<'a>, id: &'a str) -> Setting<'a> {
     }
 }
 
+/// An answer to be written, in the client's dialect.
+pub struct Said<'a> {
+    /// All of it.
+    pub body: &'a [u8],
+    /// The `metadata` member that it has.
+    pub metadata: Option<Element>,
+    /// What it used, if known.
+    pub usage: Option<Usage>,
+}
+
+impl<'a> Said<'a> {
+    /// One that was written here, and not looked at since.
+    pub fn unread(body: &'a [u8], usage: Option<Usage>) -> Self {
+        Self { body, metadata: splice_metadata::existing(body), usage }
+    }
+}
+
 /// Writes a whole answer with its head.
 pub fn write(
     exchange: &Exchange<'_>,
     down: &mut Downstream,
     passage: &Passage<'_>,
     (status, kept, content_type): (u16, &[u8], &[u8]),
-    body: &[u8],
-    usage: Option<Usage>,
+    said: &Said<'_>,
 ) {
-    let mut member = Vec::new();
+    let mut member = Buf::new();
     if passage.shows_metadata(exchange) {
-        relay::metadata(exchange, passage, usage).write_members(&mut member);
+        relay::metadata(exchange, passage, said.usage).write_members(member.vec_mut());
     }
-    let splice = Splice::plan(body, &member);
-    let length = splice.length(body, &member);
-    let out = down.output().vec_mut();
-    out.reserve(length + kept.len() + 1024);
+    let splice = Splice::plan(said.body, said.metadata, member.bytes());
+    let length = splice.length(said.body, member.bytes());
+    let output = down.output();
+    output.reserve(length + kept.len() + HEAD_BYTES);
+    let out = output.vec_mut();
     relay::begin(exchange, out, status, kept, content_type);
     relay::identify(exchange, passage, out);
-    if let Some(cost) = passage.folio.cost(usage.as_ref()) {
+    if let Some(cost) = passage.folio.cost(said.usage.as_ref()) {
         reply::number_field(out, "x-igris-cost-usd", cost.total);
     }
     reply::number_field(out, "content-length", length);
     reply::end_head(out);
-    splice.write(body, &member, out);
+    splice.write(said.body, member.bytes(), out);
 }
+
+/// What the head of an answer takes, nearly always; it may be more, and then the buffer grows.
+const HEAD_BYTES: usize = 1024;

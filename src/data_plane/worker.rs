@@ -153,7 +153,7 @@ async fn welcome(core: Rc<Core>, conn: Conn, place: Place) {
             }
         }
     };
-    session::run(core, transport, place.address).await;
+    session::run(core, transport, place.address, place.door.connections_max).await;
 }
 
 // ---- The door ---------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,13 @@ pub const COUNCIL_THRESHOLD: f64 = 0.7;
 pub const COUNCIL_PATIENCE: Duration = Duration::from_secs(60);
 /// Characters of each member's answer that the judge of a council reads.
 pub const COUNCIL_JUDGED_CHARS_MAX: usize = 24_000;
+/// Bytes of one exchange under way, its whole work included, apart from what it borrows from the core's pool: a session holds them while it
+/// serves a request.
+pub const EXCHANGE_BYTES_MAX: usize = 16 << 10;
+/// Candidates of a plan that need no memory of their own.
+pub const CANDIDATES_INLINE: usize = 3;
+/// Names whose candidates one core keeps at hand, with who asked for them; further ones take the place of others. Half a kilobyte each.
+pub const LINEUPS_KEPT: usize = 1_024;
 /// How often a core hands what it observed to the control plane, which then computes scores.
 pub const SCORE_TICK: Duration = Duration::from_millis(500);
 /// Lanes that one core observes apart; further ones are not scored, so that no client can make lanes without end.

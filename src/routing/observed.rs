@@ -6,11 +6,11 @@
 
 use super::spread::{COARSE, COARSE_BUCKETS, HDR, bucket, least};
 use crate::domain::id::TenantId;
+use crate::domain::map::Map;
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
 use crate::limits::TENANTS_OBSERVED_MAX;
 use hdrhistogram::Histogram;
-use std::collections::HashMap;
 
 /// How an attempt speaks of its provider (rules Q7, T3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub struct Observed {
     /// How long clients waited for something to read, answered attempts.
     pub waits: Waits,
     /// The same by tenant, of as many as are kept apart; all of them are in the figures above.
-    pub tenants: HashMap<TenantId, Earned>,
+    pub tenants: Map<TenantId, Earned>,
 }
 
 /// What the attempts of one tenant came to on one lane.
@@ -180,7 +180,7 @@ impl Observed {
             cost: Money::ZERO,
             priced_work: 0,
             waits: Waits::default(),
-            tenants: HashMap::new(),
+            tenants: Map::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::lane::LaneKey;
 use crate::domain::id::{ProviderId, TenantId};
-use std::collections::HashMap;
+use crate::domain::map::Map;
 use std::sync::Arc;
 
 /// Some percentiles of a duration, microseconds.
@@ -94,7 +94,7 @@ pub struct Score {
     /// The reward's posterior over all tenants, under balanced weights.
     pub posterior: Beta,
     /// The same of tenants that asked often enough to have their own.
-    pub by_tenant: HashMap<TenantId, Beta>,
+    pub by_tenant: Map<TenantId, Beta>,
     /// Whether the figures are mostly those of siblings: the same model under another credential, or other models there.
     pub is_prior: bool,
 }
@@ -139,16 +139,16 @@ impl Score {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScoreTable {
     /// By lane. A lane with few attempts leans on its siblings.
-    pub lanes: HashMap<LaneKey, Arc<Score>>,
+    pub lanes: Map<LaneKey, Arc<Score>>,
     /// What to expect of a lane that was not asked yet.
-    pub siblings: HashMap<ProviderId, Siblings>,
+    pub siblings: Map<ProviderId, Siblings>,
 }
 
 /// What is known of the lanes of one provider together. Their `samples` are 0: nothing was seen of the lane that is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Siblings {
     /// A model over all credentials.
-    pub by_model: HashMap<Arc<str>, Arc<Score>>,
+    pub by_model: Map<Arc<str>, Arc<Score>>,
     /// All models, each counting the same.
     pub any_model: Option<Arc<Score>>,
 }
@@ -224,10 +224,10 @@ mod tests {
         };
         let score = |samples: f64| Arc::new(Score { samples, ..Score::default() });
         let siblings =
-            Siblings { by_model: HashMap::from([(Arc::from("m"), score(2.0))]), any_model: Some(score(3.0)) };
+            Siblings { by_model: Map::from_iter([(Arc::from("m"), score(2.0))]), any_model: Some(score(3.0)) };
         let table = ScoreTable {
-            lanes: HashMap::from([(lane("p", "m", 1), score(1.0))]),
-            siblings: HashMap::from([(ProviderId::new("p"), siblings)]),
+            lanes: Map::from_iter([(lane("p", "m", 1), score(1.0))]),
+            siblings: Map::from_iter([(ProviderId::new("p"), siblings)]),
         };
         let samples = |lane| table.score(&lane).map(|score| score.samples);
         assert_eq!(samples(lane("p", "m", 1)), Some(1.0), "its own");
@@ -242,10 +242,11 @@ mod tests {
         let table = |samples, p50| {
             let total_us = Some(Quantiles { at: [10_000, 10_000, p50, 90_000, 90_000, 90_000, 90_000] });
             let score = Arc::new(Score { samples, total_us, ..Score::default() });
-            let siblings = Siblings { by_model: HashMap::from([(lane.model.clone(), score.clone())]), any_model: None };
+            let siblings =
+                Siblings { by_model: Map::from_iter([(lane.model.clone(), score.clone())]), any_model: None };
             ScoreTable {
-                lanes: HashMap::from([(lane.clone(), score)]),
-                siblings: HashMap::from([(lane.provider.clone(), siblings)]),
+                lanes: Map::from_iter([(lane.clone(), score)]),
+                siblings: Map::from_iter([(lane.provider.clone(), siblings)]),
             }
         };
         let published = table(100.0, 50_000);

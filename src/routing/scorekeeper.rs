@@ -10,6 +10,7 @@ use super::reward::{self, Alternatives, BALANCED, Bests, Earnings};
 use super::score::{Score, ScoreTable, Siblings};
 use super::window::{Counted, Figures, Memory, Record, View};
 use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::map::Map;
 use crate::limits::{LANES_MAX, TENANTS_SCORED_MAX};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl Scorekeeper {
             self.lanes.iter().map(|(lane, known)| (lane, known, known.memory.view(now))).collect();
         let bests = alternatives.bests(views.iter().map(|(lane, _, view)| (*lane, view)));
         let pools = pools(&views);
-        let mut lanes = HashMap::with_capacity(views.len());
+        let mut lanes = Map::with_capacity_and_hasher(views.len(), Default::default());
         for (lane, known, view) in &views {
             let leaning = Leaning::of(lane, view, &pools);
             lanes.insert((*lane).clone(), Arc::new(own_score(lane, known, view, &leaning, &bests, now)));

@@ -3,8 +3,8 @@
 use super::glob::NamePattern;
 use super::lane::LaneKey;
 use crate::domain::id::TenantId;
+use crate::domain::map::Map;
 use crate::limits;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// What a choice is to be good at. Weighs latency, cost and success in a reward.
@@ -80,7 +80,7 @@ pub struct RoutingTerms {
     /// What `model: "auto"` stands for, the first rule that matches.
     pub rules: Vec<super::semantic::Rule>,
     /// Tenants with terms of their own.
-    pub tenants: HashMap<TenantId, TenantTerms>,
+    pub tenants: Map<TenantId, TenantTerms>,
     /// Everybody else's.
     pub usual: TenantTerms,
     /// Decisions kept per core for explanations; 0 keeps none.
@@ -96,7 +96,7 @@ impl Default for RoutingTerms {
             no_affinity: false,
             quality: Vec::new(),
             rules: Vec::new(),
-            tenants: HashMap::new(),
+            tenants: Map::default(),
             usual: TenantTerms::default(),
             decisions_kept: limits::DECISIONS_KEPT,
         }

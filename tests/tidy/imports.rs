@@ -9,7 +9,7 @@ use crate::source::{Finding, Source, is_name, name_at, words};
 struct Row(&'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
-const TABLE: [Row; 31] = [
+const TABLE: [Row; 32] = [
     Row("main",          &["cli"]),
     Row("lib",           &[]),
     Row("cli",           &["app", "demo", "admin", "export", "ledger", "report", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
@@ -17,7 +17,7 @@ const TABLE: [Row; 31] = [
     Row("app",           &["admin", "handover", "ledger", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
     Row("dashboard",     &["admin", "vault", "json", "domain", "limits", "telemetry"]),
     Row("admin",         &["control_plane", "export", "snapshot", "ledger", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
-    Row("data_plane",    &["rt", "tls", "http", "json", "snapshot", "allowance", "ledger", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
+    Row("data_plane",    &["rt", "tls", "http2", "http", "json", "snapshot", "allowance", "ledger", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
     Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "allowance", "ledger", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
     Row("export",        &["report", "domain", "limits"]),
     Row("snapshot",      &["allowance", "providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
@@ -32,6 +32,7 @@ const TABLE: [Row; 31] = [
     Row("routing",       &["metering", "chat", "domain", "limits"]),
     Row("metering",      &["json", "domain", "limits"]),
     Row("vault",         &["domain", "limits"]),
+    Row("http2",         &["rt", "tls", "http", "domain", "limits"]),
     Row("tls",           &["rt", "domain", "limits"]),
     Row("http",          &["domain", "limits"]),
     Row("chat",          &["json", "domain", "limits"]),

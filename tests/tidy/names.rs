@@ -15,8 +15,20 @@ const PLANES: &str = "the data plane is one thread per core without tokio; only 
 const PLANES_REMEDY: &str = "hand the data plane a snapshot; take a report back";
 const BLOCKS: &str = "it blocks the core that calls it, and every connection of that core";
 
-const RESERVED: [Reserved; 14] = [
-    Reserved { name: "tokio", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
+const RESERVED: [Reserved; 15] = [
+    // `http2` names two traits of tokio that the `h2` crate asks for, and nothing that runs.
+    Reserved {
+        name: "tokio",
+        modules: &["control_plane", "admin", "dashboard", "demo", "app", "http2"],
+        why: PLANES,
+        remedy: PLANES_REMEDY,
+    },
+    Reserved {
+        name: "h2",
+        modules: &["http2"],
+        why: "one adapter around the frames of HTTP/2 holds the limits of rule H22",
+        remedy: "use what `http2` offers, or extend it",
+    },
     Reserved { name: "tokio_rustls", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "axum", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "hyper", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },

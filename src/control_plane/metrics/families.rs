@@ -54,6 +54,7 @@ families! {
     CONFIG_EXPIRY Gauge "igris_config_expiry_timestamp_seconds" [] "When the live configuration expires; 0: never.";
     GENERATION Gauge "igris_snapshot_generation" [] "Publications since start.";
     CONNECTIONS Gauge "igris_connections" [] "Downstream connections open.";
+    CONNECTIONS_HTTP2 Gauge "igris_connections_http2" [] "Downstream connections open that speak HTTP/2.";
     ACCEPTED Counter "igris_connections_accepted_total" [] "Downstream connections accepted.";
     EXCHANGES Gauge "igris_exchanges" [] "Exchanges under way.";
     BEGUN Counter "igris_exchanges_begun_total" [] "Exchanges begun.";

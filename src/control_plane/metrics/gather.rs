@@ -119,6 +119,7 @@ impl Control {
 
 fn traffic(page: &mut Page, sum: Sum<'_>) {
     page.one(&CONNECTIONS, sum(|gauges| &gauges.connections));
+    page.one(&CONNECTIONS_HTTP2, sum(|gauges| &gauges.connections_http2));
     page.one(&ACCEPTED, sum(|gauges| &gauges.connections_accepted));
     page.one(&EXCHANGES, sum(|gauges| &gauges.exchanges));
     page.one(&BEGUN, sum(|gauges| &gauges.exchanges_begun));

@@ -6,6 +6,7 @@
 use super::Reach;
 use crate::board::{Board, Halts, Scope};
 use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::map::Map;
 use crate::limits;
 use crate::routing::breaker::{Breaker, Cause, ProviderTally, Tally};
 use crate::routing::key_pause::KeyPause;
@@ -13,7 +14,6 @@ use crate::routing::lane::LaneKey;
 use crate::routing::observed::Verdict;
 use crate::routing::terms::BreakerTerms;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,8 +22,8 @@ use std::time::Instant;
 pub struct Health {
     board: Arc<Board>,
     terms: Cell<BreakerTerms>,
-    lanes: RefCell<HashMap<LaneKey, Counted<Tally>>>,
-    providers: RefCell<HashMap<ProviderId, Counted<ProviderTally>>>,
+    lanes: RefCell<Map<LaneKey, Counted<Tally>>>,
+    providers: RefCell<Map<ProviderId, Counted<ProviderTally>>>,
     /// A probe that was claimed for the attempt that is about to begin.
     leave: RefCell<Option<(LaneKey, Probes)>>,
     dice: RefCell<fastrand::Rng>,
@@ -134,10 +134,9 @@ impl Health {
     }
 
     /// An attempt has ended; `probes` are those that it had claimed.
-    pub fn close(&self, lane: &LaneKey, probes: Option<Probes>, ended: &Ended<'_>, now: Instant) {
-        let halts = self.board.look();
+    pub fn close(&self, halts: &Halts, lane: &LaneKey, probes: Option<Probes>, ended: &Ended<'_>, now: Instant) {
         match (ended.verdict, probes) {
-            (Verdict::Bad, None) if ended.reach == Reach::Refused => self.unreachable(&halts, &lane.provider, now),
+            (Verdict::Bad, None) if ended.reach == Reach::Refused => self.unreachable(halts, &lane.provider, now),
             (Verdict::Bad, probes) if ended.reach == Reach::Unknown => drop(probes),
             // Dropped: the next request may be the probe.
             (Verdict::Neutral, probes) => drop(probes),
@@ -150,11 +149,11 @@ impl Health {
                 // A rate limit is an answer, too: the provider lives.
                 let scopes = probes.map(Probes::spend).unwrap_or_default();
                 scopes.iter().for_each(|scope| self.board.close(scope, now));
-                self.count(&halts, lane, ended, now);
+                self.count(halts, lane, ended, now);
             }
         }
-        if ended.verdict == Verdict::Good {
-            self.close_older(&halts, lane, ended.began, now);
+        if ended.verdict == Verdict::Good && halts.has_breakers() {
+            self.close_older(halts, lane, ended.began, now);
         }
     }
 
@@ -236,7 +235,7 @@ pub(super) fn key_scopes(lane: &LaneKey) -> impl Iterator<Item = Scope> {
 
 /// The tally of a key, begun anew if the owner has had it forgotten; `None` when there is no room for another one.
 fn counted<'t, K: Clone + Eq + Hash, T>(
-    tallies: &'t mut HashMap<K, Counted<T>>,
+    tallies: &'t mut Map<K, Counted<T>>,
     key: &K,
     resets: u64,
     new: impl Fn() -> T,

@@ -5,15 +5,15 @@
 //! both fading with time; above it, hedges and races pause for a while.
 
 use crate::domain::id::TenantId;
+use crate::domain::map::Map;
 use crate::limits;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// All tenants' accounts.
 #[derive(Default)]
 pub struct HedgeBooks {
-    accounts: RefCell<HashMap<TenantId, Account>>,
+    accounts: RefCell<Map<TenantId, Account>>,
 }
 
 /// One tenant's.

@@ -9,18 +9,18 @@ use super::health::key_scopes;
 use crate::board::Scope;
 use crate::chat::fault::FaultClass;
 use crate::domain::id::CredentialId;
+use crate::domain::map::Map;
 use crate::limits;
 use crate::routing::lane::LaneKey;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
 /// What one core knows of credentials that are not the usual ones.
 #[derive(Default)]
 pub struct Rotating {
-    accepted: RefCell<HashMap<CredentialId, Instant>>,
-    trials: RefCell<HashMap<LaneKey, Instant>>,
+    accepted: RefCell<Map<CredentialId, Instant>>,
+    trials: RefCell<Map<LaneKey, Instant>>,
 }
 
 /// For what a key was refused.
@@ -59,7 +59,7 @@ impl Steering {
 
     /// A lane's key was accepted, at a question that was asked at `began`. `is_usual` says that it is no part of a rotation.
     pub fn key_accepted(&self, lane: &LaneKey, is_usual: bool, began: Instant, now: Instant) {
-        if !self.board.look().keys_are_good() {
+        if !self.halts().keys_are_good() {
             key_scopes(lane).for_each(|scope| self.board.key_accepted(&scope, began, now));
         }
         if let Some(credential) = lane.credential.filter(|_| !is_usual) {
@@ -85,7 +85,7 @@ impl Steering {
 }
 
 /// Keeps an instant; when there is no room, all others are forgotten.
-fn keep<K: Eq + Hash>(known: &mut HashMap<K, Instant>, key: K, now: Instant) {
+fn keep<K: Eq + Hash>(known: &mut Map<K, Instant>, key: K, now: Instant) {
     if known.len() >= limits::ROTATING_MAX && !known.contains_key(&key) {
         known.clear();
     }

@@ -11,8 +11,9 @@ mod observe;
 mod quota;
 mod retries;
 
-use crate::board::{Board, Halt, Halts, Scope};
+use crate::board::{Board, Halt, Halts, Scope, Seen, Watch};
 use crate::domain::id::ProviderId;
+use crate::domain::map::Map;
 use crate::domain::token::Usage;
 use crate::limits;
 use crate::providers::prompt_cache::PromptCache;
@@ -20,16 +21,14 @@ use crate::report::CoreReports;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Sample;
 use crate::routing::quota::{Quota, Sent};
-use crate::routing::standing::{Standing, Why};
+use crate::routing::standing::{Headroom, Standing, Why};
 use crate::routing::terms::RoutingTerms;
 use affinity::Warmth;
-use arc_swap::Guard;
 use health::{Ended, Health, Probes};
 use hedges::HedgeBooks;
 pub use hedges::Waste;
 use observe::Observations;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +40,8 @@ pub use retries::Retries;
 /// One core's knowledge.
 pub struct Steering {
     board: Arc<Board>,
-    lanes: RefCell<HashMap<LaneKey, Rc<Lane>>>,
+    watch: RefCell<Watch>,
+    lanes: RefCell<Map<LaneKey, Rc<Lane>>>,
     observations: Observations,
     /// What each tenant may still put on a second attempt.
     pub hedges: HedgeBooks,
@@ -108,6 +108,7 @@ impl Steering {
             health: Health::new(board.clone()),
             rotating: keys::Rotating::default(),
             retries: Retries::new(board.clone()),
+            watch: RefCell::new(board.watch()),
             board,
         }
     }
@@ -118,8 +119,8 @@ impl Steering {
     }
 
     /// All halts at this moment; load them once per exchange.
-    pub fn halts(&self) -> Guard<Arc<Halts>> {
-        self.board.look()
+    pub fn halts(&self) -> Seen {
+        self.watch.borrow_mut().look()
     }
 
     /// How a lane stands. A probe is nobody's yet: who asks for [`Steering::leave`] first has it.
@@ -131,7 +132,7 @@ impl Steering {
     /// the attempt that begins next. `key_failed` says that a key was refused in this exchange: then no other dead one is risked.
     pub fn leave(&self, lane: &LaneKey, key_failed: bool, now: Instant) -> Leave {
         self.waive();
-        let halts = self.board.look();
+        let halts = self.halts();
         match halts.standing(lane, now) {
             Standing::Free => Leave::Granted,
             Standing::KeyDue if key_failed => Leave::Halted,
@@ -169,15 +170,18 @@ impl Steering {
         self.warmth.warmed(prefix, lane, cache, usage, now);
     }
 
-    /// Attempts under way on a lane, on this core.
-    pub fn in_flight(&self, lane: &LaneKey) -> u32 {
-        self.lanes.borrow().get(lane).map_or(0, |lane| lane.in_flight.get())
+    /// What this core has sent on a lane: what is left of its quota for a request with so many tokens, as its provider's fields said, and
+    /// how many attempts are under way.
+    pub fn load(&self, lane: &LaneKey, tokens: u64, now: Instant) -> (Headroom, u32) {
+        let lanes = self.lanes.borrow();
+        let Some(lane) = lanes.get(lane) else { return (Headroom::default(), 0) };
+        (lane.quota.borrow().headroom(tokens, self.cores(), now), lane.in_flight.get())
     }
 
     /// An attempt with a prompt of so many tokens begins. It is the probe of a lane that is half open, unless another attempt is.
     pub fn begin(&self, key: &LaneKey, tokens: u64, now: Instant) -> Permit {
         let probes = self.health.take_kept(key).or_else(|| {
-            let halts = self.board.look();
+            let halts = self.halts();
             (!halts.is_empty()).then(|| self.health.claim(&halts, key, now)).flatten()
         });
         let lane = self.lane(key, now);
@@ -207,7 +211,7 @@ impl Steering {
         let probes = permit.probes.take().filter(|probes| !probes.is_empty());
         let ended = Ended { verdict: sample.verdict, tenant: &sample.tenant, began: permit.began, reach: permit.reach };
         drop(permit);
-        self.health.close(lane, probes, &ended, now);
+        self.health.close(&self.halts(), lane, probes, &ended, now);
         self.observations.record(lane, sample);
     }
 

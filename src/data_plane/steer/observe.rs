@@ -4,19 +4,19 @@
 //! sends requests back as the client's fault makes no entry at all. What the control plane has no room for is kept and goes with the
 //! next hand-over. Memory goes around: what was handed over comes back empty, so that the steady state allocates nothing.
 
+use crate::domain::map::Map;
 use crate::limits::{LANES_MAX, SCORE_TICK};
 use crate::report::{CoreReports, HandOver};
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::{Observed, Sample, Verdict};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// What was seen since the last hand-over.
 #[derive(Default)]
 pub struct Observations {
-    seen: RefCell<HashMap<LaneKey, Observed>>,
+    seen: RefCell<Map<LaneKey, Observed>>,
     spare: RefCell<HandOver>,
     unobserved: Cell<u64>,
     handed_over: Cell<Option<Instant>>,

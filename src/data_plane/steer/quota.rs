@@ -9,16 +9,10 @@ use crate::board::{Halt, Scope};
 use crate::limits;
 use crate::routing::lane::LaneKey;
 use crate::routing::quota::{Allowances, Shortage};
-use crate::routing::standing::{Headroom, Standing, Why};
+use crate::routing::standing::{Standing, Why};
 use std::time::{Duration, Instant};
 
 impl Steering {
-    /// What is left of a lane's quota for a request with so many tokens, as its provider's fields said.
-    pub fn headroom(&self, lane: &LaneKey, tokens: u64, now: Instant) -> Headroom {
-        let lane = self.lanes.borrow().get(lane).cloned();
-        lane.map_or_else(Headroom::default, |lane| lane.quota.borrow().headroom(tokens, self.cores(), now))
-    }
-
     /// Learns from the rate-limit fields of the answer to a permit's request.
     pub fn learn_quota(&self, permit: &Permit, lane: &LaneKey, told: &Allowances, now: Instant) {
         if !permit.lane.quota.borrow_mut().learn(&permit.sent, told, now) {
@@ -55,14 +49,15 @@ impl Steering {
     }
 
     /// How many cores share a lane's quota.
-    fn cores(&self) -> u64 {
+    pub(super) fn cores(&self) -> u64 {
         self.board.cores().max(1) as u64
     }
 
     /// Whether the board says that a lane has little or nothing left.
     pub(super) fn is_short(&self, lane: &LaneKey, now: Instant) -> bool {
         let halts = self.halts();
-        halts.get(&Scope::Lane(lane.clone())).is_some_and(|halt| is_quota(halt) && now < halt.until)
+        !halts.is_empty()
+            && halts.get(&Scope::Lane(lane.clone())).is_some_and(|halt| is_quota(halt) && now < halt.until)
     }
 
     fn tell_shortage(&self, lane: &LaneKey, short: Shortage, now: Instant) {

@@ -5,10 +5,10 @@
 
 use crate::board::Board;
 use crate::domain::id::{ProviderId, TenantId};
+use crate::domain::map::Map;
 use crate::limits;
 use crate::routing::retry_budget::{RetryBudget, floor_of};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub struct Retries {
 
 #[derive(Default)]
 struct Budgets {
-    by_tenant: HashMap<TenantId, HashMap<ProviderId, RetryBudget>>,
+    by_tenant: Map<TenantId, Map<ProviderId, RetryBudget>>,
     count: usize,
     /// What those share that found no place of their own.
     others: Option<RetryBudget>,
@@ -41,7 +41,12 @@ impl Retries {
 
     /// A first attempt of a tenant's goes to a provider.
     pub fn count_first(&self, tenant: &TenantId, provider: &ProviderId, now: Instant) {
-        self.budgets.borrow_mut().budget(tenant, provider, now).count_first(now);
+        let mut budgets = self.budgets.borrow_mut();
+        // Nearly always it is known: then this looks once.
+        match budgets.by_tenant.get_mut(tenant).and_then(|providers| providers.get_mut(provider)) {
+            Some(budget) => budget.count_first(now),
+            None => budgets.budget(tenant, provider, now).count_first(now),
+        }
     }
 
     /// Takes a retry out of the budget of a tenant and the provider that failed it, if there is one.
@@ -59,7 +64,7 @@ impl Budgets {
         }
         self.count += usize::from(!is_known);
         if !self.by_tenant.contains_key(tenant) {
-            self.by_tenant.insert(tenant.clone(), HashMap::new());
+            self.by_tenant.insert(tenant.clone(), Map::default());
         }
         let providers = self.by_tenant.get_mut(tenant).expect("it is there, or was put there");
         if !is_known {
@@ -75,7 +80,7 @@ impl Budgets {
                 providers.retain(|_, budget| !budget.is_idle(now));
                 !providers.is_empty()
             });
-            self.count = self.by_tenant.values().map(HashMap::len).sum();
+            self.count = self.by_tenant.values().map(Map::len).sum();
         }
         self.count < limits::RETRY_BUDGETS_MAX
     }

@@ -4,7 +4,7 @@
 //! sends a lane to the end, the soonest first, and one with an open breaker behind all others. It is asked when everybody before it has
 //! failed: it may have recovered, and then the client notices nothing (rule Q7 lets half of the candidates be left out; none is).
 
-use super::{Facts, Lane, Question, Refusal, estimate};
+use super::{Facts, Lane, Lanes, Question, Refusal, estimate};
 use crate::limits;
 use crate::routing::need::Rejection;
 use crate::routing::standing::{Standing, Why};
@@ -23,24 +23,19 @@ pub enum Waiting {
     Open(Instant),
 }
 
-/// Lanes that may be tried, and those that may not.
-pub struct Sifted {
-    /// As listed; never empty.
-    pub lanes: Vec<Lane>,
-    /// Why each of the others may not.
-    pub rejected: Vec<(usize, Rejection)>,
-}
-
 /// The rank of a model that the owner's table does not have, where it has others.
 pub const QUALITY_UNRANKED: f64 = 0.5;
 
-/// Sifts lanes by what the request needs and by how they stand.
+/// Sifts lanes by what the request needs and by how they stand: into those that may be tried, as listed, and why each of the others may not.
 ///
 /// # Errors
 /// None is left.
-pub fn sift(question: &Question<'_>, facts: &[Facts<'_>]) -> Result<Sifted, Refusal> {
-    let mut lanes = Vec::with_capacity(facts.len());
-    let mut rejected = Vec::new();
+pub fn sift(
+    question: &Question<'_>,
+    facts: &[Facts<'_>],
+    lanes: &mut Lanes,
+    rejected: &mut Vec<(usize, Rejection)>,
+) -> Result<(), Refusal> {
     let quality = QualityBar::of(question, facts);
     for (place, lane) in facts.iter().enumerate() {
         match lane.lacks.or_else(|| quality.rejection(lane)) {
@@ -49,7 +44,7 @@ pub fn sift(question: &Question<'_>, facts: &[Facts<'_>]) -> Result<Sifted, Refu
         }
     }
     if lanes.is_empty() {
-        keep_perhaps_long_enough(question, facts, &mut lanes, &mut rejected)?;
+        keep_perhaps_long_enough(question, facts, lanes, rejected)?;
     }
     lanes.retain(|lane| {
         let closed = matches!(facts[lane.place].standing, Standing::Halted { why: Why::Forced, .. });
@@ -61,7 +56,7 @@ pub fn sift(question: &Question<'_>, facts: &[Facts<'_>]) -> Result<Sifted, Refu
     if lanes.is_empty() {
         return Err(Refusal::Closed);
     }
-    Ok(Sifted { lanes, rejected })
+    Ok(())
 }
 
 /// The estimate of a prompt's tokens may be wrong by half. Where it fits no window, the
@@ -69,7 +64,7 @@ pub fn sift(question: &Question<'_>, facts: &[Facts<'_>]) -> Result<Sifted, Refu
 fn keep_perhaps_long_enough(
     question: &Question<'_>,
     facts: &[Facts<'_>],
-    lanes: &mut Vec<Lane>,
+    lanes: &mut Lanes,
     rejected: &mut Vec<(usize, Rejection)>,
 ) -> Result<(), Refusal> {
     let tokens_least = question.need.input_tokens / limits::TOKENS_ESTIMATE_SLACK;

@@ -16,8 +16,6 @@ pub struct Estimate {
     pub at_percentile_us: Option<f64>,
     /// The same as a whole number, for people.
     pub stated_us: Option<u32>,
-    /// How far the logarithm of one duration strays.
-    pub spread: f64,
     /// Attempts behind the figures, decayed; those of siblings count as one.
     pub weight: f64,
     /// Whether somebody is finding out already.
@@ -57,16 +55,14 @@ pub fn fill(question: &Question<'_>, facts: &[Facts<'_>], lanes: &mut [Lane]) ->
     for lane in &mut *lanes {
         lane.estimate = Estimate::of(question, &facts[lane.place]);
     }
+    let mut best = Best { cold: lanes.iter().all(|lane| lane.estimate.weight == 0.0), ..Best::default() };
     // Everybody who could do it sets the measure, also while he is halted: what two lanes are worth to each other does not change with a
     // third that comes and goes. But not those that often fail.
-    let able = facts.iter().filter(|facts| facts.lacks.is_none()).map(|facts| Estimate::of(question, facts));
-    let mut best = Best { cold: lanes.iter().all(|lane| lane.estimate.weight == 0.0), ..Best::default() };
-    for estimate in able {
-        best.cost_pico = least(best.cost_pico, estimate.cost_pico);
-        if estimate.error_rate < SOUND_BELOW {
-            best.mean_us = least(best.mean_us, estimate.mean_us);
-            best.at_percentile_us = least(best.at_percentile_us, estimate.at_percentile_us);
-        }
+    if lanes.len() == facts.len() {
+        lanes.iter().filter(|lane| facts[lane.place].lacks.is_none()).for_each(|lane| best.take(&lane.estimate));
+    } else {
+        let able = facts.iter().filter(|facts| facts.lacks.is_none());
+        able.for_each(|facts| best.take(&Estimate::of(question, facts)));
     }
     for lane in &mut *lanes {
         lane.estimate.hope(&best);
@@ -90,10 +86,22 @@ fn mean(quantiles: &Quantiles) -> f64 {
     quantiles.at.iter().zip(STRETCHES).map(|(value, stretch)| f64::from(*value) * stretch).sum::<f64>().max(1.0)
 }
 
-/// The standard deviation of the logarithm, from the outer tenths: they are 2.563 of it apart in a normal distribution.
-fn spread(quantiles: &Quantiles) -> f64 {
+/// How far the logarithm of one duration strays: its standard deviation, from the outer tenths: they are 2.563 of it apart in a normal distribution.
+pub fn spread(quantiles: &Quantiles) -> f64 {
     let (low, high) = (f64::from(quantiles.at[0].max(1)), f64::from(quantiles.at[4].max(1)));
     ((high / low).ln() / 2.563).clamp(0.05, 1.5)
+}
+
+// === impl Best ===
+
+impl Best {
+    fn take(&mut self, estimate: &Estimate) {
+        self.cost_pico = least(self.cost_pico, estimate.cost_pico);
+        if estimate.error_rate < SOUND_BELOW {
+            self.mean_us = least(self.mean_us, estimate.mean_us);
+            self.at_percentile_us = least(self.at_percentile_us, estimate.at_percentile_us);
+        }
+    }
 }
 
 // === impl Estimate ===
@@ -110,7 +118,6 @@ impl Estimate {
             mean_us: durations.map(|known| mean(&known)),
             at_percentile_us: at_percentile.map(f64::from),
             stated_us: at_percentile,
-            spread: durations.map_or(0.0, |known| spread(&known)),
             weight,
             asked,
             error_rate: score.error_rate * weight / (weight + 0.5),

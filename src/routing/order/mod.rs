@@ -18,8 +18,10 @@ use super::score::{Beta, Score};
 use super::standing::{Headroom, Standing};
 use super::terms::Goal;
 use crate::domain::money::Money;
-use constraint::{Sifted, Waiting};
+use crate::limits::CANDIDATES_INLINE;
+use constraint::Waiting;
 use fastrand::Rng;
+use smallvec::SmallVec;
 use std::cmp::{Ordering, Reverse};
 use std::time::{Duration, Instant};
 
@@ -96,7 +98,7 @@ pub enum Turn {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranking {
     /// Best first; never empty.
-    pub lanes: Vec<Ranked>,
+    pub lanes: SmallVec<[Ranked; CANDIDATES_INLINE]>,
     /// Those that are not to be tried, and why.
     pub rejected: Vec<(usize, Rejection)>,
     /// Whether the first is not the one that looks best, so that something is learnt.
@@ -148,6 +150,9 @@ struct Lane {
     expected: f64,
 }
 
+/// Lanes that may be tried.
+type Lanes = SmallVec<[Lane; CANDIDATES_INLINE]>;
+
 /// The lanes of one target that are free, the first of them standing for all.
 #[derive(Clone, Copy, Debug)]
 struct Target {
@@ -164,20 +169,26 @@ struct Target {
 /// # Errors
 /// None may be tried at all.
 pub fn order(question: &Question<'_>, facts: &[Facts<'_>], dice: &mut Rng) -> Result<Ranking, Refusal> {
-    let Sifted { lanes, rejected } = constraint::sift(question, facts)?;
-    let mut lanes = lanes;
+    let (mut lanes, mut rejected) = (Lanes::new(), Vec::new());
+    constraint::sift(question, facts, &mut lanes, &mut rejected)?;
     let refs = estimate::fill(question, facts, &mut lanes);
     reward::fill(question, facts, &refs, &mut lanes, dice);
     let free = lanes.iter().filter(|lane| lane.waiting.is_none()).count();
     if free == 0 {
-        return Ok(waiting_only(facts, lanes, rejected));
+        return Ok(waiting_only(facts, &mut lanes, rejected));
+    }
+    if let [lone] = &lanes[..] {
+        // Nobody to be put before or behind, and nothing to be learnt from the order of one.
+        let lanes = SmallVec::from_iter([lone.ranked()]);
+        return Ok(Ranking { lanes, rejected, exploration: false, last_resort: false });
     }
     lanes.sort_by_key(|lane| (lane.waiting.is_some(), credential_rank(facts, lane.place)));
     let mut targets = targets(facts, &lanes[..free]);
-    let explores = policy::order(question, facts, &mut targets, dice);
-    let exploration = !affinity::apply(question, facts, &mut targets) && explores;
+    let targets = &mut targets[..];
+    let explores = policy::order(question, facts, targets, dice);
+    let exploration = !affinity::apply(question, facts, targets) && explores;
     let in_order = targets.iter().flat_map(|target| &lanes[target.begin..target.begin + target.count]);
-    let mut ranked: Vec<Ranked> = Vec::with_capacity(lanes.len());
+    let mut ranked: SmallVec<[Ranked; CANDIDATES_INLINE]> = SmallVec::with_capacity(lanes.len());
     ranked.extend(in_order.map(Lane::ranked));
     let waiting = &mut lanes[free..];
     waiting.sort_by(Lane::sooner);
@@ -186,7 +197,7 @@ pub fn order(question: &Question<'_>, facts: &[Facts<'_>], dice: &mut Rng) -> Re
 }
 
 /// A ranking where nobody is free: the soonest first.
-fn waiting_only(facts: &[Facts<'_>], mut lanes: Vec<Lane>, rejected: Vec<(usize, Rejection)>) -> Ranking {
+fn waiting_only(facts: &[Facts<'_>], lanes: &mut [Lane], rejected: Vec<(usize, Rejection)>) -> Ranking {
     lanes.sort_by(Lane::sooner);
     let last_resort = lanes.iter().all(|lane| matches!(facts[lane.place].standing, Standing::Halted { .. }));
     Ranking { lanes: lanes.iter().map(Lane::ranked).collect(), rejected, exploration: false, last_resort }
@@ -201,8 +212,8 @@ fn credential_rank(facts: &[Facts<'_>], place: usize) -> impl Ord + use<> {
 }
 
 /// The runs of lanes with one target.
-fn targets(facts: &[Facts<'_>], free: &[Lane]) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::with_capacity(free.len());
+fn targets(facts: &[Facts<'_>], free: &[Lane]) -> SmallVec<[Target; CANDIDATES_INLINE]> {
+    let mut targets: SmallVec<[Target; CANDIDATES_INLINE]> = SmallVec::with_capacity(free.len());
     for (at, lane) in free.iter().enumerate() {
         match targets.last_mut() {
             Some(last) if facts[last.lead.place].target == facts[lane.place].target => last.count += 1,

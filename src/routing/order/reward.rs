@@ -80,7 +80,9 @@ impl View<'_> {
 
     fn drawn_utility(&self, dice: &mut Rng) -> f64 {
         let success = self.success(sample::beta(self.facts.posterior, dice));
-        let doubt = self.estimate.spread / (self.estimate.weight + 1.0).sqrt();
+        let durations = self.facts.score.and_then(|score| estimate::durations(self.question, score));
+        let spread = durations.map_or(0.0, |known| estimate::spread(&known));
+        let doubt = spread / (self.estimate.weight + 1.0).sqrt();
         let mean_us = self.estimate.mean_us.map(|mean| mean * (doubt * sample::normal(dice)).exp());
         self.utility(success, ratio(self.best.mean_us, mean_us))
     }
