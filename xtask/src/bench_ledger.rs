@@ -10,8 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::account;
 use crate::bench;
 use crate::bench_overload::{Round, closed, open, round};
+use crate::parties;
 use crate::place::Place;
 use crate::process::Background;
 
@@ -52,14 +54,14 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     let folder = place.scratch("bench-ledger");
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder)?;
-    let provider_port = bench::free_port()?;
-    let _provider = bench::start_provider(place, &options.profile, &folder, provider_port, LATENCY)?;
+    let provider_port = parties::free_port()?;
+    let _provider = parties::start_provider(place, &options.profile, &folder, provider_port, LATENCY)?;
     let mut sides = Vec::new();
     for durability in DURABILITIES {
-        let (home, port) = (folder.join(durability), bench::free_port()?);
+        let (home, port) = (folder.join(durability), parties::free_port()?);
         let lines = format!("[ledger]\ndurability = \"{durability}\"\n");
         let ports = (port, provider_port);
-        let process = bench::start_gateway(place, &options.profile, &home, ports, "epoll", &lines, durability)?;
+        let process = parties::start_gateway(place, &options.profile, &home, ports, "epoll", &lines, durability)?;
         sides.push(Side { durability, port, process, paced: Vec::new(), flat_out: Vec::new() });
     }
     for side in &sides {
@@ -85,12 +87,12 @@ fn measured(place: &Place, options: &Options, folder: &Path, side: &Side, words:
     if options.stream {
         words.push("--stream".to_owned());
     }
-    let before = bench::cpu_time(side.process.id())?;
+    let before = account::cpu_time(side.process.id())?;
     let round = round(place, &options.profile, folder, side.port, side.durability, &words)?;
-    let after = bench::cpu_time(side.process.id())?;
+    let after = account::cpu_time(side.process.id())?;
     ensure!(round.ok > 0.0, "{} answered nothing:\n{}", side.durability, side.process.output());
     let ticks = (after.0 + after.1).saturating_sub(before.0 + before.1);
-    Ok((ticks as f64 * bench::tick_us() / round.ok, round))
+    Ok((ticks as f64 * account::tick_us() / round.ok, round))
 }
 
 fn parse(words: &[&str]) -> Result<Options> {

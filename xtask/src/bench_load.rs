@@ -9,12 +9,11 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::bench::{self, ACCESS_KEY, MODEL, ROUND_LIMIT, Side, free_port, median};
+use crate::bench::{self, ROUND_LIMIT, median};
+use crate::parties::{self, ACCESS_KEY, CREDENTIAL, Kind, MODEL, Side, Upstream, free_port};
 use crate::place::{Place, on_path};
 use crate::process;
 
-/// The provider's key in `bench.rs` is what the tester shows it directly.
-const CREDENTIAL: &str = bench::CREDENTIAL;
 /// Runs a program, puts its output into a file, and prints what it cost: seconds of user and system time, KiB of resident memory.
 const WRAPPER: &str = "import resource, subprocess, sys
 ran = subprocess.run(sys.argv[2:], stdout=open(sys.argv[1], 'wb'))
@@ -86,7 +85,7 @@ fn parse(words: &[&str]) -> Result<Options> {
 fn unary(place: &Place, folder: &Path, options: &Options) -> Result<()> {
     println!("\n==> whole answers, {CONNECTIONS} connections, flat out");
     let port = free_port()?;
-    let _mock = bench::start_provider(place, &options.profile, folder, port, "0ms")?;
+    let _mock = parties::start_provider(place, &options.profile, folder, port, "0ms")?;
     let script = folder.join("post.lua");
     let body = format!(r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"What does a request cost?"}}]}}"#);
     fs::write(
@@ -129,7 +128,7 @@ fn unary(place: &Place, folder: &Path, options: &Options) -> Result<()> {
 fn events(place: &Place, folder: &Path, options: &Options) -> Result<()> {
     println!("\n==> streams of 400 tokens, 16 connections, flat out");
     let port = free_port()?;
-    let _mock = bench::start_provider(place, &options.profile, folder, port, "0ms")?;
+    let _mock = parties::start_provider(place, &options.profile, folder, port, "0ms")?;
     let mut command = tester(place, options, port);
     command.args([
         "--stream",
@@ -150,7 +149,7 @@ fn events(place: &Place, folder: &Path, options: &Options) -> Result<()> {
 fn streams(place: &Place, folder: &Path, options: &Options) -> Result<()> {
     println!("\n==> {} streams at once, an event each second", options.streams);
     let port = free_port()?;
-    let _mock = bench::start_mock(place, &options.profile, folder, port, &["--event-gap", "1s"])?;
+    let _mock = parties::start_mock(place, &options.profile, folder, &Upstream::plain(port), &["--event-gap", "1s"])?;
     let mut resident = Vec::new();
     for count in [100, options.streams] {
         let mut command = tester(place, options, port);
@@ -171,7 +170,7 @@ fn streams(place: &Place, folder: &Path, options: &Options) -> Result<()> {
 fn first_token(place: &Place, folder: &Path, options: &Options) -> Result<()> {
     println!("\n==> 300 streams one after the other, a provider that takes 20 ms");
     let port = free_port()?;
-    let _mock = bench::start_provider(place, &options.profile, folder, port, "20ms")?;
+    let _mock = parties::start_provider(place, &options.profile, folder, port, "20ms")?;
     let mut command = tester(place, options, port);
     command.args(["--stream", "--tokens", "4", "--connections", "1", "--requests", "300"]);
     let ours = p50_p99(&measured(folder, command)?.1)?;
@@ -190,7 +189,10 @@ fn first_token(place: &Place, folder: &Path, options: &Options) -> Result<()> {
 fn gateways(place: &Place, folder: &Path, options: &Options) -> Result<()> {
     println!("\n==> what gateways add: pairs of requests, one direct and one through each");
     let port = free_port()?;
-    let proxies = bench::start_proxies(place, &options.profile, folder, port)?;
+    let proxies = {
+        let (kinds, upstream) = ([Kind::Nginx, Kind::IoUring, Kind::Epoll], Upstream::plain(port));
+        parties::start_proxies(place, &options.profile, folder, &upstream, (&kinds, false))?
+    };
     let picture = folder.join("overhead.png");
     let mut command = Command::new(place.built(&options.profile, "igris-load"));
     command.args(["overhead", "--mock", &format!("127.0.0.1:{port}"), "--model", MODEL, "--key", CREDENTIAL]);
@@ -203,7 +205,7 @@ fn gateways(place: &Place, folder: &Path, options: &Options) -> Result<()> {
         }
     }
     command.arg("--png").arg(&picture);
-    let ran = process::run(&mut bench::pinned(command, Side::Load), ROUND_LIMIT)?;
+    let ran = process::run(&mut parties::pinned(command, Side::Load), ROUND_LIMIT)?;
     ensure!(ran.ok, "the pairs were not measured");
     println!("picture: {}", picture.display());
     Ok(())
@@ -224,7 +226,7 @@ fn measured(folder: &Path, command: Command) -> Result<(Cost, String)> {
     let output = folder.join("said");
     let mut wrapped = Command::new("python3");
     wrapped.arg("-c").arg(WRAPPER).arg(&output).arg(command.get_program()).args(command.get_args());
-    let ran = process::ask(&mut bench::pinned_at(wrapped, "1"))?;
+    let ran = process::ask(&mut parties::pinned_at(wrapped, "1"))?;
     let said = fs::read_to_string(&output).unwrap_or_default();
     let cost = cost_of(&ran.output).with_context(|| format!("the client failed: {}\n{said}", ran.output))?;
     Ok((cost, said))

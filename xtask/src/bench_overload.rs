@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::bench::{self, ACCESS_KEY, MODEL, ROUND_LIMIT, Side};
+use crate::account;
+use crate::bench::{self, ROUND_LIMIT};
+use crate::parties::{self, ACCESS_KEY, MODEL, Side};
 use crate::place::Place;
 use crate::process::{self, Background};
 
@@ -52,13 +54,13 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     let folder = place.scratch("bench-overload");
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder)?;
-    let provider_port = bench::free_port()?;
-    let _provider = bench::start_provider(place, &options.profile, &folder, provider_port, LATENCY)?;
+    let provider_port = parties::free_port()?;
+    let _provider = parties::start_provider(place, &options.profile, &folder, provider_port, LATENCY)?;
     let serve = |name: &str, places: u64| -> Result<(Background, u16)> {
-        let (home, port) = (folder.join(name), bench::free_port()?);
+        let (home, port) = (folder.join(name), parties::free_port()?);
         let limits = format!("[server.limits]\nexchanges_per_core = {places}\n");
         let gateway =
-            bench::start_gateway(place, &options.profile, &home, (port, provider_port), "epoll", &limits, name)?;
+            parties::start_gateway(place, &options.profile, &home, (port, provider_port), "epoll", &limits, name)?;
         Ok((gateway, port))
     };
 
@@ -78,12 +80,12 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     );
     holder.write_all(head.as_bytes())?;
     std::thread::sleep(Duration::from_millis(200));
-    let before = bench::cpu_time(gateway.id())?;
+    let before = account::cpu_time(gateway.id())?;
     let words = ["--connections".to_owned(), "8".to_owned(), "--requests".to_owned(), SHED_REQUESTS.to_string()];
     let shed = round(place, &options.profile, &folder, port, "shed", &words)?;
-    let after = bench::cpu_time(gateway.id())?;
+    let after = account::cpu_time(gateway.id())?;
     let ticks = (after.0 + after.1).saturating_sub(before.0 + before.1);
-    print(&options, &peak, &twice, &shed, ticks as f64 * bench::tick_us());
+    print(&options, &peak, &twice, &shed, ticks as f64 * account::tick_us());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,7 +127,7 @@ pub(crate) fn round(
     let mut command = Command::new(place.built(profile, "igris-load"));
     command.args(["run", "--url", &format!("http://127.0.0.1:{port}/v1"), "--model", MODEL, "--key", ACCESS_KEY]);
     command.arg("--json").arg(&report).args(words);
-    process::run(&mut bench::pinned(command, Side::Load), ROUND_LIMIT)?;
+    process::run(&mut parties::pinned(command, Side::Load), ROUND_LIMIT)?;
     let text = fs::read_to_string(&report).with_context(|| format!("the round `{name}` left no report"))?;
     read(&text).with_context(|| format!("the report of `{name}` has another form"))
 }

@@ -12,7 +12,7 @@ use std::thread;
 
 use anyhow::Result;
 
-use crate::bench::{ACCESS_KEY, Proxy, free_port, start_gateway};
+use crate::parties::{ACCESS_KEY, Proxy, free_port, start_gateway};
 use crate::place::Place;
 
 /// Starts the two gateways.

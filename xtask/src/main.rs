@@ -2,21 +2,34 @@
 //!
 //! `test` is what the build machine runs; `check` is the short loop of a person at work; `sdk`, `fuzz` and `bench` run one
 //! part alone. A step that cannot run here says why and is counted as skipped; a step that fails makes the exit code 1.
-//! Nothing is written outside `target/`.
+//! Nothing is written outside `target/`, but for pages and pictures that `bench … --docs` and `flame` are asked for.
 
+mod account;
 mod bench;
 mod bench_estate;
 mod bench_ledger;
 mod bench_load;
 mod bench_overload;
+mod bench_proxy;
+mod bench_proxy_report;
+mod bench_scale;
 mod bench_telemetry;
 mod browser;
+mod certs;
 mod counts;
 mod debian;
+mod flame;
 mod fuzz;
+mod gate;
+mod haproxy;
+mod hold;
+mod load;
 mod mutants;
 mod nginx;
+mod parties;
+mod pgo;
 mod place;
+mod plot;
 mod process;
 mod promtool;
 mod rust;
@@ -36,15 +49,41 @@ cargo xtask <command>
   sdk                        real clients and coding agents against the gateway and the simulator
   browser                    every page of the dashboard in a real browser, before a live demo
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
+  gate [--write]             instructions of the request path under valgrind, against benches/instructions.txt
   mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
   bench estate               memory, publications and reloads of a large estate
       --profile NAME         programs of this build profile (fast)
   bench hedging              Latency and spend with and without second attempts, on a provider with two modes
-  bench proxy [OPTIONS]      CPU per request of igris and of nginx as a bare proxy, in interleaved rounds
+  bench proxy [OPTIONS]      igris, nginx and HAProxy as proxies, in interleaved rounds: CPU, system calls, latency added, memory
+      --profile NAME         programs of this build profile (release)
+      --connections LIST     keep-alive connections (1,8,64,512)
+      --requests N           requests of one round (20000); streams are a fiftieth of it
+      --rounds R             rounds (5)
+      --stream WHICH         streams: yes, no or both (both)
+      --tls WHICH            a provider behind TLS: yes, no or both (both)
+      --drivers LIST         who takes part (nginx,haproxy,io_uring,epoll)
+      --parts LIST           what is measured (cost,calls,latency,memory)
+      --gap TIME             what the provider waits between events (0ms: several come in one read)
+      --streams N            streams that wait while memory is read (2000)
+      --pairs-seconds N      how long pairs are sent for latency (110)
+      --quick                everything once and small, to try it out
+      --no-build             take the programs that are there
+      --out DIR              where proxy.json and the pictures go (below target/)
+      --docs                 put tables and pictures into docs/ as well
+  bench scale [OPTIONS]      CPU per request beside idle connections, among access keys and routes, on two workers
+      --profile NAME         programs of this build profile (release)
+      --driver NAME          io_uring or epoll (epoll)
+      --requests N           requests of one round (20000)
+      --rounds R             rounds (5)
+      --parts LIST           what grows (connections,keys,routes,workers,line)
+      --idle LIST            idle connections (1,1000,10000,100000)
+      --keys LIST            access keys (1,1000,100000,1000000)
+      --routes LIST          routes (1,100,10000)
+      --quick, --no-build, --docs
+  bench telemetry [OPTIONS]  CPU per request with nothing told and with traces, metrics and the access log on
       --requests N           requests of one round (20000)
       --connections C        keep-alive connections (64)
       --rounds R             rounds (5)
-  bench telemetry [OPTIONS]  CPU per request with nothing told and with traces, metrics and the access log on; options as for `proxy`
   bench overload [OPTIONS]   what is delivered at twice the capacity, and what turning a request away costs
       --seconds N            of one round (10)
       --profile NAME         programs of this build profile (release)
@@ -61,6 +100,16 @@ cargo xtask <command>
       --pairs-seconds N      how long pairs are sent through the gateways (60)
       --profile NAME         programs of this build profile (release)
   bench books                latency and CPU with a million rows of books, while nobody and while somebody looks at them
+  flame [OPTIONS]            flame graphs of a request and of a stream, into docs/
+      --profile NAME         as it is built, with frame pointers (fast)
+      --driver NAME          io_uring or epoll (epoll)
+      --requests N           requests that are sampled (100000); streams are a fiftieth of it
+      --out DIR              another folder than docs/
+      --no-build             take the programs that are there
+  pgo [OPTIONS]              the gateway optimised by a training run and across all crates, as target/pgo/igris
+      --profile NAME         build profile (release)
+      --requests N           requests of each part of the training (100000)
+      --tool-only            only look for an llvm-profdata that fits
   help                       this text";
 
 fn main() -> ExitCode {
@@ -86,18 +135,19 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
             println!("{HELP}");
             return Ok(ExitCode::SUCCESS);
         }
-        "test" | "check" | "sdk" | "browser" | "fuzz" | "bench" | "mutants" => {}
+        "test" | "check" | "sdk" | "browser" | "fuzz" | "gate" | "bench" | "mutants" | "flame" | "pgo" => {}
         other => {
             eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
             return Ok(ExitCode::from(2));
         }
     }
     let place = Place::find()?;
-    if command == "bench" {
-        return bench::run(&place, rest);
-    }
-    if command == "mutants" {
-        return mutants::run(&place, rest);
+    match command {
+        "bench" => return bench::run(&place, rest),
+        "mutants" => return mutants::run(&place, rest),
+        "flame" => return flame::run(&place, rest),
+        "pgo" => return pgo::run(&place, rest),
+        _ => {}
     }
     let mut steps = Steps::new();
     match command {
@@ -105,6 +155,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "check" => check(&place, &mut steps),
         "sdk" => sdk::run(&place, &mut steps),
         "browser" => browser::run(&place, &mut steps),
+        "gate" => gate::run(&place, &mut steps, rest.contains(&"--write")),
         _ => fuzz::run(&place, &mut steps, fuzz::seconds(rest)?),
     }
     Ok(steps.finish())

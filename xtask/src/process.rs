@@ -30,6 +30,18 @@ pub struct Ran {
 /// The program cannot be started, or it did not end in time.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Ran> {
     println!("    $ {}", words(command));
+    finish(command, limit, true)
+}
+
+/// The same for what is run again and again: nothing is shown.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_still(command: &mut Command, limit: Duration) -> Result<Ran> {
+    finish(command, limit, false)
+}
+
+fn finish(command: &mut Command, limit: Duration, shown: bool) -> Result<Ran> {
     let limited = !std::io::stdin().is_terminal();
     if limited {
         command.process_group(0);
@@ -38,8 +50,8 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Ran> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("`{name}` cannot be started"))?;
     let output = Arc::new(Mutex::new(String::new()));
-    let stdout = echo(child.stdout.take(), &output);
-    let stderr = echo(child.stderr.take(), &output);
+    let stdout = echo(child.stdout.take(), &output, shown);
+    let stderr = echo(child.stderr.take(), &output, shown);
     let started = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("`{name}` cannot be waited for"))? {
@@ -104,6 +116,22 @@ impl Background {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Asks the program to end in order (SIGTERM), and waits for it so long at most.
+    ///
+    /// # Errors
+    /// It did not end in time; it is killed when this value is dropped.
+    pub fn end(mut self, limit: Duration) -> Result<()> {
+        ask(Command::new("kill").args(["-TERM", &self.id().to_string()]))?;
+        let started = Instant::now();
+        while self.alive() {
+            if started.elapsed() > limit {
+                bail!("the program did not end within {} s of SIGTERM:\n{}", limit.as_secs(), self.output());
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// True while the program has not ended.
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -123,7 +151,11 @@ fn end_group(leader: u32) {
     ask(Command::new("kill").args(["-KILL", "--", &group])).ok();
 }
 
-fn echo<R: Read + Send + 'static>(source: Option<R>, output: &Arc<Mutex<String>>) -> Option<thread::JoinHandle<()>> {
+fn echo<R: Read + Send + 'static>(
+    source: Option<R>,
+    output: &Arc<Mutex<String>>,
+    shown: bool,
+) -> Option<thread::JoinHandle<()>> {
     let output = Arc::clone(output);
     source.map(|source| {
         thread::spawn(move || {
@@ -131,8 +163,10 @@ fn echo<R: Read + Send + 'static>(source: Option<R>, output: &Arc<Mutex<String>>
             let mut line = Vec::new();
             while matches!(lines.read_until(b'\n', &mut line), Ok(read) if read > 0) {
                 let text = String::from_utf8_lossy(&line).into_owned();
-                print!("    {text}");
-                std::io::stdout().flush().ok();
+                if shown {
+                    print!("    {text}");
+                    std::io::stdout().flush().ok();
+                }
                 output.lock().expect("no reader panics while it holds the text").push_str(&text);
                 line.clear();
             }
