@@ -1,14 +1,18 @@
-//! What the HTTP codec costs: a request head, a chunked body, a stream of events; with `httparse` raw as the peer.
+//! What the HTTP codec costs: a request head, a chunked body, a stream of events; with `httparse` raw and the decoder of `monoio-http` as peers.
 //!
-//! `cargo bench --bench http`. The head is what openai-python sends. The peer tokenizes only: no framing, no duplicate, target or
-//! credential checks, and it takes bare LF.
+//! `cargo bench --bench http`. The head is what openai-python sends. `httparse` tokenizes only: no framing, no duplicate, target or
+//! credential checks, and it takes bare LF. The decoder is made for each head and reads it from memory in its own runtime, as fields of the
+//! `http` crate; what its buffer costs is in it.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use igris::http::body::{ChunkedReader, Step};
 use igris::http::head::{HeadLimits, KnownField, RequestHead};
 use igris::http::sse::{self, EventAssembler};
 use igris::http::write;
+use monoio::io::stream::Stream;
+use monoio_http::h1::codec::decoder::RequestDecoder;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8081\r\nAccept-Encoding: gzip, deflate\r\n\
 Connection: keep-alive\r\nAccept: application/json\r\nContent-Type: application/json\r\nUser-Agent: OpenAI/Python 2.8.1\r\n\
@@ -39,7 +43,22 @@ fn heads(c: &mut Criterion) {
             black_box(peer.parse(black_box(HEAD)).expect("a good head"));
         });
     });
+    group.bench_function("request, the decoder of monoio-http", |b| b.iter_custom(decoded));
     group.finish();
+}
+
+/// How long the peer's decoder takes for so many heads, its runtime started before.
+fn decoded(rounds: u64) -> Duration {
+    let built = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build();
+    built.expect("the epoll driver is always there").block_on(async {
+        let began = Instant::now();
+        for _ in 0..rounds {
+            let mut decoder = RequestDecoder::new(black_box(HEAD));
+            let request = decoder.next().await.expect("a request").expect("a good head");
+            black_box(request.headers().len());
+        }
+        began.elapsed()
+    })
 }
 
 fn bodies(c: &mut Criterion) {

@@ -8,6 +8,7 @@ use igris::domain::money::Money;
 use igris::json::scan::{self, Names};
 use igris::json::splice::Edits;
 use igris::limits::JSON_DEPTH_MAX;
+use igris::metering::mould::Recall;
 use igris::metering::tap;
 use igris::metering::usage::{Accounting, answer_of_body};
 use serde::de::IgnoredAny;
@@ -15,15 +16,10 @@ use serde_json::value::RawValue;
 use std::hint::black_box;
 use std::io::Write as _;
 
-static POLICY: Names = Names::new(&[
-    "model",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "provider",
-    "routing_policy",
-]);
+/// What every exchange asks of a request's body.
+const POLICY_WORDS: [&str; 7] =
+    ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "provider", "routing_policy"];
+static POLICY: Names = Names::new(&POLICY_WORDS);
 
 /// A chat of `turns` turns: escapes as prose has them, and in every third turn some text above ASCII if wanted.
 fn chat(turns: usize, above_ascii: bool) -> String {
@@ -92,6 +88,16 @@ fn requests(criterion: &mut Criterion) {
         group.bench_function("serde_json raw", |bench| {
             bench.iter(|| serde_json::from_slice::<&RawValue>(black_box(bytes)).is_ok());
         });
+        group.bench_function("sonic-rs raw", |bench| {
+            bench.iter(|| sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(black_box(bytes)).is_ok());
+        });
+        group.bench_function("sonic-rs members", |bench| {
+            // Checks UTF-8 and the members that it passes, as `members` does; it stops at the last one that is asked for.
+            let paths = POLICY_WORDS.map(|word| [word]);
+            let mut tree = sonic_rs::PointerTree::new();
+            paths.iter().for_each(|path| tree.add_path(path));
+            bench.iter(|| sonic_rs::get_many(black_box(bytes), &tree).is_ok());
+        });
         group.bench_function("simd-json tape", |bench| {
             let mut scratch = bytes.to_vec();
             let mut buffers = simd_json::Buffers::new(bytes.len());
@@ -114,6 +120,10 @@ fn answers(criterion: &mut Criterion) {
     group.bench_function("tap: usage event", |bench| bench.iter(|| tap::look(black_box(last), Accounting::OpenAi)));
     group.bench_function("one pass over an answer", |bench| {
         bench.iter(|| answer_of_body(black_box(body), Accounting::OpenAi));
+    });
+    let mut recall = Recall::default();
+    group.bench_function("an answer like the last one", |bench| {
+        bench.iter(|| recall.read(black_box(body), Accounting::OpenAi));
     });
     let cost = Money::from_pico(1_234_567_890);
     let mut out = Vec::with_capacity(64);

@@ -15,7 +15,10 @@ use crate::account::{Cost, alive, cpu_time};
 use crate::parties::{MODEL, Proxy, Side, free_port, pinned, start_provider};
 use crate::place::Place;
 use crate::process;
-use crate::{bench_estate, bench_ledger, bench_load, bench_overload, bench_proxy, bench_scale, bench_telemetry, rust};
+use crate::{
+    bench_estate, bench_http2, bench_ledger, bench_load, bench_overload, bench_proxy, bench_scale, bench_telemetry,
+    rust,
+};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
 pub(crate) const ROUND_LIMIT: Duration = Duration::from_secs(300);
@@ -41,6 +44,7 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
     match words.split_first() {
         Some((&"proxy", rest)) => bench_proxy::run(place, rest),
         Some((&"scale", rest)) => bench_scale::run(place, rest),
+        Some((&"http2", rest)) => bench_http2::run(place, rest),
         Some((&"telemetry", rest)) => telemetry(place, rest),
         Some((&"overload", rest)) => bench_overload::run(place, rest),
         Some((&"estate", rest)) => bench_estate::run(place, rest),
@@ -49,7 +53,7 @@ pub fn run(place: &Place, words: &[&str]) -> Result<ExitCode> {
         Some((&"hedging", [])) => hedging(place),
         Some((&"books", [])) => books(place),
         _ => bail!(
-            "the benches are `cargo xtask bench proxy`, `… scale`, `… telemetry`, `… hedging`, `… overload`, `… estate`, `… ledger`, `… books` and `… load`"
+            "the benches are `cargo xtask bench proxy`, `… scale`, `… http2`, `… telemetry`, `… hedging`, `… overload`, `… estate`, `… ledger`, `… books` and `… load`"
         ),
     }
 }

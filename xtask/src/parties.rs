@@ -79,6 +79,10 @@ pub(crate) struct Gateway<'a> {
     pub(crate) processors: &'a str,
     /// Further lines of configuration.
     pub(crate) lines: &'a str,
+    /// Further lines of its provider's table.
+    pub(crate) provider_lines: &'a str,
+    /// What it shows its provider.
+    pub(crate) credential: &'a str,
     /// What it is called in messages.
     pub(crate) name: &'a str,
 }
@@ -249,7 +253,19 @@ impl<'a> Gateway<'a> {
         upstream: &'a Upstream,
         driver: &'a str,
     ) -> Gateway<'a> {
-        Gateway { profile, home, listen, upstream, driver, workers: 1, processors: PROXY, lines: "", name: "igris" }
+        Gateway {
+            profile,
+            home,
+            listen,
+            upstream,
+            driver,
+            workers: 1,
+            processors: PROXY,
+            lines: "",
+            provider_lines: "",
+            credential: CREDENTIAL,
+            name: "igris",
+        }
     }
 
     /// Starts it and waits until it listens.
@@ -266,7 +282,7 @@ impl<'a> Gateway<'a> {
             command.args(["--listen", &format!("{address}:{}", self.listen.1)]);
         }
         command.args(["--io", self.driver, "--workers", &self.workers.to_string()]);
-        command.env("BENCH_ACCESS_KEY", ACCESS_KEY).env("BENCH_CREDENTIAL", CREDENTIAL);
+        command.env("BENCH_ACCESS_KEY", ACCESS_KEY).env("BENCH_CREDENTIAL", self.credential);
         let mut command = pinned_at(command, self.processors);
         let mut process = Background::start(&mut command, &self.home.join("output.log"))?;
         wait_for(&mut process, self.listen.1, self.name, START_LIMIT)?;
@@ -275,6 +291,7 @@ impl<'a> Gateway<'a> {
 
     fn configuration(&self) -> String {
         let (home, lines, url) = (self.home.display(), self.lines, self.upstream.url());
+        let provider_lines = self.provider_lines;
         let authority = self
             .upstream
             .certs
@@ -293,7 +310,7 @@ name = \"openai\"
 base_url = \"{url}\"
 allow_private_address = true
 api_key = {{ env = \"BENCH_CREDENTIAL\" }}
-{authority}[[tenants]]
+{authority}{provider_lines}[[tenants]]
 id = \"default\"
 [[access_keys]]
 name = \"bench\"
@@ -315,7 +332,7 @@ pub(crate) enum Side {
 }
 
 /// The processor of loader and provider.
-const LOAD: &str = "0";
+pub(crate) const LOAD: &str = "0";
 /// The processor of the proxies.
 pub(crate) const PROXY: &str = "1";
 
