@@ -1,7 +1,10 @@
-//! The JSON scanner: accepts what `serde_json` accepts up to the depth limit, and nothing else.
+//! The JSON scanner: accepts what `serde_json` accepts up to the depth limit, and nothing else. And answers, with a NUL between two: read by
+//! the mould of one before, they say what they say to a reader in full.
 #![no_main]
 
 use igris::json::scan;
+use igris::metering::mould::Recall;
+use igris::metering::usage::{Accounting, answer_of_body};
 use libfuzzer_sys::fuzz_target;
 
 const DEPTH_MAX: usize = 64;
@@ -26,7 +29,15 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
+fn recalled(bytes: &[u8]) {
+    let mut recall = Recall::default();
+    for answer in bytes.split(|byte| *byte == 0) {
+        assert_eq!(recall.read(answer, Accounting::OpenAi), answer_of_body(answer, Accounting::OpenAi));
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    recalled(bytes);
     let ours = scan::validate(bytes, DEPTH_MAX).is_ok();
     // `IgnoredAny` checks the grammar without building or bounding anything, but neither UTF-8 nor surrogate pairs.
     let text = std::str::from_utf8(bytes).ok();

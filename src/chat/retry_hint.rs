@@ -27,36 +27,48 @@ pub fn read<'h>(
 
 /// A decimal number of units of `unit_ms` milliseconds: `2`, `0.5`. No sign, no exponent, no `NaN`.
 pub fn decimal(text: &str, unit_ms: u64) -> Option<Duration> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
+    let (micros, rest) = leading_micros(text.as_bytes())?;
+    rest.is_empty().then(|| in_units(micros, unit_ms))
+}
+
+/// The decimal number that a text begins with, in millionths, and what follows it.
+fn leading_micros(text: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (whole, rest) = text.split_at(digits(text));
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => rest.split_at(digits(rest)),
+        _ => (&b"0"[..], rest),
+    };
+    if whole.is_empty() || fraction.is_empty() {
         return None;
     }
     // More digits than a `u64` holds are a very long wait, and cut later.
-    let whole: u64 = whole.parse().unwrap_or(u64::MAX);
-    let millionths = fraction.bytes().chain(std::iter::repeat(b'0')).take(6);
-    let millionths = millionths.fold(0, |sum: u64, digit| sum * 10 + u64::from(digit.wrapping_sub(b'0')));
-    let micros = whole.saturating_mul(1_000_000).saturating_add(millionths).saturating_mul(unit_ms) / 1_000;
-    Some(Duration::from_micros(micros))
+    let more = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0')));
+    let millionths = fraction.iter().chain(std::iter::repeat(&b'0')).take(6).fold(0, more);
+    Some((whole.iter().fold(0, more).saturating_mul(1_000_000).saturating_add(millionths), rest))
+}
+
+/// Millionths of a unit of so many milliseconds.
+fn in_units(micros: u64, unit_ms: u64) -> Duration {
+    Duration::from_micros(micros.saturating_mul(unit_ms) / 1_000)
 }
 
 /// A Go-style duration, as OpenAI writes reset times and Google retry delays: `6m0s`, `1s`, `88ms`, `37.826s`, `1h2m`.
 pub fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
+    let mut rest = text.as_bytes().trim_ascii();
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let unit_at = rest.find(|letter: char| letter.is_ascii_alphabetic())?;
-        let (number, tail) = rest.split_at(unit_at);
-        let unit_end = tail.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_end);
+        let (micros, tail) = leading_micros(rest)?;
+        let letters = tail.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let (unit, next) = tail.split_at(letters);
         let unit_ms = match unit {
-            "h" => 3_600_000,
-            "m" => 60_000,
-            "s" => 1_000,
-            "ms" => 1,
+            b"h" => 3_600_000,
+            b"m" => 60_000,
+            b"s" => 1_000,
+            b"ms" => 1,
             _ => return None,
         };
-        total = total.saturating_add(decimal(number, unit_ms)?);
+        total = total.saturating_add(in_units(micros, unit_ms));
         rest = next;
     }
     Some(total)

@@ -1,4 +1,5 @@
-//! What a request asks for: the few members of its body that we act on, found in one pass, and the native fields of the contract.
+//! What a request asks for: the few members of its body that we act on, found in one pass with what it needs, and the native fields of the
+//! contract.
 //!
 //! The same members in every dialect; where a dialect names the model in its path, the path decides.
 //! A native field (`routing_policy`, `provider`, …) may come in the body or as an `x-igris-…` header, for SDKs that refuse unknown
@@ -6,21 +7,27 @@
 //! credential beyond the name of a configured provider (rule T4).
 
 use super::fault::Fault;
+use super::need;
 use super::surface::{Asked, Delivery, Task};
 use super::wishes::Wishes;
 use crate::dialects::Wire;
-use crate::http::head::{KnownField, RequestHead};
+use crate::http::head::{KnownField, KnownSet, RequestHead};
+use crate::json::cursor::Cursor;
 use crate::json::scan::{self, Names};
 use crate::json::text;
 use crate::json::{JsonFault, Kind, Member, ObjectSpan, Span};
+use crate::limits;
 use crate::metering::terms::Tier;
+use crate::routing::need::Need;
 use crate::routing::policy::Policy;
+use std::cell::RefCell;
+use std::rc::Rc;
 
-static NAMES: Names = Names::new(&[
+/// Members that we act on, beside those of [`need::MEMBERS`]; `messages` is one of both.
+const OWN: [&str; OWN_COUNT] = [
     "model",
     "stream",
     "stream_options",
-    "messages",
     "service_tier",
     "previous_response_id",
     "conversation",
@@ -34,22 +41,61 @@ static NAMES: Names = Names::new(&[
     "consensus_threshold",
     "enable_semantic_routing",
     "min_quality_score",
-]);
+];
+const OWN_COUNT: usize = 16;
 
-/// Places in [`NAMES`].
+/// Places in [`OWN`].
 const MODEL: usize = 0;
 const STREAM: usize = 1;
 const STREAM_OPTIONS: usize = 2;
-const MESSAGES: usize = 3;
-const SERVICE_TIER: usize = 4;
-const PREVIOUS_RESPONSE: usize = 5;
-const CONVERSATION: usize = 6;
-const ROUTING_POLICY: usize = 7;
-const PROVIDER: usize = 8;
-const OPTIMIZATION: usize = 9;
+const SERVICE_TIER: usize = 3;
+const PREVIOUS_RESPONSE: usize = 4;
+const CONVERSATION: usize = 5;
+const ROUTING_POLICY: usize = 6;
+const PROVIDER: usize = 7;
+const OPTIMIZATION: usize = 8;
 /// From here on: native fields that are taken out whatever they say.
 const FIRST_STRIPPED: usize = OPTIMIZATION;
-const NAMES_COUNT: usize = 17;
+
+/// All that is looked for: what says what is needed, then our own.
+static NAMES: Names = Names::new(&ALL);
+const NEEDS_COUNT: usize = need::MEMBERS.len();
+/// Place of `messages`, which comes first in both.
+const MESSAGES: usize = 0;
+const ALL: [&str; NEEDS_COUNT + OWN_COUNT] = {
+    let mut all = [""; NEEDS_COUNT + OWN_COUNT];
+    let mut place = 0;
+    while place < all.len() {
+        all[place] = if place < NEEDS_COUNT { need::MEMBERS[place] } else { OWN[place - NEEDS_COUNT] };
+        place += 1;
+    }
+    all
+};
+/// Of the names, those that may not be there twice: we decide on them (rule H20).
+const DECISIVE: u64 = !((1 << NEEDS_COUNT) - 1) | 1 << MESSAGES;
+
+thread_local! {
+    /// Names that were asked for lately on this core: nearly always the next one is among them, and takes no memory.
+    static RECENT: RefCell<Vec<Rc<str>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// So many are kept.
+const RECENT_MAX: usize = 4;
+
+/// A model's name in memory that exchanges of this core share.
+pub fn named(name: &str) -> Rc<str> {
+    RECENT.with_borrow_mut(|recent| {
+        if let Some(known) = recent.iter().find(|known| ***known == *name) {
+            return known.clone();
+        }
+        let shared = Rc::from(name);
+        if name.len() <= limits::MODEL_NAME_BYTES_MAX {
+            recent.truncate(RECENT_MAX - 1);
+            recent.insert(0, Rc::clone(&shared));
+        }
+        shared
+    })
+}
 
 /// What one request asks for. Spans point into its body.
 #[derive(Clone, Debug)]
@@ -65,7 +111,7 @@ pub struct Ask {
     /// Where a form's field has it, plain.
     pub form_model: Option<Span>,
     /// The model's name, unescaped; empty where the task has a usual one and the client named none.
-    pub model_name: String,
+    pub model_name: Rc<str>,
     /// The `messages` member.
     pub messages: Option<Member>,
     /// Whether it goes on from something that a provider keeps.
@@ -88,6 +134,8 @@ pub struct Ask {
     pub native: Vec<Member>,
     /// What else the native fields wish.
     pub wishes: Wishes,
+    /// What a conversation needs of a model, see [`need::read`].
+    pub need: Need,
     /// Whether the request can be sent once only, see [`super::inquiry::is_sent_once`]: no second credential can put it right then.
     pub once: bool,
 }
@@ -95,10 +143,10 @@ pub struct Ask {
 impl Ask {
     /// Reads a JSON body and the native headers.
     pub fn read(body: &[u8], head: &RequestHead, head_bytes: &[u8], asked: &Asked) -> Result<Self, Fault> {
-        let mut found = [None; NAMES_COUNT];
-        let object = scan::members(body, &NAMES, &mut found).map_err(json_fault)?;
-        let messages = found[MESSAGES];
-        if needs_messages(asked) && !messages.is_some_and(|member| member.kind == Kind::Array) {
+        let mut ask = Self::bare(asked);
+        let mut found = [None; OWN_COUNT];
+        ask.read_members(body, &mut found).map_err(json_fault)?;
+        if needs_messages(asked) && !ask.messages.is_some_and(|member| member.kind == Kind::Array) {
             return Err(Fault::invalid("The member `messages` must be an array of messages.", Some("messages")));
         }
         let model = found[MODEL].filter(|_| asked.model.is_none());
@@ -108,10 +156,7 @@ impl Ask {
             None => Delivery::Whole,
         };
         let stream_options = found[STREAM_OPTIONS];
-        let mut ask = Self::bare(asked);
-        ask.object = Some(object);
         (ask.model, ask.model_name) = (model, model_name(body, model, asked)?);
-        ask.messages = messages;
         ask.stored = found[PREVIOUS_RESPONSE].or(found[CONVERSATION]).is_some_and(|member| member.kind != Kind::Null);
         (ask.stream, ask.delivery) = (delivery != Delivery::Whole, delivery);
         ask.stream_options = stream_options;
@@ -130,7 +175,7 @@ impl Ask {
         asked: &Asked,
     ) -> Result<Self, Fault> {
         let (name, place) = model.unzip();
-        let mut ask = Self { model_name: name.unwrap_or_default(), form_model: place, ..Self::bare(asked) };
+        let mut ask = Self { model_name: named(&name.unwrap_or_default()), form_model: place, ..Self::bare(asked) };
         ask.read_headers(head, head_bytes)?;
         Ok(ask)
     }
@@ -142,7 +187,7 @@ impl Ask {
             object: None,
             model: None,
             form_model: None,
-            model_name: String::new(),
+            model_name: named(""),
             messages: None,
             stored: false,
             stream: false,
@@ -154,11 +199,50 @@ impl Ask {
             provider: None,
             native: Vec::new(),
             wishes: Wishes::default(),
+            need: Need::default(),
             once: false,
         }
     }
 
-    fn read_native(&mut self, body: &[u8], found: &[Option<Member>; NAMES_COUNT]) -> Result<(), Fault> {
+    /// The one pass over a body: it is validated, its members are found, and what a conversation needs is gathered.
+    fn read_members(&mut self, body: &[u8], found: &mut [Option<Member>; OWN_COUNT]) -> Result<(), JsonFault> {
+        let mut cursor = Cursor::new(body, 0);
+        match body.get(cursor.position()) {
+            Some(b'{') => {}
+            Some(_) => return Err(JsonFault::NotAnObject),
+            None => return Err(JsonFault::Syntax { offset: cursor.position() }),
+        }
+        let mut needs = need::Reader::new(body);
+        let is_talk = matches!(self.task, Task::Generate | Task::CountTokens) && body.len() <= limits::NEED_BYTES_MAX;
+        let visited = cursor.members(&NAMES, |cursor, place| {
+            let (key, kind, start) = (cursor.key(), cursor.kind()?, cursor.position());
+            if is_talk && place < NEEDS_COUNT {
+                needs.member(cursor, place)?;
+            } else {
+                cursor.skip()?;
+            }
+            let member = Member { key, value: Span { start, end: cursor.position() }, kind };
+            match place.checked_sub(NEEDS_COUNT).and_then(|own| found.get_mut(own)) {
+                Some(slot) => *slot = Some(member),
+                None if place == MESSAGES => self.messages = Some(member),
+                None => {}
+            }
+            Ok(())
+        });
+        let visited = visited.map_err(|stop| cursor.fault(stop))?.ok_or(JsonFault::NotAnObject)?;
+        cursor.end()?;
+        if visited.twice & DECISIVE != 0 {
+            let place = (visited.twice & DECISIVE).trailing_zeros() as usize;
+            return Err(JsonFault::DuplicateKey { name: ALL.get(place).copied().unwrap_or_default() });
+        }
+        self.object = Some(visited.object);
+        if is_talk {
+            self.need = needs.close();
+        }
+        Ok(())
+    }
+
+    fn read_native(&mut self, body: &[u8], found: &[Option<Member>; OWN_COUNT]) -> Result<(), Fault> {
         // Most requests have none of ours.
         if found[ROUTING_POLICY..].iter().all(Option::is_none) {
             return Ok(());
@@ -178,7 +262,8 @@ impl Ask {
     }
 
     fn read_headers(&mut self, head: &RequestHead, head_bytes: &[u8]) -> Result<(), Fault> {
-        for field in head.fields(head_bytes).filter(|field| field.known == KnownField::Igris) {
+        const NATIVE: KnownSet = KnownSet::of(&[KnownField::Igris]);
+        for field in head.fields_among(head_bytes, NATIVE) {
             let Ok(value) = std::str::from_utf8(field.value) else {
                 return Err(Fault::invalid("An x-igris header is not UTF-8; send plain text.", None));
             };
@@ -199,11 +284,14 @@ fn needs_messages(asked: &Asked) -> bool {
 }
 
 /// The path's word, else the body's. A task with a usual model may leave it out.
-fn model_name(body: &[u8], model: Option<Member>, asked: &Asked) -> Result<String, Fault> {
+fn model_name(body: &[u8], model: Option<Member>, asked: &Asked) -> Result<Rc<str>, Fault> {
     match (&asked.model, model) {
-        (Some(named), _) => Ok(named.clone()),
-        (None, Some(member)) => string_of(body, &member, "model"),
-        (None, None) if matches!(asked.task, Task::Moderations | Task::Images(_)) => Ok(String::new()),
+        (Some(name), _) => Ok(named(name)),
+        (None, Some(member)) => match plain(body, &member) {
+            Some(name) => Ok(named(name)),
+            None => string_of(body, &member, "model").map(|name| named(&name)),
+        },
+        (None, None) if matches!(asked.task, Task::Moderations | Task::Images(_)) => Ok(named("")),
         (None, None) => Err(Fault::invalid("The member `model` is missing; name a model.", Some("model"))),
     }
 }
@@ -216,8 +304,13 @@ fn json_fault(fault: JsonFault) -> Fault {
     Fault::invalid(format!("The body is not usable: {fault}. {}", fault.remedy()), param)
 }
 
+/// A string without escapes.
+fn plain<'b>(body: &'b [u8], member: &Member) -> Option<&'b str> {
+    text::text(body, member.value).filter(|_| member.kind == Kind::String)
+}
+
 pub(super) fn string_of(body: &[u8], member: &Member, name: &'static str) -> Result<String, Fault> {
-    if let Some(plain) = text::text(body, member.value).filter(|_| member.kind == Kind::String) {
+    if let Some(plain) = plain(body, member) {
         return Ok(plain.to_owned());
     }
     let mut unescaped = Vec::new();
@@ -275,7 +368,7 @@ mod tests {
     fn a_plain_chat_body_is_understood() {
         let read = ask(r#"{"model":"gpt-4o","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#)
             .expect("a valid body");
-        assert_eq!(read.model_name, "gpt-4o");
+        assert_eq!(&*read.model_name, "gpt-4o");
         assert!(read.stream && read.usage_event && read.native.is_empty());
     }
 
@@ -299,7 +392,7 @@ mod tests {
         };
         let body = br#"{"model":"models/other","contents":[],"stream":false,"routing_policy":"cost"}"#;
         let read = Ask::read(body, &RequestHead::default(), b"", &asked).expect("a valid body");
-        assert_eq!((read.model_name.as_str(), read.model), ("gemini-pro-latest", None));
+        assert_eq!((&*read.model_name, read.model), ("gemini-pro-latest", None));
         assert!(read.stream && read.native.len() == 1);
         assert!(ask_in(Wire::Responses, r#"{"model":"m","input":"Hi"}"#).is_ok());
         assert!(ask_in(Wire::Messages, r#"{"model":"m","input":"Hi"}"#).is_err());

@@ -4,7 +4,7 @@
 //! says is its own; stored objects keep to the provider that made them by the mark in their ids (see `object_ids`).
 
 use super::account;
-use super::ask::Ask;
+use super::ask::{Ask, named};
 use super::downstream::Downstream;
 use super::exchange::{Exchange, Next, Received};
 use super::explain;
@@ -19,6 +19,7 @@ use super::timing::Lap;
 use super::upload::{self, model_of_form};
 use crate::domain::id::TenantId;
 use crate::http::head::{KnownField, RequestHead};
+use crate::rt;
 
 /// Whether a body is a multipart form, for a task that takes one; elsewhere it is broken JSON and is told so.
 pub fn is_form(task: &Task, head: &RequestHead, bytes: &[u8]) -> bool {
@@ -41,12 +42,13 @@ pub async fn run(
     if let Err(reason) = exchange.core.admit() {
         return exchange.shed(down, reason).await;
     }
-    let key = match exchange.authenticate_task(head, down.input().bytes(), &asked.task) {
+    let snapshot = exchange.snapshot.clone();
+    let key = match exchange.authenticate_task(&snapshot, head, down.input().bytes(), &asked.task) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    exchange.clock.mark(Lap::Auth);
-    if let Err(fault) = exchange.enter(&key, &asked.task) {
+    exchange.clock.mark(Lap::Auth, rt::now());
+    if let Err(fault) = exchange.enter(key, &asked.task) {
         return exchange.refuse_unread(down, head, head_bytes, &fault).await;
     }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
@@ -57,27 +59,27 @@ pub async fn run(
         Ok(begun) => begun,
         Err(trouble) => return exchange.refuse_trouble(down, trouble).await,
     };
-    exchange.clock.mark(Lap::Read);
+    exchange.clock.mark(Lap::Read, rt::coarse_now());
     let unread = upload.is_some();
     let ask = match understand(exchange, &key.tenant, &mut asked, head, &received) {
         Ok(ask) => Ask { once: is_sent_once(received.body(), unread), ..ask },
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
-    exchange.clock.mark(Lap::Parse);
-    let plan = match super::plan::plan(exchange.core, &exchange.snapshot, &key, &ask, received.body()) {
+    exchange.clock.mark(Lap::Parse, rt::now());
+    let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
-    exchange.clock.mark(Lap::Plan);
+    exchange.clock.mark(Lap::Plan, rt::now());
     if let Err(fault) = exchange.reserve_for(&ask, &plan) {
         return exchange.refuse(down, &fault, unread).await;
     }
-    let inquiry = Inquiry::new(&key, &ask, head, &received).with_upload(upload);
+    let inquiry = Inquiry::new(key, &ask, head, &received).with_upload(upload);
     let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, inquiry.is_unread()).await,
     };
-    explain::record(exchange, down, &inquiry, plan);
+    explain::record(exchange, down, &inquiry, &mut plan);
     next
 }
 
@@ -101,7 +103,8 @@ fn understand(
     match &asked.task {
         Task::Realtime => {
             realtime::check_handshake(head, received.head())?;
-            ask.model_name = asked.model.clone().filter(|model| !model.is_empty()).ok_or_else(|| {
+            let model = asked.model.as_deref().filter(|model| !model.is_empty());
+            ask.model_name = model.map(named).ok_or_else(|| {
                 Fault::invalid("The query names no model; connect to /v1/realtime?model=….", Some("model"))
             })?;
         }

@@ -209,12 +209,9 @@ impl Passing<'_> {
             Task::Completions => return self.ask_for_usage(inquiry, edits),
             _ => return,
         }
-        let mut found = [None; REWRITABLE_COUNT];
         if self.provider.spec.quirks.rewrites(&self.target.model).next().is_some() {
-            // The body has been validated; a duplicate among these names is the provider's to judge.
-            let _ = scan::members(self.body, &REWRITABLE, &mut found);
+            self.rewrite(edits);
         }
-        self.rewrite(&found, edits);
         self.send_along(edits);
         self.ask_for_usage(inquiry, edits);
         if let Some(messages) = inquiry.ask.messages {
@@ -223,7 +220,11 @@ impl Passing<'_> {
         }
     }
 
-    fn rewrite(&self, found: &[Option<Member>; REWRITABLE_COUNT], edits: &mut Edits) {
+    #[inline(never)]
+    fn rewrite(&self, edits: &mut Edits) {
+        let mut found = [None; REWRITABLE_COUNT];
+        // The body has been validated; a duplicate among these names is the provider's to judge.
+        let _ = scan::members(self.body, &REWRITABLE, &mut found);
         let place = |name: &str| REWRITABLE_NAMES.iter().position(|known| *known == name).and_then(|at| found[at]);
         for rewrite in self.provider.spec.quirks.rewrites(&self.target.model) {
             let Some(member) = place(rewrite.member()) else { continue };
@@ -245,8 +246,11 @@ impl Passing<'_> {
     fn ask_for_usage(&self, inquiry: &Inquiry<'_>, edits: &mut Edits) {
         let quirks = &self.provider.spec.quirks;
         let ask = inquiry.ask;
-        let refused = quirks.rewrite(&self.target.model, "stream_options").is_some();
-        if !ask.stream || ask.usage_event || refused || quirks.stream_usage != StreamUsage::OnRequest {
+        if !ask.stream || ask.usage_event || quirks.stream_usage != StreamUsage::OnRequest {
+            return;
+        }
+        // Some vendor's model refuses the member that would ask for it.
+        if quirks.rewrite(&self.target.model, "stream_options").is_some() {
             return;
         }
         match &ask.stream_options {

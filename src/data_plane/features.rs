@@ -18,7 +18,7 @@ use crate::snapshot::{AccessKey, Snapshot};
 /// key may ask for: who may use a cheap model must not talk itself into another one.
 pub fn chosen(snapshot: &Snapshot, key: &AccessKey, ask: &Ask, body: &[u8], need: &Need) -> Option<Match> {
     let rules = &snapshot.settings.routing.rules;
-    let is_auto = ask.model_name == AUTO;
+    let is_auto = *ask.model_name == *AUTO;
     let applies = !rules.is_empty()
         && matches!(ask.task, Task::Generate | Task::CountTokens)
         && ask.wishes.semantic.unwrap_or(is_auto);

@@ -1,7 +1,7 @@
 //! What a request needs of a model, read from its body once, before anybody is asked.
 //!
-//! One pass over a body that `ask` has found valid, in whatever dialect it is; no tree, no allocation. What cannot be seen is not needed: a
-//! key spelt with escapes is overlooked, and of a body beyond [`limits::NEED_BYTES_MAX`] nothing is said. No text is kept (rule R1).
+//! Gathered in the pass in which `ask` validates the body, in whatever dialect it is; no tree, no allocation. What cannot be seen is not needed:
+//! of a body beyond [`limits::NEED_BYTES_MAX`] nothing is said. No text is kept (rule R1).
 //!
 //! The beginning that providers cache is what they see first: tools, then the system prompt, then the first turns. If tools and system prompt
 //! are long enough to be cached, they alone are the beginning, so that all conversations of one application share it. Else as many bytes of the
@@ -10,25 +10,21 @@
 use super::ask::Ask;
 use super::count::MEDIA_TOKENS;
 use super::surface::Task;
-use crate::json::walk::Walk;
+use crate::json::cursor::{Cursor, Stop};
+use crate::json::scan::Names;
 use crate::json::{Kind, Span};
 use crate::limits;
 use crate::metering::tap;
 use crate::routing::affinity;
 use crate::routing::need::Need;
 
-/// Reads the needs of a request. `body` is what the client sent; what cannot be seen in it is not needed.
+/// The needs of a request. `body` is what the client sent; what cannot be seen in it is not needed.
 pub fn read(ask: &Ask, body: &[u8]) -> Need {
     let quality_min = ask.wishes.quality_min;
-    let Some(object) = ask.object.filter(|_| body.len() <= limits::NEED_BYTES_MAX) else {
-        return Need { quality_min, ..Need::default() };
-    };
+    let is_read = ask.object.is_some() && body.len() <= limits::NEED_BYTES_MAX;
     match ask.task {
-        Task::Generate | Task::CountTokens => {
-            let mut reader = Reader { body, need: Need { quality_min, ..Need::default() }, ..Reader::default() };
-            reader.request(object.span.start);
-            reader.close()
-        }
+        _ if !is_read => Need { quality_min, ..Need::default() },
+        Task::Generate | Task::CountTokens => Need { quality_min, ..ask.need.clone() },
         // Texts, mostly of one kind.
         Task::Completions | Task::Embeddings | Task::EmbedContent(_) | Task::Moderations | Task::Rerank => {
             Need { quality_min, input_tokens: tap::estimate_tokens(body.len()), ..Need::default() }
@@ -39,9 +35,32 @@ pub fn read(ask: &Ask, body: &[u8]) -> Need {
     }
 }
 
+/// Members of a request that say what it needs.
+pub(super) const MEMBERS: [&str; 19] = [
+    "messages",
+    "contents",
+    "input",
+    "system",
+    "instructions",
+    "systemInstruction",
+    "system_instruction",
+    "tools",
+    "functions",
+    "response_format",
+    "output_format",
+    "text",
+    "output_config",
+    "generationConfig",
+    "generation_config",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "prompt_cache_key",
+];
+
 /// What one pass gathers.
 #[derive(Default)]
-struct Reader<'b> {
+pub(super) struct Reader<'b> {
     body: &'b [u8],
     need: Need,
     /// Bytes of what is said, in all its places.
@@ -65,94 +84,107 @@ struct Reader<'b> {
 
 // === impl Reader ===
 
-impl Reader<'_> {
-    fn request(&mut self, start: usize) {
-        let mut walk = Walk::new(self.body, start);
-        walk.members(|walk, key| match key {
-            b"messages" | b"contents" | b"input" => self.conversation(walk),
-            b"system" | b"instructions" | b"systemInstruction" | b"system_instruction" => {
-                let span = self.said(walk, |_, walk| {
-                    walk.skip();
-                });
-                self.system = Some(span);
-            }
-            b"tools" | b"functions" => {
-                let span = self.said(walk, |_, walk| {
-                    walk.skip();
-                });
+impl<'b> Reader<'b> {
+    /// One that has seen nothing of this body.
+    pub(super) fn new(body: &'b [u8]) -> Self {
+        Self { body, ..Self::default() }
+    }
+
+    /// Reads the value of the member of this place in [`MEMBERS`], which comes next.
+    pub(super) fn member(&mut self, cursor: &mut Cursor<'_>, place: usize) -> Result<(), Stop> {
+        match place {
+            0..=2 => self.conversation(cursor)?,
+            3..=6 => self.system = Some(self.said(cursor, |_, cursor| cursor.skip().map(|_| ()))?),
+            7..=8 => {
+                let span = self.said(cursor, |_, cursor| cursor.skip().map(|_| ()))?;
                 if has_elements(span.of(self.body)) {
                     self.need.tools = true;
                     self.tools = Some(span);
                 }
             }
-            b"response_format" => self.need.json_schema |= is_schema(self.body, walk),
-            b"text" | b"output_config" => walk.members(|walk, key| {
-                if key == b"format" {
-                    self.need.json_schema |= is_schema(self.body, walk);
-                }
-            }),
-            b"output_format" => self.need.json_schema |= is_schema(self.body, walk),
-            b"generationConfig" | b"generation_config" => self.generation_config(walk),
-            b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens" => self.output_tokens_max(walk),
-            b"prompt_cache_key" => self.cache_key = Some(walk.skip()),
-            _ => {}
-        });
-    }
-
-    fn generation_config(&mut self, walk: &mut Walk<'_>) {
-        walk.members(|walk, key| match key {
-            b"maxOutputTokens" | b"max_output_tokens" => self.output_tokens_max(walk),
-            b"responseSchema" | b"response_schema" | b"responseJsonSchema" | b"response_json_schema" => {
-                self.need.json_schema |= walk.kind() == Some(Kind::Object);
+            9..=10 => self.need.json_schema |= is_schema(self.body, cursor)?,
+            11..=12 => {
+                static NAMES: Names = Names::new(&["format"]);
+                cursor.members(&NAMES, |cursor, _| {
+                    self.need.json_schema |= is_schema(self.body, cursor)?;
+                    Ok(())
+                })?;
             }
-            _ => {}
-        });
+            13..=14 => self.generation_config(cursor)?,
+            15..=17 => self.output_tokens_max(cursor)?,
+            _ => self.cache_key = Some(cursor.skip()?.value),
+        }
+        Ok(())
     }
 
-    fn output_tokens_max(&mut self, walk: &mut Walk<'_>) {
-        let stated = crate::json::text::as_u64(self.body, walk.skip());
-        self.need.output_tokens_max = stated.or(self.need.output_tokens_max);
+    fn generation_config(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        static NAMES: Names = Names::new(&[
+            "maxOutputTokens",
+            "max_output_tokens",
+            "responseSchema",
+            "response_schema",
+            "responseJsonSchema",
+            "response_json_schema",
+        ]);
+        cursor.members(&NAMES, |cursor, place| {
+            match place {
+                0..=1 => self.output_tokens_max(cursor)?,
+                _ => self.need.json_schema |= cursor.kind()? == Kind::Object,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn output_tokens_max(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        self.need.output_tokens_max = cursor.count()?.or(self.need.output_tokens_max);
+        Ok(())
     }
 
     /// Visits something that is said to the model, and counts its bytes as the characters they stand for.
-    fn said<'w>(&mut self, walk: &mut Walk<'w>, visit: impl FnOnce(&mut Self, &mut Walk<'w>)) -> Span {
-        let (start, surplus) = (walk.position(), walk.surplus());
-        visit(self, walk);
-        let end = walk.position();
-        self.spoken += (end - start).saturating_sub(walk.surplus() - surplus);
-        Span { start, end }
+    fn said<'c>(
+        &mut self,
+        cursor: &mut Cursor<'c>,
+        visit: impl FnOnce(&mut Self, &mut Cursor<'c>) -> Result<(), Stop>,
+    ) -> Result<Span, Stop> {
+        let (start, surplus) = (cursor.position(), cursor.surplus());
+        visit(self, cursor)?;
+        let end = cursor.position();
+        self.spoken += (end - start).saturating_sub(cursor.surplus() - surplus);
+        Ok(Span { start, end })
     }
 
-    fn conversation(&mut self, walk: &mut Walk<'_>) {
-        self.said(walk, |reader, walk| {
-            if walk.kind() != Some(Kind::Array) {
+    fn conversation(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        self.said(cursor, |reader, cursor| {
+            if cursor.kind()? != Kind::Array {
                 // Responses' `input` as a plain string.
-                reader.turns = Some(walk.skip());
-                return;
+                reader.turns = Some(cursor.skip()?.value);
+                return Ok(());
             }
-            walk.elements(|walk| reader.turn(walk));
-        });
+            cursor.elements(|cursor, _| reader.turn(cursor))?;
+            Ok(())
+        })?;
+        Ok(())
     }
 
-    fn turn(&mut self, walk: &mut Walk<'_>) {
-        let start = walk.position();
+    fn turn(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        static NAMES: Names = Names::new(&["role", "type", "content", "parts", "output"]);
+        let start = cursor.position();
         let (mut role, mut kind) = (None, None);
         let body = self.body;
-        if walk.kind() == Some(Kind::Object) {
-            walk.members(|walk, key| match key {
-                b"role" => role = Some(unquoted(body, walk.skip())),
-                b"type" => kind = Some(unquoted(body, walk.skip())),
-                b"content" | b"parts" | b"output" => self.parts(walk, 0),
-                _ => {}
-            });
-        } else {
-            walk.skip();
-        }
-        let span = Span { start, end: walk.position() };
+        cursor.members(&NAMES, |cursor, place| {
+            match place {
+                0 => role = Some(unquoted(body, cursor.skip()?.value)),
+                1 => kind = Some(unquoted(body, cursor.skip()?.value)),
+                _ => self.parts(cursor, 0)?,
+            }
+            Ok(())
+        })?;
+        let span = Span { start, end: cursor.position() };
         let is_system = matches!(role, Some(b"system" | b"developer"));
         if is_system && self.turns.is_none() {
             extend(&mut self.preface, span);
-            return;
+            return Ok(());
         }
         extend(&mut self.turns, span);
         let is_answer = match role {
@@ -163,59 +195,38 @@ impl Reader<'_> {
         if is_answer {
             self.last_answer = Some(start);
         }
+        Ok(())
     }
 
     /// The pieces of a turn, or of a tool's result inside one.
-    fn parts(&mut self, walk: &mut Walk<'_>, depth: usize) {
-        if walk.kind() == Some(Kind::Array) && depth < PARTS_DEPTH_MAX {
-            walk.elements(|walk| {
-                if walk.kind() == Some(Kind::Object) {
-                    self.part(walk, depth);
-                }
-            });
+    fn parts(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Stop> {
+        if cursor.kind()? == Kind::Array && depth < PARTS_DEPTH_MAX {
+            cursor.elements(|cursor, _| self.part(cursor, depth))?;
         }
+        Ok(())
     }
 
-    fn part(&mut self, walk: &mut Walk<'_>, depth: usize) {
-        let body = self.body;
-        let mut found = Medium::None;
-        let (mut media_bytes, mut file) = (0, false);
-        walk.members(|walk, key| match key {
-            b"type" => found = found.or(Medium::of_type(unquoted(body, walk.skip()))),
-            b"image_url" | b"input_audio" | b"video_url" => media_bytes += walk.skip().len(),
-            // In Gemini's snake case `file_data` is an object with a type, in Responses a string.
-            b"file" | b"file_url" | b"filename" => file |= is_pdf(counted(&mut media_bytes, walk.skip()).of(body)),
-            b"file_data" if walk.kind() == Some(Kind::String) => {
-                file |= is_pdf(counted(&mut media_bytes, walk.skip()).of(body));
-            }
-            b"source" | b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
-                let start = walk.position();
-                let named = source(body, walk);
-                found = named.or(found);
-                media_bytes += walk.position() - start;
-            }
-            // A tool's result has pieces of its own.
-            b"content" | b"output" => self.parts(walk, depth + 1),
-            b"functionResponse" | b"function_response" => walk.members(|walk, key| {
-                if key == b"parts" {
-                    self.parts(walk, depth + 1);
-                }
-            }),
-            _ => {}
-        });
-        match found {
-            Medium::None | Medium::Words => return,
+    fn part(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Stop> {
+        let mut part = Part { found: Medium::None, media_bytes: 0, file: false };
+        let visited = cursor.members(&PART, |cursor, place| part.member(self, cursor, place, depth))?;
+        if visited.is_none() {
+            return Ok(());
+        }
+        match part.found {
+            Medium::None | Medium::Words => return Ok(()),
             Medium::Picture => self.need.vision = true,
             Medium::Document => self.need.pdf = true,
-            Medium::File => self.need.pdf |= file,
+            Medium::File => self.need.pdf |= part.file,
             Medium::Sound => self.need.audio = true,
             Medium::Other => {}
         }
         self.media += 1;
-        self.media_bytes += media_bytes;
+        self.media_bytes += part.media_bytes;
+        Ok(())
     }
 
-    fn close(mut self) -> Need {
+    /// All that was gathered.
+    pub(super) fn close(mut self) -> Need {
         let text = self.spoken.saturating_sub(self.media_bytes);
         self.need.input_tokens = tap::estimate_tokens(text) + self.media * MEDIA_TOKENS;
         self.prefix();
@@ -246,6 +257,73 @@ impl Reader<'_> {
 
 /// Results of tools lie inside turns, and nothing that we look for lies deeper.
 const PARTS_DEPTH_MAX: usize = 2;
+
+static PART: Names = Names::new(&[
+    "type",
+    "image_url",
+    "input_audio",
+    "video_url",
+    "file",
+    "file_url",
+    "filename",
+    "file_data",
+    "source",
+    "inlineData",
+    "inline_data",
+    "fileData",
+    "content",
+    "output",
+    "functionResponse",
+    "function_response",
+]);
+
+/// A piece of a turn.
+struct Part {
+    found: Medium,
+    media_bytes: usize,
+    /// Whether a file among it is a PDF document.
+    file: bool,
+}
+
+// === impl Part ===
+
+impl Part {
+    fn member(
+        &mut self,
+        reader: &mut Reader<'_>,
+        cursor: &mut Cursor<'_>,
+        place: usize,
+        depth: usize,
+    ) -> Result<(), Stop> {
+        let body = reader.body;
+        match place {
+            0 => self.found = self.found.or(Medium::of_type(unquoted(body, cursor.skip()?.value))),
+            1..=3 => self.media_bytes += cursor.skip()?.value.len(),
+            // In Gemini's snake case `file_data` is an object with a type, in Responses a string.
+            4..=6 => self.file(body, cursor)?,
+            7 if cursor.kind()? == Kind::String => self.file(body, cursor)?,
+            7..=11 => {
+                let start = cursor.position();
+                self.found = source(body, cursor)?.or(self.found);
+                self.media_bytes += cursor.position() - start;
+            }
+            // A tool's result has pieces of its own.
+            12..=13 => reader.parts(cursor, depth + 1)?,
+            _ => {
+                static NAMES: Names = Names::new(&["parts"]);
+                cursor.members(&NAMES, |cursor, _| reader.parts(cursor, depth + 1))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, body: &[u8], cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let span = cursor.skip()?.value;
+        self.media_bytes += span.len();
+        self.file |= is_pdf(span.of(body));
+        Ok(())
+    }
+}
 
 /// What a piece of a turn is besides words.
 #[derive(Clone, Copy)]
@@ -294,22 +372,25 @@ impl Medium {
 }
 
 /// What the source of a picture or document says of it.
-fn source(body: &[u8], walk: &mut Walk<'_>) -> Medium {
+fn source(body: &[u8], cursor: &mut Cursor<'_>) -> Result<Medium, Stop> {
+    static NAMES: Names = Names::new(&["type", "media_type", "mimeType", "mime_type"]);
     let mut found = Medium::None;
-    walk.members(|walk, key| {
-        if matches!(key, b"type" | b"media_type" | b"mimeType" | b"mime_type") {
-            let named = Medium::of_source(unquoted(body, walk.skip()));
-            found = found.or(named);
-        }
-    });
-    found
+    cursor.members(&NAMES, |cursor, _| {
+        found = found.or(Medium::of_source(unquoted(body, cursor.skip()?.value)));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Whether a format, or what wraps it, is a JSON schema.
-fn is_schema(body: &[u8], walk: &mut Walk<'_>) -> bool {
+fn is_schema(body: &[u8], cursor: &mut Cursor<'_>) -> Result<bool, Stop> {
+    static NAMES: Names = Names::new(&["type"]);
     let mut found = false;
-    walk.members(|walk, key| found |= key == b"type" && unquoted(body, walk.skip()) == b"json_schema");
-    found
+    cursor.members(&NAMES, |cursor, _| {
+        found = unquoted(body, cursor.skip()?.value) == b"json_schema";
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn has_elements(array: &[u8]) -> bool {
@@ -324,11 +405,6 @@ fn is_pdf(file: &[u8]) -> bool {
 
 /// A file's name and the head of a data URI are shorter.
 const FILE_HEAD_BYTES: usize = 512;
-
-fn counted(bytes: &mut usize, span: Span) -> Span {
-    *bytes += span.len();
-    span
-}
 
 fn unquoted(body: &[u8], span: Span) -> &[u8] {
     let quoted = span.of(body);

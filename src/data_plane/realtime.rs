@@ -125,7 +125,7 @@ fn answer_upgrade(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Pass
     if subprotocol {
         reply::field(out, PROTOCOL, SUBPROTOCOL.as_bytes());
     }
-    relay::identify(exchange, passage, out);
+    relay::identify(exchange, passage, Instant::now(), out);
     reply::end_head(out);
 }
 

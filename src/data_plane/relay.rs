@@ -3,7 +3,7 @@
 //! Nothing goes to the client before the first piece of the answer is there, so an answer that fails at once can still be had from
 //! somewhere else. The attempt is closed in the books before the last byte goes out (rule L3). The client is watched all the while. The provider's connection goes back to its pool before the client is written to.
 
-use super::attempt::{self, Answer, Failure, unless_lost};
+use super::attempt::{self, Answer, Facts, Failure, unless_lost};
 use super::downstream::Downstream;
 use super::draft::Draft;
 use super::exchange::{Exchange, Next};
@@ -15,7 +15,9 @@ use super::plan::{Candidate, Plan};
 use super::reply;
 use super::stream::StreamFacts;
 use super::surface::Task;
+use super::timing::whole_millis;
 use super::together::Together;
+use super::upstream::Upstream;
 use crate::chat::fault::UpstreamFault;
 use crate::dialects::Wire;
 use crate::domain::token::Usage;
@@ -23,11 +25,11 @@ use crate::http::body::Step;
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::limits;
+use crate::metering::price::Cost;
 use crate::report::Outcome;
 use crate::rt::{self, Buf, Deadline, Elapsed};
 use crate::snapshot::Provider;
 use crate::vault::scrub::Scrubber;
-use memchr::memmem;
 use std::io;
 use std::time::Instant;
 
@@ -73,7 +75,11 @@ impl Passage<'_> {
     /// The same for header lines; a look for the key itself decides whether more is to be done.
     pub fn scrub_lines(&self, lines: &mut Vec<u8>) {
         let Some(credential) = self.candidate.credential.as_deref() else { return };
-        if memmem::find(lines, credential.secret.expose()).is_some() {
+        // The last letter of a key is in few lines, and no search has to be prepared for it.
+        let key = credential.secret.expose();
+        let Some(last) = key.last() else { return };
+        let is_quoted = |at| lines.get(..=at).is_some_and(|until| until.ends_with(key));
+        if memchr::memchr_iter(*last, lines).any(is_quoted) {
             *lines = Scrubber::new(&[&credential.secret]).scrub(lines).into_owned();
         }
     }
@@ -132,12 +138,12 @@ pub enum More {
 
 /// Hands the payload that has arrived to `each`, piece by piece.
 pub fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Result<More, Failure> {
-    let Answer { upstream, body: reader, early, .. } = answer;
+    let Upstream { transport, facts: Facts { body: reader, early, .. }, .. } = &mut *answer.upstream;
     if !early.is_empty() {
         each(early.bytes());
         early.clear();
     }
-    let input = upstream.transport.input();
+    let input = transport.input();
     loop {
         if reader.is_end() {
             return Ok(More::Ended);
@@ -155,7 +161,7 @@ pub fn take_available(answer: &mut Answer, mut each: impl FnMut(&[u8])) -> Resul
 
 /// Waits for the next bytes of an answer; its clean end by closing counts as progress.
 pub async fn wait(exchange: &mut Exchange<'_>, down: &mut Downstream, answer: &mut Answer) -> Result<(), Failure> {
-    wait_from(exchange, down, answer, &mut Deadline::new(), Instant::now()).await.map(|_| ())
+    wait_from(exchange, down, answer, &mut Deadline::new(), rt::now()).await.map(|_| ())
 }
 
 /// The same from `began` on, which is about now, with a deadline that is kept from one wait to the next; when the bytes were there.
@@ -169,7 +175,7 @@ pub async fn wait_from(
     let settings = &exchange.snapshot.settings;
     deadline.at((began + settings.stream_silence).min(exchange.began + settings.exchange_deadline));
     let filled = unless_lost(down, deadline.run(answer.upstream.transport.fill())).await;
-    let now = Instant::now();
+    let now = rt::now();
     exchange.waited += now.saturating_duration_since(began);
     settle_fill(answer, filled?).map(|()| now)
 }
@@ -206,14 +212,14 @@ pub async fn opaque(
     };
     let out = down.output().vec_mut();
     begin(exchange, out, answer.status, &answer.kept, &answer.content_type);
-    identify(exchange, passage, out);
+    identify(exchange, passage, rt::now(), out);
     framer.end_head(out);
     let facts = StreamFacts::default();
     let mut body = Buf::new();
     loop {
         let taken = take_available(&mut answer, |piece| body.extend(piece));
         if !body.is_empty() {
-            passage.folio.passed(&facts, body.len(), Instant::now());
+            passage.folio.passed(&facts, body.len(), rt::coarse_now());
             framer.piece(down.output().vec_mut(), body.bytes());
             body.clear();
         }
@@ -263,13 +269,13 @@ pub fn begin(exchange: &Exchange<'_>, out: &mut Vec<u8>, status: u16, kept: &[u8
 }
 
 /// Who answered, after how many attempts, and what of the time was ours.
-pub fn identify(exchange: &Exchange<'_>, passage: &Passage<'_>, out: &mut Vec<u8>) {
+pub fn identify(exchange: &Exchange<'_>, passage: &Passage<'_>, now: Instant, out: &mut Vec<u8>) {
     reply::field(out, "x-igris-provider", passage.provider.id.as_str().as_bytes());
     if !passage.candidate.target.model.is_empty() {
         reply::field(out, "x-igris-model", passage.candidate.target.model.as_bytes());
     }
     reply::number_field(out, "x-igris-attempts", exchange.attempts);
-    reply::number_field(out, "x-igris-overhead-us", exchange.overhead_us());
+    reply::number_field(out, "x-igris-overhead-us", exchange.own_us(now));
     if !passage.draft.dropped.is_empty() {
         reply::field(out, "x-igris-dropped", &dropped_line(&passage.draft.dropped));
     }
@@ -292,16 +298,27 @@ fn dropped_line(names: &[String]) -> Vec<u8> {
     line
 }
 
-/// The facts of the `metadata` member.
-pub fn metadata<'m>(exchange: &'m Exchange<'_>, passage: &'m Passage<'_>, usage: Option<Usage>) -> Metadata<'m> {
+/// The facts of the `metadata` member of an answer that has used this, as of now.
+pub fn metadata_of<'m>(exchange: &'m Exchange<'_>, passage: &'m Passage<'_>, usage: Option<Usage>) -> Metadata<'m> {
+    let cost = passage.folio.cost(usage.as_ref());
+    metadata(exchange, passage, (usage, cost), rt::coarse_now())
+}
+
+/// The same where its cost is known, as of `now`.
+pub fn metadata<'m>(
+    exchange: &'m Exchange<'_>,
+    passage: &'m Passage<'_>,
+    (usage, cost): (Option<Usage>, Option<Cost>),
+    now: Instant,
+) -> Metadata<'m> {
     let legs = &exchange.legs;
     Metadata {
         provider: passage.provider.id.as_str(),
         model_used: &passage.candidate.target.model,
         model_requested: &passage.inquiry.ask.model_name,
         usage: usage.map(|last| legs.usage.plus(&last)),
-        cost: legs.with_cost(passage.folio.cost(usage.as_ref())),
-        latency_ms: u64::try_from(exchange.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        cost: legs.with_cost(cost),
+        latency_ms: whole_millis(now.saturating_duration_since(exchange.began)),
         trace_id: exchange.id,
         tenant: &passage.inquiry.key.tenant,
         choice: Choice {

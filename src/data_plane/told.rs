@@ -13,6 +13,7 @@ use crate::chat::delta::Delta;
 use crate::chat::response::{Choice, Piece, Response};
 use crate::dialects::gemini;
 use std::borrow::Cow;
+use std::time::Instant;
 
 /// Tells the client an answer.
 pub async fn tell(
@@ -48,15 +49,17 @@ fn events(exchange: &mut Exchange<'_>, down: &mut Downstream, passage: &Passage<
     };
     let mut body = Vec::new();
     deltas(response, &mut |delta| writer.write(&delta, &mut body));
+    let now = Instant::now();
     let mut members = Vec::new();
     if passage.shows_metadata(exchange) {
-        relay::metadata(exchange, passage, response.usage).write_members(&mut members);
+        let cost = passage.folio.cost(response.usage.as_ref());
+        relay::metadata(exchange, passage, (response.usage, cost), now).write_members(&mut members);
     }
     writer.finish(response.usage.as_ref(), (!members.is_empty()).then_some(&members[..]), &mut body);
     let framer = Framer::of(exchange);
     let out = down.output().vec_mut();
     relay::begin(exchange, out, 200, b"", content_type);
-    relay::identify(exchange, passage, out);
+    relay::identify(exchange, passage, now, out);
     reply::field(out, "cache-control", b"no-cache");
     framer.end_head(out);
     framer.piece(out, &body);

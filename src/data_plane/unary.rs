@@ -15,15 +15,15 @@ use super::surface::Task;
 use crate::chat::fault;
 use crate::dialects::cohere::embeddings::Encoding;
 use crate::dialects::{Setting, Wire, anthropic, cohere, gemini, responses};
-use crate::domain::clock::UnixMillis;
 use crate::domain::token::Usage;
 use crate::json::{Element, scan};
 use crate::limits;
 use crate::metering::terms::Tier;
+use crate::metering::usage::Accounting;
 use crate::metering::{self, tap, usage};
 use crate::providers::Dialect;
 use crate::report::Outcome;
-use crate::rt::Buf;
+use crate::rt::{self, Buf};
 
 /// An answer as the client gets it.
 struct Ready {
@@ -58,16 +58,15 @@ pub async fn unary(
     let book = &passage.provider.spec.faults;
     // What a provider's own API says under our authentication is the client's to read, errors in a 200 included.
     let is_raw = matches!(passage.inquiry.ask.task, Task::Raw(_));
-    let in_disguise = || fault::classify_success(book, &|_| None, body.bytes(), UnixMillis::now());
-    if let Some(fault) = (!is_raw).then(in_disguise).flatten() {
+    let in_disguise = || fault::classify_success(book, &|_| None, body.bytes(), rt::wall(rt::coarse_now()));
+    if let Some(fault) = (book.in_success && !is_raw).then(in_disguise).flatten() {
         attempt::give_back(exchange.core, &passage.provider.origin, answer);
         return Relayed::Fault(fault);
     }
-    let (status, kept) = (answer.status, std::mem::take(&mut answer.kept));
-    let content_type = std::mem::take(&mut answer.content_type);
-    attempt::give_back(exchange.core, &passage.provider.origin, answer);
     let usage = if passes {
-        let found = read(passage, body.bytes());
+        let found = read(passage, body.bytes(), |body, accounting| {
+            exchange.core.read_answer(passage.candidate.target.provider, body, accounting)
+        });
         let usage = found.usage;
         if let Some(tier) = found.tier {
             passage.folio.served_by(tier);
@@ -81,32 +80,47 @@ pub async fn unary(
         // An answer that was marked shows no metadata of ours, so that where its own is does not matter.
         let (text, metadata) = marked.as_deref().map_or((body.bytes(), found.metadata), |marked| (marked, None));
         let said = Said { body: text, metadata, usage };
-        write(exchange, down, passage, (status, &kept, &content_type), &said);
+        settle(passage, usage);
+        write(exchange, down, passage, (answer.status, &answer.kept, &answer.content_type), &said);
         usage
     } else {
-        let Some(ready) = said_again(exchange, passage, body.bytes()) else { return Relayed::Failed(Failure::Broken) };
+        let Some(ready) = said_again(exchange, passage, body.bytes()) else {
+            attempt::give_back(exchange.core, &passage.provider.origin, answer);
+            return Relayed::Failed(Failure::Broken);
+        };
         let said = Said::unread(&ready.body, ready.usage);
-        write(exchange, down, passage, (status, &kept, &ready.content_type), &said);
+        settle(passage, ready.usage);
+        write(exchange, down, passage, (answer.status, &answer.kept, &ready.content_type), &said);
         ready.usage
     };
-    let facts = StreamFacts::stated(usage);
-    passage.folio.answers(Outcome::Completed, &facts);
-    relay::served(exchange.finish(down).await, Outcome::Completed, &facts)
+    attempt::give_back(exchange.core, &passage.provider.origin, answer);
+    // The clock was read when the head was written.
+    let next = exchange.finish_from(down, rt::coarse_now()).await;
+    relay::served(next, Outcome::Completed, &StreamFacts::stated(usage))
+}
+
+/// The answer is whole: closed in the books before a byte of it goes out (rule L3), and before its head says what the time was spent on.
+fn settle(passage: &Passage<'_>, usage: Option<Usage>) {
+    passage.folio.answers(Outcome::Completed, &StreamFacts::stated(usage));
 }
 
 /// What an answer that passes says it used, by its own format.
 pub(super) fn usage_of(passage: &Passage<'_>, body: &[u8]) -> Option<Usage> {
-    read(passage, body).usage
+    read(passage, body, usage::answer_of_body).usage
 }
 
-/// What one pass over an answer that is passed on finds, by its own format.
-fn read(passage: &Passage<'_>, body: &[u8]) -> metering::answer::Answer {
+/// What one pass over an answer that is passed on finds, by its own format; `openai` reads the one of most.
+fn read(
+    passage: &Passage<'_>,
+    body: &[u8],
+    openai: impl FnOnce(&[u8], Accounting) -> metering::answer::Answer,
+) -> metering::answer::Answer {
     let task = &passage.inquiry.ask.task;
     let mut read = match (passage.draft.wire, passage.provider.spec.dialect) {
         (Wire::Messages, _) | (_, Dialect::Anthropic) => anthropic::tap::read_answer(body),
         (Wire::Gemini, _) | (_, Dialect::Gemini) => gemini::tap::read_answer(body),
         (Wire::Responses, _) => responses::tap::read_answer(body),
-        _ => usage::answer_of_body(body, passage.provider.spec.quirks.accounting),
+        _ => openai(body, passage.provider.spec.quirks.accounting),
     };
     if matches!(task, Task::CountTokens | Task::Object(_)) {
         read.usage = None;
@@ -149,7 +163,7 @@ pub fn setting<'a>(passage: &Passage<'a>, id: &'a str) -> Setting<'a> {
     Setting {
         id,
         model: &passage.candidate.target.model,
-        created: UnixMillis::now().0 / 1_000,
+        created: rt::wall(rt::coarse_now()).0 / 1_000,
         usage_event: passage.inquiry.ask.usage_event,
         request: passage.inquiry.body(),
     }
@@ -180,9 +194,10 @@ pub fn write(
     (status, kept, content_type): (u16, &[u8], &[u8]),
     said: &Said<'_>,
 ) {
+    let (now, cost) = (rt::now(), passage.folio.cost(said.usage.as_ref()));
     let mut member = Buf::new();
     if passage.shows_metadata(exchange) {
-        relay::metadata(exchange, passage, said.usage).write_members(member.vec_mut());
+        relay::metadata(exchange, passage, (said.usage, cost), now).write_members(member.vec_mut());
     }
     let splice = Splice::plan(said.body, said.metadata, member.bytes());
     let length = splice.length(said.body, member.bytes());
@@ -190,8 +205,8 @@ pub fn write(
     output.reserve(length + kept.len() + HEAD_BYTES);
     let out = output.vec_mut();
     relay::begin(exchange, out, status, kept, content_type);
-    relay::identify(exchange, passage, out);
-    if let Some(cost) = passage.folio.cost(said.usage.as_ref()) {
+    relay::identify(exchange, passage, now, out);
+    if let Some(cost) = cost {
         reply::number_field(out, "x-igris-cost-usd", cost.total);
     }
     reply::number_field(out, "content-length", length);

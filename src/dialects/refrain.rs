@@ -107,7 +107,12 @@ impl Refrain {
         let shape = self.shape.as_ref()?;
         let start = scanner.border(buffer)?;
         let rest = buffer.get(start..)?;
-        let end = shape.fit(rest, &mut self.found)?;
+        let found = &mut self.found;
+        let end = shape.fit(rest, |place, span| {
+            if let Some(slot) = found.get_mut(place) {
+                *slot = span;
+            }
+        })?;
         scanner.step_over(end, self.ends_in_return);
         (self.patience, self.missed) = (PATIENCE, false);
         #[cfg(test)]

@@ -56,7 +56,6 @@ impl fmt::Display for Money {
 
 /// A sign, 27 digits of dollars, a point and twelve digits behind it.
 const LETTERS_MAX: usize = 41;
-const FRACTION_DIGITS: usize = 12;
 
 impl Money {
     /// Appends what [`Display`](fmt::Display) shows; on the request path, so without its machinery.
@@ -66,43 +65,36 @@ impl Money {
 
     fn letters(self, room: &mut [u8; LETTERS_MAX]) -> &[u8] {
         let pico = self.0.unsigned_abs();
-        // Eighteen million dollars are the most that fits; the division of what does not is much slower.
-        let (mut whole, mut fraction) = match u64::try_from(pico) {
-            Ok(pico) => (u128::from(pico / PICO_PER_USD as u64), pico % PICO_PER_USD as u64),
-            Err(_) => (pico / PICO_PER_USD as u128, (pico % PICO_PER_USD as u128) as u64),
+        let mut end = 0;
+        let mut put = |letters: &[u8]| {
+            if let Some(slots) = room.get_mut(end..end + letters.len()) {
+                slots.copy_from_slice(letters);
+                end += letters.len();
+            }
         };
-        let mut end = LETTERS_MAX;
-        let mut start = end - FRACTION_DIGITS;
-        if fraction == 0 {
-            (start, end) = (end, end);
-        } else {
-            for slot in room[start..].iter_mut().rev() {
-                *slot = b'0' + (fraction % 10) as u8;
-                fraction /= 10;
-            }
-            while room[end - 1] == b'0' {
-                end -= 1;
-            }
-            start -= 1;
-            room[start] = b'.';
-        }
-        loop {
-            start -= 1;
-            let (rest, digit) = match u64::try_from(whole) {
-                Ok(whole) => (u128::from(whole / 10), (whole % 10) as u8),
-                Err(_) => (whole / 10, (whole % 10) as u8),
-            };
-            room[start] = b'0' + digit;
-            whole = rest;
-            if whole == 0 {
-                break;
-            }
-        }
         if self.0 < 0 {
-            start -= 1;
-            room[start] = b'-';
+            put(b"-");
         }
-        &room[start..end]
+        // Eighteen million dollars are the most that fits; the division of what does not is much slower.
+        let fraction = match u64::try_from(pico) {
+            Ok(pico) => {
+                put(itoa::Buffer::new().format(pico / PICO_PER_USD as u64).as_bytes());
+                pico % PICO_PER_USD as u64
+            }
+            Err(_) => {
+                put(itoa::Buffer::new().format(pico / PICO_PER_USD as u128).as_bytes());
+                (pico % PICO_PER_USD as u128) as u64
+            }
+        };
+        if fraction != 0 {
+            // One dollar more, so that no zero is missing behind the point; its digit makes room for that.
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(fraction + PICO_PER_USD as u64).as_bytes();
+            let last = digits.iter().rposition(|digit| *digit != b'0').unwrap_or(0);
+            put(b".");
+            put(digits.get(1..=last).unwrap_or_default());
+        }
+        &room[..end]
     }
 }
 

@@ -19,6 +19,20 @@ pub struct Cursor<'t> {
     at: usize,
     /// Objects and arrays that are open.
     depth: usize,
+    /// The key that was met last.
+    key: Span,
+}
+
+/// A visit to an object or an array.
+struct Visit {
+    /// Where its bracket is.
+    start: usize,
+    /// Where the member or element that is visited has its value; its bracket before the first one.
+    value: usize,
+    /// Bit `i` is set if the name of index `i` was there.
+    seen: u64,
+    /// Bit `i` is set if it was there again.
+    twice: u64,
 }
 
 /// What a visit to all members of an object found.
@@ -27,7 +41,7 @@ pub struct Visited {
     /// Where it was.
     pub object: ObjectSpan,
     /// Bit `i` is set if the name of index `i` was there more than once; the visit saw the first of them.
-    pub twice: u32,
+    pub twice: u64,
 }
 
 // === impl Cursor ===
@@ -37,7 +51,7 @@ impl<'t> Cursor<'t> {
     pub fn new(bytes: &'t [u8], start: usize) -> Self {
         let text = Text::new(bytes);
         let at = text.skip_space(start);
-        Self { text, start: at, at, depth: 0 }
+        Self { text, start: at, at, depth: 0, key: Span { start: at, end: at } }
     }
 
     /// The whole text.
@@ -75,6 +89,12 @@ impl<'t> Cursor<'t> {
         Ok(text::as_u64(self.bytes(), value))
     }
 
+    /// Offset of the byte in front of which the cursor stands.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     /// Reads the next value as a string; `None` for anything else, and for one with escapes.
     ///
     /// # Errors
@@ -96,40 +116,12 @@ impl<'t> Cursor<'t> {
     where
         E: FnMut(&mut Self, usize) -> Result<(), Stop>,
     {
-        let start = self.at;
-        if self.text.byte(start) != b'{' {
-            self.skip()?;
-            return Ok(None);
+        let Some(mut visit) = self.enter(b'{')? else { return Ok(None) };
+        while let Some(index) = self.next_member(names, &mut visit)? {
+            each(self, index)?;
         }
-        self.open()?;
-        let (mut seen, mut twice) = (0_u32, 0_u32);
-        let mut at = self.text.skip_space(start + 1);
-        let empty = self.text.byte(at) == b'}';
-        loop {
-            if empty {
-                break;
-            }
-            let key = self.text.key(at)?;
-            self.at = key.value_start;
-            let index = names.position(key.span.of(self.bytes()), key.escaped);
-            if let Some(bit) = index.map(|index| 1 << index) {
-                twice |= seen & bit;
-                if seen & bit == 0 {
-                    seen |= bit;
-                    each(self, index.unwrap_or_default())?;
-                }
-            }
-            self.pass(key.value_start)?;
-            at = self.text.skip_space(self.at);
-            match self.text.byte(at) {
-                b',' => at = self.text.skip_space(at + 1),
-                b'}' => break,
-                _ => return Err(Stop::at(at)),
-            }
-        }
-        self.depth -= 1;
-        self.at = at + 1;
-        Ok(Some(Visited { object: ObjectSpan { span: Span { start, end: self.at }, empty }, twice }))
+        let object = ObjectSpan { span: Span { start: visit.start, end: self.at }, empty: visit.value == visit.start };
+        Ok(Some(Visited { object, twice: visit.twice }))
     }
 
     /// Visits each element of the next value, with its place from 0; as [`Self::members`]. Whether the value is an array.
@@ -141,28 +133,25 @@ impl<'t> Cursor<'t> {
     where
         E: FnMut(&mut Self, usize) -> Result<(), Stop>,
     {
-        if self.text.byte(self.at) != b'[' {
-            self.skip()?;
-            return Ok(false);
-        }
-        self.open()?;
-        self.at = self.text.skip_space(self.at + 1);
+        let Some(mut visit) = self.enter(b'[')? else { return Ok(false) };
         let mut place = 0;
-        while place > 0 || self.text.byte(self.at) != b']' {
-            let before = self.at;
+        while self.next_element(&mut visit)? {
             each(self, place)?;
-            self.pass(before)?;
             place += 1;
-            self.at = self.text.skip_space(self.at);
-            match self.text.byte(self.at) {
-                b',' => self.at = self.text.skip_space(self.at + 1),
-                b']' => break,
-                _ => return Err(Stop::at(self.at)),
-            }
         }
-        self.depth -= 1;
-        self.at += 1;
         Ok(true)
+    }
+
+    /// The key of the member that is visited, quotes included: to be asked for before anything inside its value is.
+    #[inline]
+    pub fn key(&self) -> Span {
+        self.key
+    }
+
+    /// Bytes that escapes took, so far, beyond those of the characters they stand for (as UTF-8, two for a `\u`).
+    #[inline]
+    pub fn surplus(&self) -> usize {
+        self.text.surplus()
     }
 
     /// The end of the text: nothing but whitespace may be left of it, and what was walked over has to be UTF-8.
@@ -180,22 +169,72 @@ impl<'t> Cursor<'t> {
         self.text.fault(self.start, stop)
     }
 
-    #[inline]
-    fn open(&mut self) -> Result<(), Stop> {
+    // The steps of a visit stay functions of their own: there is one of each, however many readers there are.
+
+    /// Begins a visit to the next value if that opens with `bracket`; passes over it if not.
+    #[inline(never)]
+    fn enter(&mut self, bracket: u8) -> Result<Option<Visit>, Stop> {
+        let start = self.at;
+        if self.text.byte(start) != bracket {
+            self.skip()?;
+            return Ok(None);
+        }
         if self.depth >= JSON_DEPTH_MAX {
             return Err(Stop::DEPTH);
         }
         self.depth += 1;
-        Ok(())
+        Ok(Some(Visit { start, value: start, seen: 0, twice: 0 }))
     }
 
-    /// Whether the visit moved; if not, its value is passed over.
-    #[inline]
-    fn pass(&mut self, before: usize) -> Result<(), Stop> {
-        if self.at == before {
-            self.skip()?;
+    /// Moves in front of the value of the next member with one of the names that was not there before, or behind the object.
+    #[inline(never)]
+    fn next_member(&mut self, names: &Names, visit: &mut Visit) -> Result<Option<usize>, Stop> {
+        while let Some(at) = self.next_place(b'}', visit)? {
+            let key = self.text.key(at)?;
+            (self.key, self.at, visit.value) = (key.span, key.value_start, key.value_start);
+            if let Some(index) = names.position(key.span.of(self.bytes()), key.escaped) {
+                let bit = 1 << index;
+                if visit.seen & bit == 0 {
+                    visit.seen |= bit;
+                    return Ok(Some(index));
+                }
+                visit.twice |= bit;
+            }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Moves in front of the next element, or behind the array.
+    #[inline(never)]
+    fn next_element(&mut self, visit: &mut Visit) -> Result<bool, Stop> {
+        let Some(at) = self.next_place(b']', visit)? else { return Ok(false) };
+        (self.at, visit.value) = (at, at);
+        Ok(true)
+    }
+
+    /// Where the next member or element begins; moves behind the closing bracket if there is none. A value that the visit left is passed over.
+    #[inline]
+    fn next_place(&mut self, bracket: u8, visit: &Visit) -> Result<Option<usize>, Stop> {
+        if visit.value == visit.start {
+            let at = self.text.skip_space(visit.start + 1);
+            if self.text.byte(at) != bracket {
+                return Ok(Some(at));
+            }
+            self.at = at;
+        } else {
+            if self.at == visit.value {
+                self.skip()?;
+            }
+            self.at = self.text.skip_space(self.at);
+            match self.text.byte(self.at) {
+                b',' => return Ok(Some(self.text.skip_space(self.at + 1))),
+                byte if byte == bracket => {}
+                _ => return Err(Stop::at(self.at)),
+            }
+        }
+        self.depth -= 1;
+        self.at += 1;
+        Ok(None)
     }
 }
 
@@ -251,6 +290,22 @@ mod tests {
         let visited = visited.expect("valid").expect("an object");
         assert_eq!((visited.twice, found), (0b10, vec![(1, Some(1)), (0, Some(2))]));
         assert_eq!(cursor.end(), Ok(()));
+    }
+
+    #[test]
+    fn escapes_are_weighed_and_keys_are_told() {
+        let text = br#"{"x":"\n\u00e4","a":["\uD83D\uDE00", {"k\t":"\\"}], "b" :"\/"}"#;
+        let mut cursor = Cursor::new(text, 0);
+        let mut seen = Vec::new();
+        let visited = cursor.members(&AB, |cursor, _| {
+            let (key, before) = (cursor.key().of(text), cursor.surplus());
+            cursor.skip()?;
+            seen.push((key, cursor.surplus() - before));
+            Ok(())
+        });
+        assert!(visited.expect("valid").is_some());
+        assert_eq!(seen, [(&b"\"a\""[..], 8 + 1 + 1), (b"\"b\"", 1)]);
+        assert_eq!(cursor.surplus(), 1 + 4 + 10 + 1);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Text<'t> {
     bytes: &'t [u8],
     /// Not zero if a byte of 128 or more was in what was looked at: perhaps just behind a string, and then the check is for nothing.
     above_ascii: u64,
+    /// Bytes that escapes took beyond those of the characters they stand for (as UTF-8, two for a `\u`).
+    surplus: usize,
 }
 
 /// A key with its colon.
@@ -83,13 +85,19 @@ impl<'t> Text<'t> {
     /// A text of which nothing was looked at yet.
     #[inline]
     pub(super) fn new(bytes: &'t [u8]) -> Self {
-        Self { bytes, above_ascii: 0 }
+        Self { bytes, above_ascii: 0, surplus: 0 }
     }
 
     /// All of it.
     #[inline(always)]
     pub(super) fn bytes(&self) -> &'t [u8] {
         self.bytes
+    }
+
+    /// Bytes that escapes took, in all strings that were walked over, beyond those of the characters they stand for (as UTF-8, two for a `\u`).
+    #[inline(always)]
+    pub(super) fn surplus(&self) -> usize {
+        self.surplus
     }
 
     /// The byte at `at`; a NUL behind the end, which nothing in JSON begins with either.
@@ -182,8 +190,11 @@ impl<'t> Text<'t> {
                     escaped = true;
                     // A line end or a quote is most of what prose escapes.
                     at = match self.byte(at + 1) {
-                        b'n' | b'"' | b'\\' | b'/' | b't' | b'r' | b'b' | b'f' => at + 2,
-                        _ => text::escape(self.bytes, at).map_err(|_| Stop(at))?.1,
+                        b'n' | b'"' | b'\\' | b'/' | b't' | b'r' | b'b' | b'f' => {
+                            self.surplus += 1;
+                            at + 2
+                        }
+                        _ => self.escape_by_number(at)?,
                     };
                 }
                 // The end of the text, or a control character, which RFC 8259 section 7 wants escaped.
@@ -192,9 +203,17 @@ impl<'t> Text<'t> {
         }
     }
 
+    /// Offset after the escape at `at`, which is none by letter.
+    fn escape_by_number(&mut self, at: usize) -> Result<usize, Stop> {
+        let (_, end) = text::escape(self.bytes, at).map_err(|_| Stop(at))?;
+        // Six bytes for two, or twelve for four.
+        self.surplus += (end - at) / 6 * 4;
+        Ok(end)
+    }
+
     /// Offset of the next byte that needs attention inside a string (the quote, the backslash, control characters), or of the end.
     #[inline(always)]
-    fn skip_plain(&mut self, at: usize) -> usize {
+    pub(super) fn skip_plain(&mut self, at: usize) -> usize {
         // Nearly every key, and most values that are short, end within one chunk.
         let Some(chunk) = chunk::<LANES>(self.bytes, at) else { return self.skip_rest(at) };
         let look = lanes::look(chunk);
@@ -260,7 +279,7 @@ impl<'t> Text<'t> {
 
     /// Offset after one or more digits.
     #[inline]
-    fn digits_end(&self, start: usize) -> Result<usize, Stop> {
+    pub(super) fn digits_end(&self, start: usize) -> Result<usize, Stop> {
         let mut at = start;
         while let Some(word) = chunk::<8>(self.bytes, at) {
             let others = no_digits(u64::from_le_bytes(*word));

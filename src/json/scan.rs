@@ -181,14 +181,14 @@ impl Iterator for Elements<'_> {
     }
 }
 
-/// Up to 32 member names to look for, with a table that refuses most other keys at a glance. Make it a `static` or `const`.
+/// Up to 64 member names to look for, with a table that refuses most other keys at a glance. Make it a `static` or `const`.
 #[derive(Clone, Debug)]
 pub struct Names {
     names: &'static [&'static str],
     /// Bit `i` of `by_length[n % 32]`: name `i` has length `n`.
-    by_length: [u32; 32],
+    by_length: [u64; 32],
     /// Bit `i` of `by_first[b % 32]`: name `i` begins with byte `b`.
-    by_first: [u32; 32],
+    by_first: [u64; 32],
 }
 
 // === impl Names ===
@@ -197,10 +197,10 @@ impl Names {
     /// The table of `names`.
     ///
     /// # Panics
-    /// If there are more than 32 names or an empty one: at compile time when used for a `static` or `const`.
+    /// If there are more than 64 names or an empty one: at compile time when used for a `static` or `const`.
     #[must_use]
     pub const fn new(names: &'static [&'static str]) -> Self {
-        assert!(names.len() <= 32, "a name table holds 32 names");
+        assert!(names.len() <= 64, "a name table holds 64 names");
         let mut table = Self { names, by_length: [0; 32], by_first: [0; 32] };
         let mut index = 0;
         while index < names.len() {

@@ -5,14 +5,17 @@
 //! the structure of the first is true of it. Fitting compares bytes and walks over the values: no scan, no allocation.
 
 use super::Span;
+use super::grammar::Text;
 
-/// Holes of a shape at most.
+/// Holes that a shape has at most.
+pub const SHAPE_HOLES_MAX: usize = 24;
+/// Holes that a shape of an event has at most.
 pub const HOLES_MAX: usize = 6;
 
 /// Digits that a number in a hole has at most: any such number is exact in 64 bits.
 const DIGITS_MAX: usize = 15;
 
-/// Where the values of a text that fits lie, as many as the shape has holes: a string without its quotes, a number's digits.
+/// Where the values of an event that fits lie, as many as the shape has holes: a string without its quotes, a number's digits.
 pub type Found = [Span; HOLES_MAX];
 
 /// Nothing found yet.
@@ -30,15 +33,17 @@ pub struct Values {
 /// A text with holes.
 #[derive(Debug)]
 pub struct Shape {
-    text: Vec<u8>,
-    /// In the order of the text, none reaching into another, each inside of it.
-    holes: [Hole; HOLES_MAX],
+    /// The text without what stood in its holes.
+    fixed: Vec<u8>,
+    /// In the order of the text.
+    holes: [Hole; SHAPE_HOLES_MAX],
     count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Hole {
-    span: Span,
+    /// Bytes of the fixed text before it.
+    at: u32,
     kind: Kind,
 }
 
@@ -55,40 +60,70 @@ impl Shape {
     /// their quotes, and whole numbers. `None` if one of them is of another kind, or out of order, or there are too many.
     #[must_use]
     pub fn of(text: &[u8], values: &[Span]) -> Option<Self> {
-        let mut holes = [Hole { span: Span { start: 0, end: 0 }, kind: Kind::Number }; HOLES_MAX];
+        let in_holes: usize = values.iter().map(|value| value.len()).sum();
+        // Of a string the quotes stay.
+        let mut fixed = Vec::with_capacity(text.len().saturating_sub(in_holes) + 2 * values.len());
+        let mut holes = [Hole { at: 0, kind: Kind::Number }; SHAPE_HOLES_MAX];
         let mut done = 0;
         for (place, value) in values.iter().enumerate() {
-            let hole = match value.of(text) {
-                [b'"', .., b'"'] => {
-                    Hole { span: Span { start: value.start + 1, end: value.end - 1 }, kind: Kind::Words }
-                }
-                digits if number_end(digits, 0) == Some(digits.len()) => Hole { span: *value, kind: Kind::Number },
+            let (span, kind) = match value.of(text) {
+                [b'"', .., b'"'] => (Span { start: value.start + 1, end: value.end - 1 }, Kind::Words),
+                digits if is_number(digits) => (*value, Kind::Number),
                 _ => return None,
             };
-            if hole.span.start < done {
-                return None;
-            }
-            done = hole.span.end;
-            *holes.get_mut(place)? = hole;
+            fixed.extend_from_slice(text.get(done..span.start)?);
+            done = span.end;
+            *holes.get_mut(place)? = Hole { at: u32::try_from(fixed.len()).ok()?, kind };
         }
-        Some(Self { text: text.to_vec(), holes, count: values.len() })
+        fixed.extend_from_slice(text.get(done..)?);
+        Some(Self { fixed, holes, count: values.len() })
     }
 
-    /// Whether `bytes` begins with a text of this shape; then where that ends, with its values in `found`.
+    /// Whether `bytes` begins with a text of this shape; then where that ends. Each value is told on the way, with its place among the holes:
+    /// what was told of a text that does not fit means nothing.
     #[inline]
-    pub fn fit(&self, bytes: &[u8], found: &mut Found) -> Option<usize> {
+    pub fn fit(&self, bytes: &[u8], mut tell: impl FnMut(usize, Span)) -> Option<usize> {
         let (mut at, mut done) = (0, 0);
-        for (hole, place) in self.holes.iter().take(self.count).zip(found.iter_mut()) {
-            at = fixed_end(bytes, at, self.text.get(done..hole.span.start)?)?;
+        for (place, hole) in self.holes.iter().take(self.count).enumerate() {
+            let hole_at = hole.at as usize;
+            at = fixed_end(bytes, at, self.fixed.get(done..hole_at)?)?;
             let end = match hole.kind {
                 Kind::Words => words_end(bytes, at)?,
                 Kind::Number => number_end(bytes, at)?,
             };
-            *place = Span { start: at, end };
-            (at, done) = (end, hole.span.end);
+            tell(place, Span { start: at, end });
+            (at, done) = (end, hole_at);
         }
-        fixed_end(bytes, at, self.text.get(done..)?)
+        fixed_end(bytes, at, self.fixed.get(done..)?)
     }
+}
+
+/// Tells each string and each number of `text`, a valid JSON text, with the key that it belongs to as it is written, quotes included. An element
+/// of an array comes with the last key before it.
+pub fn scalars<'t>(text: &'t [u8], mut tell: impl FnMut(&'t [u8], Span)) {
+    let mut walk = Text::new(text);
+    let (mut at, mut key) = (0, &text[..0]);
+    while at < text.len() {
+        let end = match walk.byte(at) {
+            b'"' | b'-' | b'0'..=b'9' => walk.value_end(at, 0).unwrap_or(text.len()),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let span = Span { start: at, end };
+        at = walk.skip_space(end);
+        match walk.byte(at) {
+            b':' => key = span.of(text),
+            _ => tell(key, span),
+        }
+    }
+}
+
+/// Whether a hole may take this for a number.
+#[must_use]
+pub fn is_number(digits: &[u8]) -> bool {
+    number_end(digits, 0) == Some(digits.len())
 }
 
 #[inline]
@@ -100,59 +135,30 @@ fn fixed_end(bytes: &[u8], at: usize, fixed: &[u8]) -> Option<usize> {
 /// by number, which is rare enough to be left to a scan.
 #[inline]
 fn words_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let (mut end, mut above_ascii) = (at, false);
+    let (mut text, mut end) = (Text::new(bytes), at);
     loop {
-        while let Some(word) =
-            bytes.get(end..).and_then(|rest| rest.first_chunk::<8>()).map(|it| u64::from_le_bytes(*it))
-        {
-            if special_bits(word) != 0 {
-                break;
-            }
-            above_ascii |= word & HIGH_BITS != 0;
-            end += 8;
-        }
-        match *bytes.get(end)? {
+        end = text.skip_plain(end);
+        match text.byte(end) {
             b'"' => break,
-            b'\\' => match bytes.get(end + 1)? {
-                b'n' | b'"' | b'\\' | b'/' | b't' | b'r' | b'b' | b'f' => end += 2,
-                _ => return None,
-            },
-            0..=0x1f => return None,
-            byte => {
-                above_ascii |= byte >= 0x80;
-                end += 1;
-            }
+            b'\\' if matches!(text.byte(end + 1), b'n' | b'"' | b'\\' | b'/' | b't' | b'r' | b'b' | b'f') => end += 2,
+            _ => return None,
         }
     }
-    if above_ascii {
-        std::str::from_utf8(bytes.get(at..end)?).ok()?;
-    }
-    Some(end)
+    text.check_utf8(at, end).is_ok().then_some(end)
 }
 
 /// Where the number ends whose digits begin at `at`; `None` if it is written in another way, or is too long.
 #[inline]
 fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let digits = bytes.get(at..)?.iter().take(DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
-    let leads_with_zero = digits > 1 && bytes.get(at) == Some(&b'0');
-    (digits > 0 && digits <= DIGITS_MAX && !leads_with_zero).then_some(at + digits)
+    let end = Text::new(bytes).digits_end(at).ok()?;
+    let leads_with_zero = end - at > 1 && bytes.get(at) == Some(&b'0');
+    (end - at <= DIGITS_MAX && !leads_with_zero).then_some(end)
 }
 
 /// The number that these digits, found in a hole, are; zero for anything else.
 #[must_use]
 pub fn number(digits: &[u8]) -> u64 {
     digits.iter().fold(0, |sum: u64, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0'))))
-}
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-
-/// Not zero if one of the eight bytes is a quote, a backslash or a control character.
-#[inline]
-fn special_bits(word: u64) -> u64 {
-    let zero_of = |bytes: u64| bytes.wrapping_sub(LOW_BITS) & !bytes;
-    let control = word.wrapping_sub(LOW_BITS * 0x20) & !word;
-    (control | zero_of(word ^ (LOW_BITS * b'"' as u64)) | zero_of(word ^ (LOW_BITS * b'\\' as u64))) & HIGH_BITS
 }
 
 #[cfg(test)]
@@ -172,7 +178,7 @@ mod tests {
 
     fn fit(text: &str) -> Option<(String, u64)> {
         let mut found = NOTHING_FOUND;
-        let end = shape().fit(text.as_bytes(), &mut found)?;
+        let end = shape().fit(text.as_bytes(), |place, span| found[place] = span)?;
         assert!(end <= text.len());
         let words = String::from_utf8(found[1].of(text.as_bytes()).to_vec()).expect("text");
         Some((words, number(found[0].of(text.as_bytes()))))
@@ -208,10 +214,26 @@ mod tests {
         ] {
             assert_eq!(fit(&other), None, "{other}");
         }
-        assert_eq!(
-            shape().fit(&[&with("1", "a").into_bytes()[..30], b"\xff\"}"].concat(), &mut NOTHING_FOUND.clone()),
-            None
-        );
+        assert_eq!(shape().fit(&[&with("1", "a").into_bytes()[..30], b"\xff\"}"].concat(), |_, _| {}), None);
+    }
+
+    #[test]
+    fn scalars_come_with_their_keys() {
+        let text = br#" {"a":1, "b" : "x:\"y" ,"c":[ -2.5, "z",{"d":true}, {"e":null,"f":[]}],"":"" } "#;
+        let mut found = Vec::new();
+        scalars(text, |key, span| found.push((key, span.of(text))));
+        let expected: [(&[u8], &[u8]); 5] = [
+            (b"\"a\"", b"1"),
+            (b"\"b\"", br#""x:\"y""#),
+            (b"\"c\"", b"-2.5"),
+            (b"\"c\"", b"\"z\""),
+            (b"\"\"", b"\"\""),
+        ];
+        assert_eq!(found, expected);
+        // Of a text that is not JSON it tells something, and ends.
+        for broken in [&b"\""[..], b"-", b"{\"a", b"\"a\\", b"1.", b""] {
+            scalars(broken, |_, span| assert!(span.end <= broken.len()));
+        }
     }
 
     #[test]
@@ -224,7 +246,12 @@ mod tests {
         assert!(!of(&[(11, 14), (5, 6)]), "out of order");
         assert!(!of(&[(19, 23)]), "null");
         assert!(!of(&[(5, 99)]), "of another text");
-        assert!(!of(&[(5, 6); HOLES_MAX + 1]));
+        assert!(!of(&[(5, 6), (5, 6)]), "twice the same");
+        let (text, spans): (Vec<u8>, Vec<Span>) = (
+            b"1,".repeat(SHAPE_HOLES_MAX + 1),
+            (0..=SHAPE_HOLES_MAX).map(|at| Span { start: 2 * at, end: 2 * at + 1 }).collect(),
+        );
+        assert!(Shape::of(&text, &spans).is_none() && Shape::of(&text, &spans[1..]).is_some(), "too many");
     }
 
     proptest! {

@@ -10,7 +10,6 @@ use super::{Kind, Span};
 pub struct Walk<'t> {
     bytes: &'t [u8],
     at: usize,
-    surplus: usize,
 }
 
 // === impl Walk ===
@@ -18,19 +17,9 @@ pub struct Walk<'t> {
 impl<'t> Walk<'t> {
     /// Stands in front of the value at or after `start`.
     pub fn new(bytes: &'t [u8], start: usize) -> Self {
-        let mut walk = Self { bytes, at: start, surplus: 0 };
+        let mut walk = Self { bytes, at: start };
         walk.skip_space();
         walk
-    }
-
-    /// Offset of the byte in front of which the walk stands.
-    pub fn position(&self) -> usize {
-        self.at
-    }
-
-    /// Bytes that escapes took, so far, beyond those of the characters they stand for (as UTF-8, two for a `\u`).
-    pub fn surplus(&self) -> usize {
-        self.surplus
     }
 
     /// What the next value is.
@@ -173,8 +162,7 @@ impl<'t> Walk<'t> {
                 Some(_) => {}
             }
             let unicode = self.bytes.get(self.at + 1) == Some(&b'u');
-            let (length, surplus) = if unicode { (6, 4) } else { (2, 1) };
-            self.surplus += surplus;
+            let length = if unicode { 6 } else { 2 };
             self.at = (self.at + length).min(self.bytes.len());
         }
         Span { start, end: self.at }
@@ -273,13 +261,6 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_weighed() {
-        let mut walk = Walk::new(br#"["\n\u00e4", {"k\t":"\\"}]"#, 0);
-        walk.skip();
-        assert_eq!(walk.surplus(), 1 + 4 + 1 + 1);
-    }
-
-    #[test]
     fn texts_that_are_no_json_end_the_walk() {
         for text in [
             "{", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":]", "[", "[1", "[,", "[}", "{\"a\":}", "\"\\",
@@ -288,7 +269,7 @@ mod tests {
             let mut walk = Walk::new(text.as_bytes(), 0);
             walk.clone().members(|walk, _| walk.elements(|_| {}));
             walk.elements(|walk| walk.members(|_, _| {}));
-            assert!(walk.position() <= text.len(), "{text}");
+            assert!(walk.at <= text.len(), "{text}");
         }
     }
 
@@ -297,10 +278,10 @@ mod tests {
         fn any_bytes_end(bytes in prop::collection::vec(prop::sample::select(b"{}[]\",:\\u1 at-".to_vec()), 0..40)) {
             let mut walk = Walk::new(&bytes, 0);
             walk.skip();
-            prop_assert!(walk.position() <= bytes.len());
+            prop_assert!(walk.at <= bytes.len());
             let mut walk = Walk::new(&bytes, 0);
             walk.members(|walk, _| walk.elements(|walk| walk.members(|_, _| {})));
-            prop_assert!(walk.position() <= bytes.len());
+            prop_assert!(walk.at <= bytes.len());
         }
 
         #[test]

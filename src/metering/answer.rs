@@ -52,7 +52,7 @@ pub trait Bill {
     fn part(&mut self, part: Part, cursor: &mut Cursor<'_>) -> Result<Option<Option<Tier>>, Stop>;
 
     /// What all parts said together.
-    fn usage(self) -> Option<Usage>;
+    fn usage(&self) -> Option<Usage>;
 }
 
 /// The parts, in the order of their names in [`MEMBERS`].
@@ -76,7 +76,7 @@ const METADATA: usize = 8;
 
 impl Answer {
     /// Reads an answer whose format has such a bill.
-    pub fn read<B: Bill>(bytes: &[u8], mut bill: B) -> Self {
+    pub fn read<B: Bill>(bytes: &[u8], bill: &mut B) -> Self {
         let mut cursor = Cursor::new(bytes, 0);
         let (mut outside, mut inside, mut metadata) = (None, None, None);
         let visited = cursor.members(&MEMBERS, |cursor, index| {

@@ -119,7 +119,8 @@ pub fn cost(prices: &PriceList, usage: &Usage, terms: &Terms) -> Option<Cost> {
 
 /// `TokenPrice::times` for figures off the wire: the product of two 64-bit numbers may exceed what money holds.
 fn times(price: TokenPrice, tokens: u64) -> Money {
-    Money::from_pico(i128::from(price.pico()).saturating_mul(i128::from(tokens)))
+    let product = u128::from(price.pico()) * u128::from(tokens);
+    Money::from_pico(i128::try_from(product).unwrap_or(i128::MAX))
 }
 
 // === impl PriceList ===
@@ -197,8 +198,22 @@ impl PriceList {
         self
     }
 
+    /// Whether it charges by the hour of the day.
+    pub fn is_by_hour(&self) -> bool {
+        !self.hours.is_empty()
+    }
+
     /// What holds for a prompt of so many tokens on these terms; `None` for a tier that is not in the list.
+    #[inline]
     fn figures(&self, prompt_tokens: u64, terms: &Terms) -> Option<Figures> {
+        // Most lists have one price.
+        match terms.service_tier {
+            None if self.bands.is_empty() && self.hours.is_empty() => Some(self.base),
+            _ => self.figures_on_terms(prompt_tokens, terms),
+        }
+    }
+
+    fn figures_on_terms(&self, prompt_tokens: u64, terms: &Terms) -> Option<Figures> {
         let tier = match terms.service_tier {
             Some(tier) => Some(&self.tiers.iter().find(|(known, _)| *known == tier)?.1),
             None => None,

@@ -279,7 +279,7 @@ fn whole_event(data: &[u8], accounting: Accounting) -> EventFacts {
     };
     let [choices, usage, x_groq, error, shape, base_resp, metadata] = found;
     let answered = choices.map(|choices| Choices::read(data, choices.value, accounting)).unwrap_or_default();
-    let usage = usage::stated(data, usage, accounting)
+    let usage = usage::stated_in(data, usage, accounting)
         .or_else(|| usage::nested_usage(data, usage::object(x_groq)?, accounting))
         .or(answered.usage);
     let failed = truthy(data, error) || is_error_object(data, shape) || bad_status(data, base_resp) || answered.failed;
@@ -324,7 +324,7 @@ impl Choices {
             all.failed |= truthy(data, error) || reason == "error";
             let bytes = usage::object(delta).and_then(|delta| delta_bytes(data, delta.start));
             all.content_bytes += bytes.unwrap_or(0) + text_bytes(data, text);
-            all.usage = usage::stated(data, usage, accounting).or(all.usage);
+            all.usage = usage::stated_in(data, usage, accounting).or(all.usage);
         }
         all
     }

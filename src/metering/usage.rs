@@ -35,13 +35,27 @@ pub fn usage_from_body(bytes: &[u8], accounting: Accounting) -> Option<Usage> {
 /// All that one pass over such an answer finds.
 #[must_use]
 pub fn answer_of_body(bytes: &[u8], accounting: Accounting) -> Answer {
-    Answer::read(bytes, Places { accounting, found: [None; 3] })
+    answer_with_figures(bytes, accounting).0
+}
+
+/// The same, and the figures that its usage is made of.
+pub(super) fn answer_with_figures(bytes: &[u8], accounting: Accounting) -> (Answer, Option<Figures>) {
+    let mut places = Places { accounting, found: [None; 3] };
+    let answer = Answer::read(bytes, &mut places);
+    (answer, places.figures())
 }
 
 /// The places where vendors of this shape put their usage, the official one first.
 struct Places {
     accounting: Accounting,
-    found: [Option<Usage>; 3],
+    found: [Option<Figures>; 3],
+}
+
+impl Places {
+    fn figures(&self) -> Option<Figures> {
+        let [official, groq, choice] = self.found;
+        official.or(groq).or(choice)
+    }
 }
 
 impl Bill for Places {
@@ -50,15 +64,15 @@ impl Bill for Places {
     fn part(&mut self, part: Part, cursor: &mut Cursor<'_>) -> Result<Option<Option<Tier>>, Stop> {
         match part {
             Part::Usage => {
-                let read = Read::object(cursor, self.accounting)?;
-                self.found[0] = read.usage;
+                let read = Read::object(cursor)?;
+                self.found[0] = read.figures;
                 return Ok(read.tier);
             }
-            Part::XGroq => self.found[1] = nested(cursor, self.accounting)?,
+            Part::XGroq => self.found[1] = nested(cursor)?,
             Part::Choices => {
                 cursor.elements(|cursor, place| {
                     if place == 0 {
-                        self.found[2] = nested(cursor, self.accounting)?;
+                        self.found[2] = nested(cursor)?;
                     }
                     Ok(())
                 })?;
@@ -68,9 +82,8 @@ impl Bill for Places {
         Ok(None)
     }
 
-    fn usage(self) -> Option<Usage> {
-        let [official, groq, choice] = self.found;
-        official.or(groq).or(choice)
+    fn usage(&self) -> Option<Usage> {
+        Some(balanced(&stated(&self.figures()?), self.accounting))
     }
 }
 
@@ -79,17 +92,17 @@ impl Bill for Places {
 /// Nothing if it is not an object or holds no count we know. Parts larger than their whole are cut to it.
 #[must_use]
 pub fn usage_from_object(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
-    alone(bytes, span, |cursor| Ok(Read::object(cursor, accounting)?.usage))
+    alone(bytes, span, accounting, |cursor| Ok(Read::object(cursor)?.figures))
 }
 
 /// As [`usage_from_object`], if the member is there and is an object.
-pub(super) fn stated(bytes: &[u8], usage: Option<Member>, accounting: Accounting) -> Option<Usage> {
+pub(super) fn stated_in(bytes: &[u8], usage: Option<Member>, accounting: Accounting) -> Option<Usage> {
     usage_from_object(bytes, object(usage)?, accounting)
 }
 
 /// The `usage` member of the object at `span`: of `x_groq`, of a choice, of a Responses event's `response`.
 pub fn nested_usage(bytes: &[u8], span: Span, accounting: Accounting) -> Option<Usage> {
-    alone(bytes, span, |cursor| nested(cursor, accounting))
+    alone(bytes, span, accounting, nested)
 }
 
 /// Where the member's value is, if it is an object.
@@ -101,41 +114,65 @@ pub(super) fn object(member: Option<Member>) -> Option<Span> {
 fn alone<'t>(
     bytes: &'t [u8],
     span: Span,
-    read: impl FnOnce(&mut Cursor<'t>) -> Result<Option<Usage>, Stop>,
+    accounting: Accounting,
+    read: impl FnOnce(&mut Cursor<'t>) -> Result<Option<Figures>, Stop>,
 ) -> Option<Usage> {
     let mut cursor = Cursor::new(bytes.get(..span.end).unwrap_or(bytes), span.start);
-    let usage = read(&mut cursor).ok()?;
-    cursor.end().ok().and(usage)
+    let figures = read(&mut cursor).ok()??;
+    cursor.end().ok()?;
+    Some(balanced(&stated(&figures), accounting))
 }
 
 /// The `usage` member of the next value, if that is an object.
-fn nested(cursor: &mut Cursor<'_>, accounting: Accounting) -> Result<Option<Usage>, Stop> {
+fn nested(cursor: &mut Cursor<'_>) -> Result<Option<Figures>, Stop> {
     static NAMES: Names = Names::new(&["usage"]);
-    let mut usage = None;
+    let mut figures = None;
     let visited = cursor.members(&NAMES, |cursor, _| {
-        usage = Read::object(cursor, accounting)?.usage;
+        figures = Read::object(cursor)?.figures;
         Ok(())
     })?;
-    Ok(usage.filter(|_| visited.is_some_and(|visited| visited.twice == 0)))
+    Ok(figures.filter(|_| visited.is_some_and(|visited| visited.twice == 0)))
+}
+
+/// A figure as a vendor gave it.
+#[derive(Clone, Copy)]
+pub(super) struct Figure {
+    /// The number.
+    pub(super) count: u64,
+    /// Where it begins in the text.
+    pub(super) at: usize,
+}
+
+/// The figures that a usage is made of, where they are stated: prompt, completion, both, cached, written to the cache, reasoning, sound in the
+/// prompt, sound in the answer.
+pub(super) type Figures = [Option<Figure>; FIGURES_COUNT];
+/// The same without where they stand.
+pub(super) type Stated = [Option<u64>; FIGURES_COUNT];
+/// How many they are.
+pub(super) const FIGURES_COUNT: usize = 8;
+
+/// The numbers of figures.
+pub(super) fn stated(figures: &Figures) -> Stated {
+    figures.map(|figure| figure.map(|figure| figure.count))
 }
 
 /// What a `usage` object says.
 #[derive(Default)]
 struct Read {
-    usage: Option<Usage>,
+    figures: Option<Figures>,
     /// The service tier, where a vendor puts it there; as in [`Answer::tier`].
     tier: Option<Option<Tier>>,
 }
 
 impl Read {
     /// The next value; nothing if it is no object.
-    fn object(cursor: &mut Cursor<'_>, accounting: Accounting) -> Result<Self, Stop> {
+    fn object(cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
         let mut found = Found::default();
         let visited = cursor.members(&COUNTS, |cursor, index| found.take(cursor, index))?;
         let Some(visited) = visited else { return Ok(Self::default()) };
-        let once = |bits: u32| visited.twice & bits == 0;
+        let once = |bits: u64| visited.twice & bits == 0;
         Ok(Self {
-            usage: once(!(1 << TIER)).then(|| found.usage(accounting)).flatten(),
+            figures: once(!(1 << TIER)).then(|| found.figures()).flatten(),
             tier: found.tier.filter(|_| once(1 << TIER)),
         })
     }
@@ -145,10 +182,10 @@ impl Read {
 #[derive(Default)]
 struct Found {
     /// By the place of their names in [`COUNTS`].
-    counts: [Option<u64>; DETAILS],
+    counts: [Option<Figure>; DETAILS],
     inputs: [Option<InputParts>; 2],
     outputs: [Option<OutputParts>; 2],
-    flat: [Option<u64>; TIER - FLAT],
+    flat: [Option<Figure>; TIER - FLAT],
     tier: Option<Option<Tier>>,
 }
 
@@ -158,14 +195,14 @@ impl Found {
         match index {
             DETAILS..OUTPUT_DETAILS => self.inputs[index - DETAILS] = InputParts::read(cursor)?,
             OUTPUT_DETAILS..FLAT => self.outputs[index - OUTPUT_DETAILS] = OutputParts::read(cursor)?,
-            FLAT..TIER => self.flat[index - FLAT] = cursor.count()?,
+            FLAT..TIER => self.flat[index - FLAT] = figure(cursor)?,
             TIER => self.tier = cursor.text()?.map(Tier::named),
-            _ => self.counts[index] = cursor.count()?,
+            _ => self.counts[index] = figure(cursor)?,
         }
         Ok(())
     }
 
-    fn usage(&self, accounting: Accounting) -> Option<Usage> {
+    fn figures(&self) -> Option<Figures> {
         let [prompt, input, completion, output, total] = self.counts;
         let (prompt, completion) = (prompt.or(input), completion.or(output));
         if prompt.is_none() && completion.is_none() && total.is_none() {
@@ -176,43 +213,31 @@ impl Found {
         // Kimi, DeepSeek and Mistral also, or only, say it beside the other counts.
         let cached = cached.or_else(|| self.flat.into_iter().flatten().next());
         let OutputParts { reasoning, audio: audio_output } = self.outputs[0].or(self.outputs[1]).unwrap_or_default();
-        let stated = Stated { prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output };
-        Some(balanced(stated, accounting))
+        Some([prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output])
     }
 }
 
-/// The figures as the vendor gave them.
-struct Stated {
-    prompt: Option<u64>,
-    completion: Option<u64>,
-    total: Option<u64>,
-    cached: Option<u64>,
-    cache_write: Option<u64>,
-    reasoning: Option<u64>,
-    audio_input: Option<u64>,
-    audio_output: Option<u64>,
-}
-
 /// Our accounting of what was stated.
-fn balanced(stated: Stated, accounting: Accounting) -> Usage {
-    let completion = stated.completion.unwrap_or(0);
+pub(super) fn balanced(stated: &Stated, accounting: Accounting) -> Usage {
+    let [prompt, completion, total, cached, cache_write, reasoning, audio_input, audio_output] = *stated;
+    let completion = completion.unwrap_or(0);
     // Some embedding and rerank servers state the total alone, and all of it is input.
-    let input = stated.prompt.unwrap_or_else(|| stated.total.unwrap_or(0).saturating_sub(completion));
-    let reasoning = stated.reasoning.unwrap_or(0);
+    let input = prompt.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(completion));
+    let reasoning = reasoning.unwrap_or(0);
     let left_out = accounting == Accounting::Xai
-        && stated.total.is_some_and(|total| {
+        && total.is_some_and(|total| {
             Some(total) == input.checked_add(completion).and_then(|sum| sum.checked_add(reasoning))
         });
     let output = if left_out { completion.saturating_add(reasoning) } else { completion };
-    let cached_input = stated.cached.unwrap_or(0).min(input);
+    let cached_input = cached.unwrap_or(0).min(input);
     Usage {
         input,
         output,
         cached_input,
-        cache_write: stated.cache_write.unwrap_or(0).min(input - cached_input),
+        cache_write: cache_write.unwrap_or(0).min(input - cached_input),
         reasoning: reasoning.min(output),
-        audio_input: stated.audio_input.unwrap_or(0).min(input),
-        audio_output: stated.audio_output.unwrap_or(0).min(output),
+        audio_input: audio_input.unwrap_or(0).min(input),
+        audio_output: audio_output.unwrap_or(0).min(output),
         ..Usage::default()
     }
 }
@@ -220,9 +245,9 @@ fn balanced(stated: Stated, accounting: Accounting) -> Usage {
 /// What the details of a prompt say.
 #[derive(Clone, Copy, Default)]
 struct InputParts {
-    cached: Option<u64>,
-    cache_write: Option<u64>,
-    audio: Option<u64>,
+    cached: Option<Figure>,
+    cache_write: Option<Figure>,
+    audio: Option<Figure>,
 }
 
 impl InputParts {
@@ -239,8 +264,8 @@ impl InputParts {
 /// What the details of an answer say.
 #[derive(Clone, Copy, Default)]
 struct OutputParts {
-    reasoning: Option<u64>,
-    audio: Option<u64>,
+    reasoning: Option<Figure>,
+    audio: Option<Figure>,
 }
 
 impl OutputParts {
@@ -254,15 +279,21 @@ impl OutputParts {
 
 /// The counts of the next value by their names; none of them if one is there twice, `None` if it is no object. `null`, negative and fractional
 /// figures are none.
-fn counts<const N: usize>(cursor: &mut Cursor<'_>, names: &Names) -> Result<Option<[Option<u64>; N]>, Stop> {
+fn counts<const N: usize>(cursor: &mut Cursor<'_>, names: &Names) -> Result<Option<[Option<Figure>; N]>, Stop> {
     let mut found = [None; N];
     let visited = cursor.members(names, |cursor, index| {
         if let Some(slot) = found.get_mut(index) {
-            *slot = cursor.count()?;
+            *slot = figure(cursor)?;
         }
         Ok(())
     })?;
     Ok(visited.map(|visited| if visited.twice == 0 { found } else { [None; N] }))
+}
+
+/// The next value, if it is a count.
+fn figure(cursor: &mut Cursor<'_>) -> Result<Option<Figure>, Stop> {
+    let at = cursor.position();
+    Ok(cursor.count()?.map(|count| Figure { count, at }))
 }
 
 static COUNTS: Names = Names::new(&[

@@ -115,11 +115,11 @@ pub(super) fn of_answer(body: &[u8]) -> Answer {
             Ok(tier)
         }
 
-        fn usage(self) -> Option<Usage> {
+        fn usage(&self) -> Option<Usage> {
             self.0.usage()
         }
     }
-    Answer::read(body, Messages(Stated::default()))
+    Answer::read(body, &mut Messages(Stated::default()))
 }
 
 /// Appends the usage object as Messages has it; zeros where nothing is known, as its clients' types demand figures.

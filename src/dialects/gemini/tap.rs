@@ -184,11 +184,11 @@ pub fn read_answer(body: &[u8]) -> Answer {
             Ok(None)
         }
 
-        fn usage(self) -> Option<Usage> {
+        fn usage(&self) -> Option<Usage> {
             self.0.map(|counts| counts.usage())
         }
     }
-    Answer::read(body, Generated(None))
+    Answer::read(body, &mut Generated(None))
 }
 
 fn look_at_candidate(data: &[u8], candidate: Span, facts: &mut EventFacts) {

@@ -11,7 +11,7 @@ use crate::chat::carry;
 use crate::json::scan::{self, Names};
 use crate::json::splice::{Edits, escape_into};
 use crate::json::{Element, Kind, Member, ObjectSpan, Span, text};
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -32,20 +32,39 @@ pub fn edits(body: &[u8], messages: Span, ways: &Ways, abilities: &Abilities, ed
 
 /// Whether any of the words is there without which nothing is to do.
 fn concerns(messages: &[u8], ways: &Ways) -> bool {
-    let has = |word: &str| memmem::find(messages, word.as_bytes()).is_some();
-    MARK_FINDER.find(messages).is_some()
-        || (!ways.developer_role && has("developer"))
-        || (ways.history == History::Refused && has("\"reasoning"))
-        || (ways.history == History::Demanded && has("\"tool_calls\""))
-        || (ways.nine_ids && has("\"tool_call"))
-        || (ways.names != NamePlaces::Everywhere && has("\"name\""))
-        || (ways.prefill.is_some() && has("\"assistant\""))
+    let words = &*WORDS;
+    let has = |word: &Finder<'_>| word.find(messages).is_some();
+    has(&words.mark)
+        || (!ways.developer_role && has(&words.developer))
+        || (ways.history == History::Refused && has(&words.reasoning))
+        || (ways.history == History::Demanded && has(&words.tool_calls))
+        || (ways.nine_ids && has(&words.tool_call))
+        || (ways.names != NamePlaces::Everywhere && has(&words.name))
+        || (ways.prefill.is_some() && has(&words.assistant))
 }
 
 /// What stands in every id that carries something; see [`carry`].
 const MARK: &str = "-igc1-";
-/// Looked for in every request that passes: what the search needs to know of it is worked out once.
-static MARK_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+/// Looked for in requests that pass: what a search needs to know of its word is worked out once.
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+    mark: Finder::new(MARK),
+    developer: Finder::new("developer"),
+    reasoning: Finder::new("\"reasoning"),
+    tool_calls: Finder::new("\"tool_calls\""),
+    tool_call: Finder::new("\"tool_call"),
+    name: Finder::new("\"name\""),
+    assistant: Finder::new("\"assistant\""),
+});
+
+struct Words {
+    mark: Finder<'static>,
+    developer: Finder<'static>,
+    reasoning: Finder<'static>,
+    tool_calls: Finder<'static>,
+    tool_call: Finder<'static>,
+    name: Finder<'static>,
+    assistant: Finder<'static>,
+}
 
 struct Cleaner<'a> {
     body: &'a [u8],

@@ -24,11 +24,11 @@ pub(super) fn of_answer(body: &[u8]) -> Answer {
             Ok(tier)
         }
 
-        fn usage(self) -> Option<Usage> {
+        fn usage(&self) -> Option<Usage> {
             self.0
         }
     }
-    Answer::read(body, Response(None))
+    Answer::read(body, &mut Response(None))
 }
 
 /// What the `usage` member of the object at `span` says; nothing if there is none with a count.
