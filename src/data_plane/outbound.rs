@@ -13,11 +13,11 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{self, RequestId};
 use crate::domain::trace::TRACEPARENT_BYTES;
 use crate::http::head::{KnownField, Method};
-use crate::http::write::{CHUNK_END, RequestWriter, WriteFault};
+use crate::http::write::{CHUNK_END, Opening, RequestWriter, WriteFault};
 use crate::providers::endpoint::{self, Operation};
 use crate::providers::{Dialect, signing};
 use crate::snapshot::{Credential, Provider};
-use std::borrow::Cow;
+use zeroize::Zeroize;
 
 /// Fields of the client's head that go on to the provider.
 const PASSED_ON: [(KnownField, &str); 2] =
@@ -53,9 +53,17 @@ pub struct Outbound<'a> {
 /// A request ready to be written.
 pub struct Addressed<'a> {
     outbound: &'a Outbound<'a>,
-    target: Cow<'a, str>,
+    beginning: Beginning<'a>,
     /// What shows the credential, where the row's own field does not.
     signature: Vec<signing::HeaderLine>,
+}
+
+/// The lines before a credential.
+enum Beginning<'a> {
+    /// Those that stand in every request to this provider's chat.
+    Standing(&'a Opening),
+    /// Those of a request to this target.
+    At(String),
 }
 
 /// The request cannot be addressed: the configuration lacks what its path or its signature needs.
@@ -68,11 +76,19 @@ impl<'a> Outbound<'a> {
     /// # Errors
     /// [`Unaddressed`]: no project, no region, or a credential that cannot sign.
     pub fn address(&'a self) -> Result<Addressed<'a>, Unaddressed> {
-        let standing = self.provider.head.chat_target.as_deref();
-        let is_chat = (&self.inquiry.ask.task, self.draft.wire) == (&Task::Generate, Wire::Chat);
-        if let Some(target) = standing.filter(|_| is_chat) {
-            return Ok(Addressed { outbound: self, target: Cow::Borrowed(target), signature: Vec::new() });
+        if let Some(opening) = &self.provider.head.chat
+            && self.draft.wire == Wire::Chat
+            && matches!(self.inquiry.ask.task, Task::Generate)
+            && self.inquiry.method() == Method::Post
+        {
+            return Ok(Addressed { outbound: self, beginning: Beginning::Standing(opening), signature: Vec::new() });
         }
+        self.address_own()
+    }
+
+    /// Fixes the path of a request that has no standing one.
+    #[inline(never)]
+    fn address_own(&'a self) -> Result<Addressed<'a>, Unaddressed> {
         let mut target = String::with_capacity(64);
         target.push_str(&self.provider.base_path);
         match &self.inquiry.ask.task {
@@ -88,7 +104,7 @@ impl<'a> Outbound<'a> {
             (Dialect::Bedrock, Some(credential)) => self.sign(credential, &target)?,
             _ => Vec::new(),
         };
-        Ok(Addressed { outbound: self, target: Cow::Owned(target), signature })
+        Ok(Addressed { outbound: self, beginning: Beginning::At(target), signature })
     }
 
     fn task_target(&self, task: &Task, target: &mut String) -> Result<(), Unaddressed> {
@@ -143,12 +159,12 @@ impl<'a> Outbound<'a> {
         signing::sign(keys, region, host, target, &body, UnixMillis::now()).map_err(|_| Unaddressed)
     }
 
-    fn accept(&self) -> &'static [u8] {
+    fn accept(&self) -> &'static str {
         match (self.inquiry.ask.stream, self.draft.wire, &self.inquiry.ask.task) {
-            (_, _, Task::Audio(_) | Task::Object(_) | Task::Raw(_)) => b"*/*",
-            (true, Wire::Converse, _) => b"application/vnd.amazon.eventstream",
-            (true, ..) => b"text/event-stream",
-            (false, ..) => b"application/json",
+            (_, _, Task::Audio(_) | Task::Object(_) | Task::Raw(_)) => "accept: */*\r\n",
+            (true, Wire::Converse, _) => "accept: application/vnd.amazon.eventstream\r\n",
+            (true, ..) => "accept: text/event-stream\r\n",
+            (false, ..) => "accept: application/json\r\n",
         }
     }
 
@@ -226,7 +242,10 @@ impl Addressed<'_> {
         let standing = provider.head.lines.len();
         let passed: usize = self.outbound.passed_on().map(|(name, value)| name.len() + value.len() + 4).sum();
         let content_type = inquiry.content_type().map_or(0, <[u8]>::len);
-        let place = self.target.len() + provider.origin.authority.len() + content_type;
+        let place = match &self.beginning {
+            Beginning::Standing(opening) => opening.len() + content_type,
+            Beginning::At(target) => target.len() + provider.origin.authority.len() + content_type,
+        };
         HEAD_BYTES_ROOM + place + secret + signed + standing + passed + draft.body_len(inquiry.body())
     }
 
@@ -235,6 +254,8 @@ impl Addressed<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         if self.try_write(out).is_err() {
+            // The credential may stand in it already (rule V12).
+            out.get_mut(start..).unwrap_or_default().zeroize();
             out.truncate(start);
         }
     }
@@ -242,8 +263,13 @@ impl Addressed<'_> {
     fn try_write(&self, out: &mut Vec<u8>) -> Result<(), WriteFault> {
         let Outbound { provider, credential, inquiry, draft, request, .. } = self.outbound;
         let (spec, body) = (&provider.spec, inquiry.body());
-        let mut head = RequestWriter::new(out, inquiry.method(), &self.target)?;
-        head = head.own_field("host", &[provider.origin.authority.as_bytes()])?;
+        let mut head = match &self.beginning {
+            Beginning::Standing(opening) => RequestWriter::opened(out, opening),
+            Beginning::At(target) => {
+                let head = RequestWriter::new(out, inquiry.method(), target)?;
+                head.own_field("host", &[provider.origin.authority.as_bytes()])?
+            }
+        };
         match credential {
             Some(_) if !self.signature.is_empty() => {
                 for (name, value) in &self.signature {
@@ -263,16 +289,20 @@ impl Addressed<'_> {
             }
             return realtime::write_handshake(head, inquiry, *request);
         }
-        if let Some(content_type) = inquiry.content_type() {
-            head = head.own_field("content-type", &[content_type])?;
-        }
+        head = match inquiry.content_type() {
+            Some(b"application/json") => head.own_line("content-type: application/json\r\n"),
+            Some(content_type) => head.own_field("content-type", &[content_type])?,
+            None => head,
+        };
         let text = id::encode(request.bits());
         let (mark, id) = (RequestId::PREFIX.as_bytes(), text.as_slice());
-        head = head.own_field("accept", &[self.outbound.accept()])?.own_field("x-request-id", &[mark, id])?;
+        head = head.own_line(self.outbound.accept()).own_value("x-request-id", &[mark, id]);
         if let Some((name, model)) = self.outbound.idempotency() {
-            head = head.own_field(name, &[mark, id, b"-", &model])?;
+            head = head.own_value(name, &[mark, id, b"-", &model]);
         }
-        head = head.lines(&provider.head.lines);
+        if let Beginning::At(_) = self.beginning {
+            head = head.lines(&provider.head.lines);
+        }
         let mut versioned = false;
         for (name, value) in self.outbound.passed_on() {
             versioned |= name == "anthropic-version";

@@ -73,6 +73,22 @@ macro_rules! head_writer {
                 Ok(self)
             }
 
+            /// Adds a field line that stands in our own code: name, value and CR LF.
+            #[inline]
+            pub fn own_line(self, line: &'static str) -> Self {
+                debug_assert!(is_own_line(line), "`{line}` cannot be written");
+                self.out.extend_from_slice(line.as_bytes());
+                self
+            }
+
+            /// Adds a field line under a name that is written in our own code, with a value that this program makes: letters, digits, marks.
+            #[inline]
+            pub fn own_value(self, name: &'static str, parts: &[&[u8]]) -> Self {
+                debug_assert!(is_own_name(name) && parts.iter().all(|part| is_field_text(part)), "`{name}` cannot be written");
+                put(self.out, name, parts);
+                self
+            }
+
             /// Adds lines that were written out before.
             pub fn lines(self, lines: &FieldLines) -> Self {
                 self.out.extend_from_slice(&lines.0);
@@ -135,6 +151,15 @@ impl<'a> RequestWriter<'a> {
         }
         Ok(Self { out })
     }
+
+    /// Begins a request with lines that were written out before.
+    pub fn opened(out: &'a mut Vec<u8>, opening: &Opening) -> Self {
+        out.extend_from_slice(&opening.0);
+        Self { out }
+    }
+
+    /// Leaves a head without its end, for others to go on with.
+    fn stop(self) {}
 }
 
 impl<'a> ResponseWriter<'a> {
@@ -171,13 +196,24 @@ fn line(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) -> Result<(), WriteFault
     if !parts.iter().all(|part| is_field_text(part)) {
         return Err(WriteFault::FieldValue);
     }
+    put(out, name, parts);
+    Ok(())
+}
+
+#[inline]
+fn put(out: &mut Vec<u8>, name: &str, parts: &[&[u8]]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     for part in parts {
         out.extend_from_slice(part);
     }
     out.extend_from_slice(b"\r\n");
-    Ok(())
+}
+
+/// Whether this is one whole line that may stand in a head.
+fn is_own_line(line: &str) -> bool {
+    let parts = line.strip_suffix("\r\n").and_then(|line| line.split_once(": "));
+    parts.is_some_and(|(name, value)| is_own_name(name) && is_field_text(value.as_bytes()))
 }
 
 // === FieldLines ===
@@ -201,6 +237,34 @@ impl FieldLines {
     }
 
     /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+// === Opening ===
+
+/// The first lines of a request head, checked and written out once, where many requests begin alike. They hold no credential.
+#[derive(Debug, Clone)]
+pub struct Opening(Vec<u8>);
+
+impl Opening {
+    /// The request line, `host`, and lines that stand in every head.
+    ///
+    /// # Errors
+    /// [`WriteFault::Target`], and [`WriteFault::FieldValue`] for a host that cannot be written.
+    pub fn new(method: Method, target: &str, host: &str, lines: &FieldLines) -> Result<Self, WriteFault> {
+        let mut out = Vec::new();
+        RequestWriter::new(&mut out, method, target)?.own_field("host", &[host.as_bytes()])?.lines(lines).stop();
+        Ok(Self(out))
+    }
+
+    /// Bytes of all lines.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none; there always is the first.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -331,6 +395,24 @@ mod tests {
         let head = head.own_field("x-a", &[b"b", b"c"]).unwrap();
         assert_eq!(head.own_field("x-a", &[b"\n"]).err(), Some(WriteFault::FieldValue));
         assert_eq!(out, b"GET / HTTP/1.1\r\nvia: 1.1 igris\r\nx-a: bc\r\n");
+    }
+
+    #[test]
+    fn an_opening_is_as_what_is_written_now() {
+        let mut lines = FieldLines::default();
+        lines.push("via", b"1.1 igris").unwrap();
+        let opening = Opening::new(Method::Post, "/a", "b:1", &lines).unwrap();
+        let mut out = Vec::new();
+        let head = RequestWriter::opened(&mut out, &opening).own_line("accept: */*\r\n");
+        head.own_value("x-request-id", &[b"req_", b"1"]).end_unframed();
+        let wanted = "POST /a HTTP/1.1\r\nhost: b:1\r\nvia: 1.1 igris\r\naccept: */*\r\nx-request-id: req_1\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(Opening::new(Method::Post, "/a b", "b", &lines).err(), Some(WriteFault::Target));
+        assert_eq!(Opening::new(Method::Post, "/a", "b\r\nc: d", &lines).err(), Some(WriteFault::FieldValue));
+        assert!(is_own_line("a: b\r\n"));
+        for line in ["a: b", "a: b\r\nc: d\r\n", "a\r\n", "content-length: 1\r\n"] {
+            assert!(!is_own_line(line), "{line:?}");
+        }
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl ChunkedReader {
     /// # Errors
     /// A [`BodyFault`] at the first byte that breaks the grammar or a limit; from then on the same fault.
     pub fn feed(&mut self, input: &[u8]) -> Result<Step, BodyFault> {
+        if self.state == State::DataReturn
+            && let Some(step) = self.next_plain(input)
+        {
+            return Ok(step);
+        }
         let mut consumed = 0_usize;
         loop {
             match self.state {
@@ -116,6 +121,23 @@ impl ChunkedReader {
             };
             consumed = consumed.saturating_add(1);
         }
+    }
+
+    /// Takes what a stream is made of in one step: the CR LF after a chunk, a size line without extension, and payload. Anything else, the
+    /// last chunk and every fault among it, is left to the steps.
+    #[inline]
+    fn next_plain(&mut self, input: &[u8]) -> Option<Step> {
+        let (size, digits) = plain_size(input.strip_prefix(b"\r\n")?)?;
+        let start = digits.checked_add(4)?;
+        let here = size.min(input.len().checked_sub(start)? as u64);
+        let announced = self.announced.checked_add(size).filter(|sum| i64::try_from(*sum).is_ok())?;
+        let end = start.checked_add(usize::try_from(here).ok()?)?;
+        if here == 0 {
+            return None;
+        }
+        (self.announced, self.line_bytes, self.left) = (announced, digits, size.saturating_sub(here));
+        self.state = if self.left == 0 { State::DataReturn } else { State::Data };
+        Some(Step::Data { consumed: end, data: start..end })
     }
 
     /// Takes what nearly always stands between two pieces of payload in one step: the CR LF after a chunk, or a whole size line without

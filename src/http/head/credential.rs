@@ -42,14 +42,10 @@ impl<'a> Presented<'a> {
         if query.is_some_and(has_key) {
             return Self::InUrl;
         }
-        let mut shown = Self::None;
-        for (kind, value) in fields.credentials(bytes) {
-            if shown != Self::None {
-                return Self::Conflict;
-            }
-            shown = Self::of(kind, value);
+        match fields.credentials(bytes) {
+            (0 | 1, shown) => shown.map_or(Self::None, |(kind, value)| Self::of(kind, value)),
+            _ => Self::Conflict,
         }
-        shown
     }
 
     fn of(kind: KnownField, value: &'a [u8]) -> Self {

@@ -44,7 +44,12 @@ pub(super) struct FieldTable {
     spans: Vec<FieldSpan>,
     /// Which meanings visible fields have: most questions are about fields that are not there.
     seen: KnownSet,
+    /// How many fields show a credential, and which is the last of them.
+    credentials: (u32, u32),
 }
+
+/// Room for the fields of most heads, taken at once.
+const FIELDS_ROOM: usize = 16;
 
 /// What the fields say about the message as a whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,12 +63,25 @@ impl FieldTable {
     pub fn clear(&mut self) {
         self.spans.clear();
         self.seen = KnownSet::default();
+        self.credentials = (0, 0);
+    }
+
+    /// How many fields there are, hidden ones included.
+    pub fn len(&self) -> usize {
+        self.spans.len()
     }
 
     #[inline]
     fn add(&mut self, name: Span, value: Span, known: KnownField, underscore: bool) {
         if !underscore {
             self.seen.insert(known);
+        }
+        if known.is_credential() && !underscore {
+            let place = u32::try_from(self.spans.len()).unwrap_or(u32::MAX);
+            self.credentials = (self.credentials.0.saturating_add(1), place);
+        }
+        if self.spans.capacity() == 0 {
+            self.spans.reserve_exact(FIELDS_ROOM);
         }
         self.spans.push(FieldSpan { name, value, known, underscore, named_by_connection: false });
     }
@@ -104,6 +122,33 @@ impl FieldTable {
         let value_end = padded.checked_add(value.len())?;
         self.add(Span::new(start, colon), Span::new(padded, value_end), known, underscore);
         Some(next)
+    }
+
+    /// Takes the fields of a head that begins as `former` does, whose fields these are, and whose fields have the same names: lines that are
+    /// the same are not read, and other values are as [`FieldTable::push_plain`] wants them. The head's length, and what has another value;
+    /// where there is none, the table is in disorder and another reader judges.
+    pub fn follow(&mut self, former: &[u8], bytes: &[u8]) -> Option<(usize, KnownSet)> {
+        let mut place = self.spans.first()?.name.start as usize;
+        if bytes.get(..place) != former.get(..place) {
+            return None;
+        }
+        let end = former.len().checked_sub(2)?;
+        let mut changed = KnownSet::default();
+        for index in 0..self.spans.len() {
+            let next = self.spans.get(index.checked_add(1)?).map_or(end, |span| span.name.start as usize);
+            let span = self.spans.get_mut(index)?;
+            let line = former.get(span.name.start as usize..next)?;
+            let behind = place.checked_add(line.len())?;
+            if bytes.get(place..behind) == Some(line) {
+                span.move_to(place)?;
+                place = behind;
+            } else {
+                changed.insert(span.known);
+                place = span.follow(former, bytes, place)?;
+            }
+        }
+        let length = place.checked_add(2)?;
+        (bytes.get(place..length) == Some(b"\r\n")).then_some((length, changed))
     }
 
     /// Takes one field line, given without its CR LF (RFC 9112 §5).
@@ -161,10 +206,11 @@ impl FieldTable {
         self.spans_of(known).map(|value| value.of(bytes))
     }
 
-    /// The fields that show a credential, in order.
-    pub fn credentials<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (KnownField, &'a [u8])> {
-        let shows = |span: &&FieldSpan| span.known.is_credential() && !span.underscore;
-        self.spans.iter().filter(shows).map(|span| (span.known, span.value.of(bytes)))
+    /// How many fields show a credential, and the last of them.
+    pub fn credentials<'a>(&self, bytes: &'a [u8]) -> (u32, Option<(KnownField, &'a [u8])>) {
+        let (count, place) = self.credentials;
+        let shown = if count == 0 { None } else { self.spans.get(place as usize) };
+        (count, shown.map(|span| (span.known, span.value.of(bytes))))
     }
 
     /// Framing and persistence (RFC 9112 §6.3 and §9.3); marks what `Connection` names.
@@ -179,7 +225,7 @@ impl FieldTable {
     }
 
     /// Rule H5: once, digits only, at most 63 bits.
-    fn content_length(&self, bytes: &[u8]) -> Result<Option<u64>, HeadFault> {
+    pub fn content_length(&self, bytes: &[u8]) -> Result<Option<u64>, HeadFault> {
         let mut values = self.values(bytes, KnownField::ContentLength);
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
@@ -253,6 +299,38 @@ fn is_coding_list(value: &[u8]) -> bool {
 // === FieldSpan ===
 
 impl FieldSpan {
+    /// The same field, whose line now starts at `place`.
+    #[inline]
+    fn move_to(&mut self, place: usize) -> Option<()> {
+        let shift = u32::try_from(place).ok()?.wrapping_sub(self.name.start);
+        if shift != 0 {
+            for at in [&mut self.name.start, &mut self.name.end, &mut self.value.start, &mut self.value.end] {
+                *at = at.wrapping_add(shift);
+            }
+        }
+        Some(())
+    }
+
+    /// The field of this name whose line starts at `place` and has another value than in `former`; the place behind its CR LF.
+    fn follow(&mut self, former: &[u8], bytes: &[u8], place: usize) -> Option<usize> {
+        let opening = former.get(self.name.start as usize..self.value.start as usize)?;
+        let start = place.checked_add(opening.len())?;
+        // What `Connection` names is marked in the table.
+        if self.known == KnownField::Connection || bytes.get(place..start) != Some(opening) {
+            return None;
+        }
+        let end = next_control(bytes, start)?;
+        let next = end.checked_add(2)?;
+        let value = bytes.get(start..end)?;
+        let is_padded = value.first() == Some(&b' ') || value.last() == Some(&b' ');
+        if bytes.get(end..next) != Some(b"\r\n") || is_padded {
+            return None;
+        }
+        self.move_to(place)?;
+        self.value = Span::new(start, end);
+        Some(next)
+    }
+
     fn field<'a>(&self, bytes: &'a [u8]) -> Field<'a> {
         Field {
             name: self.name.text(bytes),

@@ -177,6 +177,12 @@ impl KnownSet {
         self.0 & field.bit() != 0
     }
 
+    /// Whether both hold one.
+    #[inline]
+    pub(super) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     #[inline]
     pub(super) fn insert(&mut self, field: KnownField) {
         self.0 |= field.bit();

@@ -5,11 +5,13 @@
 //! was given to `parse`, skipped empty lines included. The vectors inside are kept and refilled for the next head.
 //!
 //! Nearly every head comes whole, and plain. Such a one is taken in a single pass, eight bytes at a time; whatever that pass does not
-//! know to be good goes line by line as if it had never been looked at, so that there is one place where heads are refused.
+//! know to be good goes line by line as if it had never been looked at, so that there is one place where heads are refused. And most heads
+//! on a connection are like the one before: what stands where it stood is not read again (`kept.rs`).
 
 mod credential;
 mod fault;
 mod field;
+mod kept;
 mod known;
 mod line;
 mod request;
@@ -26,6 +28,7 @@ pub use response::{ResponseFraming, ResponseHead};
 use crate::http::syntax::next_control;
 use crate::limits;
 use field::FieldTable;
+use kept::Kept;
 use line::{LineCutter, LineLimit};
 use std::ops::Range;
 
@@ -136,13 +139,38 @@ enum Side {
     Provider,
 }
 
+/// What a first look at the bytes says of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It is the head before, byte for byte, and has this length: all that is known of it holds.
+    Same(usize),
+    /// Its first line and the names of its fields are those of the head before; the table says where its values lie.
+    Alike {
+        /// Its length.
+        length: usize,
+        /// The fields that have another value.
+        changed: KnownSet,
+    },
+    /// It is whole and plain.
+    Plain {
+        /// Its length.
+        length: usize,
+        /// Where its first line ends.
+        line_end: usize,
+    },
+    /// It is to be read line by line.
+    Unknown,
+}
+
 /// What both kinds of head share: lines, then fields.
 #[derive(Debug, Default)]
 struct HeadReader {
     stage: Stage,
     lines: LineCutter,
     empty_lines: u32,
+    /// The fields of this head; before its first look, those of the kept one.
     table: FieldTable,
+    kept: Kept,
 }
 
 impl HeadReader {
@@ -157,21 +185,64 @@ impl HeadReader {
         self.stage = Stage::Start;
         self.lines = LineCutter::default();
         self.empty_lines = 0;
-        self.table.clear();
-    }
-
-    /// Takes a whole, plain head in one pass: `Some` is its length and where its first line ends. Otherwise nothing has happened.
-    ///
-    /// Only the first look at a head is such a pass: one that arrives in many pieces is not read from its beginning for each.
-    fn advance_plain(&mut self, bytes: &[u8], limits: &HeadLimits) -> Option<(usize, usize)> {
-        if self.stage != Stage::Start || !self.lines.is_fresh() {
-            return None;
-        }
-        let plain = self.plain(bytes, limits);
-        if plain.is_none() {
+        if self.kept.is_empty() {
             self.table.clear();
         }
-        plain
+    }
+
+    /// Keeps a head that was whole and good, as the table describes it.
+    fn keep(&mut self, head: Option<&[u8]>) {
+        self.kept.keep(head.unwrap_or_default());
+    }
+
+    /// The next head is read as if there had been none.
+    #[cold]
+    fn forget(&mut self) {
+        self.kept.forget();
+    }
+
+    /// Takes a whole head that is like the one before, or a plain one in one pass. Of an unknown one nothing has happened.
+    ///
+    /// Only the first look at a head is such a pass: one that arrives in many pieces is not read from its beginning for each.
+    fn look(&mut self, bytes: &[u8], limits: &HeadLimits) -> Look {
+        if self.stage != Stage::Start || !self.lines.is_fresh() {
+            return Look::Unknown;
+        }
+        if !self.kept.is_empty() {
+            let look = self.compare(bytes, limits);
+            if look != Look::Unknown {
+                return look;
+            }
+            self.forget();
+            self.table.clear();
+        }
+        match self.plain(bytes, limits) {
+            Some((length, line_end)) => Look::Plain { length, line_end },
+            None => {
+                self.table.clear();
+                Look::Unknown
+            }
+        }
+    }
+
+    /// Compares a head with the kept one; if it is unknown, the table is in disorder.
+    fn compare(&mut self, bytes: &[u8], limits: &HeadLimits) -> Look {
+        let former = self.kept.bytes();
+        // A head that is no longer than any of its lines may be holds no line that is too long.
+        let most = limits.head_bytes.min(limits.start_line_bytes).min(limits.field_bytes);
+        if former.len() > most || self.table.len() > limits.fields {
+            return Look::Unknown;
+        }
+        if bytes.starts_with(former) {
+            return Look::Same(former.len());
+        }
+        match self.table.follow(former, bytes).filter(|(length, _)| *length <= most) {
+            Some((length, changed)) => {
+                self.kept.keep(bytes.get(..length).unwrap_or_default());
+                if self.kept.is_empty() { Look::Unknown } else { Look::Alike { length, changed } }
+            }
+            None => Look::Unknown,
+        }
     }
 
     fn plain(&mut self, bytes: &[u8], limits: &HeadLimits) -> Option<(usize, usize)> {
@@ -224,5 +295,7 @@ impl HeadReader {
     }
 }
 
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::field::MessageFacts;
 use super::target::{Target, is_authority};
-use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet};
+use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet, Look};
 use super::{Presented, Progress, Side, Span, Stage, Version};
 use crate::http::syntax::{is_field_text, is_token};
 use std::ops::Range;
@@ -69,6 +69,10 @@ pub enum RequestFraming {
     Chunked,
 }
 
+/// Fields that are read together once a head is whole, beside its length.
+const CONCLUDED: KnownSet =
+    KnownSet::of(&[KnownField::Host, KnownField::Connection, KnownField::TransferEncoding, KnownField::Expect]);
+
 #[derive(Debug, Clone, Copy, Default)]
 struct RequestLine {
     method: Method,
@@ -79,7 +83,7 @@ struct RequestLine {
 /// A request head: parsed as it arrives, reusable for the next one. Answers hold after [`Progress::Complete`].
 #[derive(Debug, Default)]
 pub struct RequestHead {
-    reader: HeadReader,
+    pub(super) reader: HeadReader,
     line: RequestLine,
     facts: MessageFacts,
     host: Option<Span>,
@@ -95,9 +99,12 @@ impl RequestHead {
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
         self.reader.begin();
         let outcome = self.advance(bytes, limits);
-        if !matches!(outcome, Ok(Progress::Partial)) {
-            self.reader.stage = Stage::Done;
+        match outcome {
+            Ok(Progress::Partial) => return outcome,
+            Ok(Progress::Complete { .. }) => {}
+            Err(_) => self.reader.forget(),
         }
+        self.reader.stage = Stage::Done;
         outcome
     }
 
@@ -182,9 +189,24 @@ impl RequestHead {
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
-        if let Some((consumed, line_end)) = self.reader.advance_plain(bytes, limits) {
-            self.line = RequestLine::parse(bytes, 0..line_end)?;
-            return self.conclude(bytes, consumed);
+        match self.reader.look(bytes, limits) {
+            Look::Same(consumed) => return Ok(Progress::Complete { consumed }),
+            Look::Alike { length, changed } if changed.meets(CONCLUDED) => return self.conclude(bytes, length),
+            Look::Alike { length, changed } => {
+                // What the other fields say together stands; they may stand elsewhere.
+                if changed.has(KnownField::ContentLength) {
+                    self.facts.length = self.reader.table.content_length(bytes)?;
+                }
+                self.host = self.reader.table.spans_of(KnownField::Host).next();
+                return self.check_asterisk(bytes).map(|()| Progress::Complete { consumed: length });
+            }
+            Look::Plain { length, line_end } => {
+                self.line = RequestLine::parse(bytes, 0..line_end)?;
+                let progress = self.conclude(bytes, length)?;
+                self.reader.keep(bytes.get(..length));
+                return Ok(progress);
+            }
+            Look::Unknown => {}
         }
         let line = &mut self.line;
         let start_line = |range: Range<usize>| RequestLine::parse(bytes, range).map(|parsed| *line = parsed);
@@ -199,11 +221,14 @@ impl RequestHead {
         self.facts = self.reader.table.message(bytes, self.line.version)?;
         self.host = self.host(bytes)?;
         self.expects_continue = self.expectation(bytes)?;
-        let is_asterisk = self.path(bytes) == "*";
-        if is_asterisk && !matches!(self.framing(), RequestFraming::None | RequestFraming::Length(0)) {
-            return Err(HeadFault::AsteriskBody);
-        }
-        Ok(Progress::Complete { consumed })
+        self.check_asterisk(bytes).map(|()| Progress::Complete { consumed })
+    }
+
+    /// A question about the server as a whole has no body.
+    fn check_asterisk(&self, bytes: &[u8]) -> Result<(), HeadFault> {
+        let is_asterisk = self.line.method == Method::Options && self.path(bytes) == "*";
+        let has_body = !matches!(self.framing(), RequestFraming::None | RequestFraming::Length(0));
+        if is_asterisk && has_body { Err(HeadFault::AsteriskBody) } else { Ok(()) }
     }
 
     /// Exactly one valid `Host` on HTTP/1.1, at most one before (RFC 9112 §3.2).

@@ -1,7 +1,7 @@
 //! Response heads from providers (RFC 9112 §4, rules H12 and H16): as strict as for clients, and every fault is a 502.
 
 use super::field::MessageFacts;
-use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet};
+use super::{Field, Fields, HeadFault, HeadLimits, HeadReader, KnownField, KnownSet, Look};
 use super::{Method, Progress, Side, Span, Stage, Version};
 use crate::http::syntax::is_field_text;
 use std::ops::Range;
@@ -18,6 +18,10 @@ pub enum ResponseFraming {
     /// All bytes until the provider closes; the connection cannot be used again.
     UntilClose,
 }
+
+/// Fields that say how the body ends and whether the connection goes on.
+const FRAMING: KnownSet =
+    KnownSet::of(&[KnownField::Connection, KnownField::ContentLength, KnownField::TransferEncoding]);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct StatusLine {
@@ -49,9 +53,12 @@ impl ResponseHead {
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
         self.reader.begin();
         let outcome = self.advance(bytes, limits);
-        if !matches!(outcome, Ok(Progress::Partial)) {
-            self.reader.stage = Stage::Done;
+        match outcome {
+            Ok(Progress::Partial) => return outcome,
+            Ok(Progress::Complete { .. }) => {}
+            Err(_) => self.reader.forget(),
         }
+        self.reader.stage = Stage::Done;
         outcome
     }
 
@@ -118,10 +125,24 @@ impl ResponseHead {
     }
 
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadFault> {
-        if let Some((consumed, line_end)) = self.reader.advance_plain(bytes, limits) {
-            self.line = StatusLine::parse(bytes, 0..line_end, self.may_switch)?;
-            self.facts = self.reader.table.message(bytes, self.line.version)?;
-            return Ok(Progress::Complete { consumed });
+        match self.reader.look(bytes, limits) {
+            Look::Same(consumed) => return Ok(Progress::Complete { consumed }),
+            Look::Alike { length, changed } => {
+                if changed.meets(FRAMING) {
+                    self.facts = self.reader.table.message(bytes, self.line.version)?;
+                }
+                return Ok(Progress::Complete { consumed: length });
+            }
+            Look::Plain { length, line_end } => {
+                self.line = StatusLine::parse(bytes, 0..line_end, self.may_switch)?;
+                self.facts = self.reader.table.message(bytes, self.line.version)?;
+                // What comes before an answer, or in place of one, is judged anew each time.
+                if self.line.status >= 200 {
+                    self.reader.keep(bytes.get(..length));
+                }
+                return Ok(Progress::Complete { consumed: length });
+            }
+            Look::Unknown => {}
         }
         let (line, may_switch) = (&mut self.line, self.may_switch);
         let start_line = |range: Range<usize>| StatusLine::parse(bytes, range, may_switch).map(|parsed| *line = parsed);
