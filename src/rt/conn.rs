@@ -4,9 +4,9 @@
 //! kernel operation where it is, and the next fill takes it up again. No byte is lost or reordered, on either driver. The same holds
 //! for writes. A read left armed on an unused connection doubles as its liveness check: while it is pending, the peer is there.
 //!
-//! Memory: an armed read holds a buffer from the pool on both drivers. Its size follows the traffic, from
-//! [`READ_BUFFER_BYTES_MIN`] to [`READ_BUFFER_BYTES`]; a connection that waits for small events holds a small one. (Waiting for
-//! readiness first would need no buffer, but costs a system call per read on epoll and a submission per read on io_uring.)
+//! Memory: a read that waits holds none on epoll, where bytes get a buffer when they have come. On io_uring it holds one from the pool, whose
+//! size follows the traffic, from [`READ_BUFFER_BYTES_MIN`] to [`READ_BUFFER_BYTES`]; a connection that waits for small events holds a
+//! small one. (Waiting for readiness first would need no buffer, but costs a submission per read.)
 
 use std::future::poll_fn;
 use std::io;
@@ -152,7 +152,7 @@ impl Conn {
     }
 
     /// Tells what size of read to expect next: `1` for a connection that is only watched, a content length for a body. Clamped to
-    /// [`READ_BUFFER_BYTES_MIN`]`..=`[`READ_BUFFER_BYTES`]; without it the size follows the traffic.
+    /// [`READ_BUFFER_BYTES_MIN`]`..=`[`READ_BUFFER_BYTES`]; without it the size follows the traffic. On epoll nothing waits for it.
     pub fn expect_bytes(&mut self, bytes: usize) {
         self.read_bytes = bytes.clamp(READ_BUFFER_BYTES_MIN, READ_BUFFER_BYTES);
     }
@@ -256,6 +256,10 @@ impl Conn {
     }
 
     fn lease_for_read(&mut self) -> Buf {
+        if driver::current() == Some(Driver::Epoll) {
+            self.input.release_if_empty();
+            return Buf::landing();
+        }
         // The emptied input serves again if it fits; one much larger goes back, for the read may wait long.
         let fits = (self.read_bytes..self.read_bytes * 4).contains(&self.input.capacity());
         if self.input.is_empty() && fits {

@@ -216,24 +216,27 @@ fn fire() -> Option<Instant> {
     }
 }
 
+/// Nanoseconds of a tick.
+#[allow(clippy::cast_possible_truncation)] // A few million.
+const TICK_NANOS: u64 = DEADLINE_TICK.as_nanos() as u64;
+
 /// Whole ticks that have passed.
 fn passed_ticks(now: Instant) -> u64 {
-    let nanos = now.saturating_duration_since(origin()).as_nanos();
-    u64::try_from(nanos / DEADLINE_TICK.as_nanos()).unwrap_or(u64::MAX)
+    nanos_of(now) / TICK_NANOS
 }
 
-fn origin() -> Instant {
-    ORIGIN.with(|origin| *origin)
+/// Nanoseconds from tick 0 to `at`, in 64 bits, which are enough for centuries and divide in a few instructions.
+fn nanos_of(at: Instant) -> u64 {
+    let since = at.saturating_duration_since(ORIGIN.with(|origin| *origin));
+    since.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(since.subsec_nanos()))
 }
 
 /// The first tick at which `at` has passed.
 fn tick_of(at: Instant) -> u64 {
-    let nanos = at.saturating_duration_since(origin()).as_nanos();
     // Far below u64::MAX, so that the wheel can add to it.
-    u64::try_from(nanos.div_ceil(DEADLINE_TICK.as_nanos())).unwrap_or(u64::MAX).min(u64::MAX >> 8)
+    nanos_of(at).div_ceil(TICK_NANOS).min(u64::MAX >> 8)
 }
 
 fn instant_of(tick: u64) -> Instant {
-    let nanos = u128::from(tick).saturating_mul(DEADLINE_TICK.as_nanos());
-    origin() + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX >> 1))
+    ORIGIN.with(|origin| *origin) + Duration::from_nanos(tick.saturating_mul(TICK_NANOS).min(u64::MAX >> 1))
 }

@@ -15,6 +15,7 @@ mod listener;
 mod pool;
 mod pump;
 mod task;
+mod wall;
 mod wheel;
 mod workers;
 
@@ -29,6 +30,7 @@ pub use driver::{Driver, DriverChoice, RtError, block_on, current as current_dri
 pub use listener::{Listener, Stop};
 pub use pool::pooled_bytes;
 pub use task::{Either, breathe, coarse_now, every, now, panics, race, sleep, spawn, tasks};
+pub use wall::wall;
 pub use workers::{WorkerIndex, WorkerSpec, Workers};
 
 /// Bytes both ways, in the shape of [`Conn`]: what a layer such as TLS needs from what it stands on.

@@ -133,18 +133,16 @@ pub(super) fn begin_turn() {
     TURN_OPERATIONS.set(0);
 }
 
-/// The time, exactly.
+/// The time, exactly. What is asked for less exactly in the rest of this turn is this.
 pub fn now() -> Instant {
-    Instant::now()
+    let now = Instant::now();
+    TURN_CLOCK.set(Some(now));
+    now
 }
 
-/// The time as first asked for in this turn of the task: one clock read a turn, however many deadlines are set.
+/// The time as it was last read in this turn of the task, or read now if it was not: one clock read a turn, however many deadlines are set.
 pub fn coarse_now() -> Instant {
-    TURN_CLOCK.get().unwrap_or_else(|| {
-        let now = Instant::now();
-        TURN_CLOCK.set(Some(now));
-        now
-    })
+    TURN_CLOCK.get().unwrap_or_else(now)
 }
 
 /// Counts an operation that finished without waiting.
