@@ -65,6 +65,8 @@ pub struct Halts {
     forced: HashSet<ProviderId>,
     /// How often the owner had a provider's failures forgotten.
     resets: HashMap<ProviderId, u64>,
+    /// Whether anything is halted: kept apart, since every request asks.
+    any: bool,
 }
 
 /// The board.
@@ -98,12 +100,13 @@ impl Deref for Shared {
 
 impl Watch {
     /// All halts now.
-    pub fn look(&mut self) -> Seen {
+    #[inline]
+    pub fn look(&mut self) -> &Seen {
         let latest = self.cache.load();
         if !Arc::ptr_eq(latest, &self.seen) {
             self.seen = Rc::new(latest.clone());
         }
-        self.seen.clone()
+        &self.seen
     }
 }
 
@@ -111,8 +114,9 @@ impl Watch {
 
 impl Halts {
     /// Whether nothing is halted.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        !self.any
     }
 
     /// How many scopes are halted.
@@ -419,6 +423,9 @@ impl Board {
         self.halts.rcu(|halts| {
             let mut halts = halts.as_ref().clone();
             change(&mut halts);
+            // Counted: `is_empty` answers from what is set here.
+            let halted = halts.len();
+            halts.any = halted > 0;
             halts
         });
     }

@@ -6,6 +6,7 @@
 use super::ask::Ask;
 use super::fault::{Fault, Tried};
 use super::lineups::{Cast, Lineup};
+use super::lone;
 use super::per_core::Core;
 use super::plan::{Candidate, Plan};
 use super::rota::{Rota, role, word};
@@ -22,6 +23,8 @@ use crate::routing::decision::{Considered, Sorted};
 use crate::routing::need::{Need, Rejection};
 use crate::routing::order::{self, Facts, Question, Ranked, Ranking, Refusal, Turn};
 use crate::routing::score::Score;
+use crate::routing::standing::Standing;
+use crate::rt;
 use crate::snapshot::{AccessKey, RoutePolicy, Snapshot};
 use smallvec::SmallVec;
 use std::cell::OnceCell;
@@ -48,39 +51,76 @@ pub fn rank(
     let mut need = need;
     need.prefix = need.prefix.filter(|_| !terms.no_affinity);
     let goal = ask.wishes.goal.unwrap_or(terms.tenant(&key.tenant).goal);
-    let now = Instant::now();
+    let now = rt::coarse_now();
     let question =
         Question { policy, goal, percentile, need: &need, streaming: ask.stream, deadline: ask.wishes.deadline, now };
+    let asked = Asked { core, snapshot, key, ask };
+    let lone = match &candidates[..] {
+        [lone] => lone::rank(&asked, &question, lone),
+        _ => None,
+    };
+    let (candidates, considered, exploration) = match lone {
+        Some((candidates, considered)) => (candidates, considered, false),
+        None => rank_all(&asked, &question, candidates)?,
+    };
+    Ok(Plan { at: now, candidates, policy, percentile, goal, need, category, exploration, considered })
+}
+
+/// Whose request is planned on which core.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The core.
+    pub core: &'a Core,
+    /// What it serves from.
+    pub snapshot: &'a Snapshot,
+    /// Who asks.
+    pub key: &'a AccessKey,
+    /// What for.
+    pub ask: &'a Ask,
+}
+
+impl Asked<'_> {
+    /// What a candidate's model lacks for the request.
+    pub fn lacks(&self, need: &Need, candidate: &Candidate) -> Option<Rejection> {
+        if is_conversation(self.ask) { need.lacking(&candidate.target.abilities) } else { None }
+    }
+
+    /// What the prices of these candidates depend on. The clock is read where one of them does.
+    pub fn terms(&self, candidates: &[Rc<Candidate>]) -> Terms {
+        let by_hour =
+            |candidate: &Rc<Candidate>| candidate.target.price.as_ref().is_some_and(|price| price.is_by_hour());
+        let at = if candidates.iter().any(by_hour) { rt::wall(rt::coarse_now()) } else { UnixMillis(0) };
+        Terms { service_tier: self.ask.service_tier, at }
+    }
+}
+
+/// The general way: everything that is known of all candidates, put in order; whether the first is there to learn something.
+#[inline(never)]
+fn rank_all(
+    asked: &Asked<'_>,
+    question: &Question<'_>,
+    candidates: &[Rc<Candidate>],
+) -> Result<(Cast, Vec<Considered>, bool), Fault> {
     let mut facts = Gathered::with_capacity(candidates.len());
-    gather((core, snapshot, key, ask), &need, candidates, now, &mut facts);
-    let ranking = order::order(&question, &facts, &mut core.dice());
+    gather(asked, question.need, candidates, question.now, &mut facts);
+    let ranking = order::order(question, &facts, &mut asked.core.dice());
     let ranking = ranking.map_err(|refusal| refused(refusal, candidates))?;
-    let considered = considered(&ranking, &facts, candidates);
-    let Ranking { lanes, exploration, .. } = ranking;
-    Ok(Plan {
-        at: now,
-        candidates: in_order(candidates, &lanes),
-        policy,
-        percentile,
-        goal,
-        need,
-        category,
-        exploration,
-        considered,
-    })
+    let considered = considered(&ranking, &facts, candidates, asked.core.lineups.empty_list());
+    if let ([lone], [facts], [ranked]) = (candidates, &facts[..], &ranking.lanes[..])
+        && facts.standing == Standing::Free
+        && ranked.held_back.is_none()
+    {
+        lone::remember(asked, question, facts, ranked, lone);
+    }
+    Ok((in_order(candidates, &ranking.lanes), considered, ranking.exploration))
 }
 
 /// Facts of candidates, of which few need no memory of their own.
 type Gathered<'a> = SmallVec<[Facts<'a>; limits::CANDIDATES_INLINE]>;
 
 /// Gathers what is known of each candidate, in their order.
-fn gather<'a>(
-    (core, snapshot, key, ask): (&Core, &'a Snapshot, &AccessKey, &Ask),
-    need: &Need,
-    candidates: &[Rc<Candidate>],
-    now: Instant,
-    facts: &mut Gathered<'a>,
-) {
+fn gather<'a>(asked: &Asked<'a>, need: &Need, candidates: &[Rc<Candidate>], now: Instant, facts: &mut Gathered<'a>) {
+    let Asked { core, snapshot, key, ask } = *asked;
     let halts = core.steer.halts();
     let mut target = 0;
     for (place, candidate) in candidates.iter().enumerate() {
@@ -90,14 +130,14 @@ fn gather<'a>(
             before.is_some_and(|before| before.lane.provider != lane.provider || before.lane.model != lane.model);
         target += usize::from(is_next);
         let score = snapshot.scores.score(lane);
-        let (headroom, in_flight) = core.steer.load(lane, need.input_tokens, now);
+        let (headroom, in_flight) = core.steer.load(lane, &candidate.known, need.input_tokens, now);
         facts.push(Facts {
             target,
             turn: Turn::Usual,
             behind: None,
             weight: candidate.target.weight,
             quality: candidate.quality,
-            lacks: if is_conversation(ask) { need.lacking(&candidate.target.abilities) } else { None },
+            lacks: asked.lacks(need, candidate),
             context_window: candidate.target.context_window(),
             score,
             posterior: score.map(|score| score.posterior_of(&key.tenant)).unwrap_or_default(),
@@ -112,7 +152,7 @@ fn gather<'a>(
     let draw = || core.roll(100);
     Rota { steer: &core.steer, once: ask.once, now, draw: &draw, drawn: OnceCell::new() }.seat(candidates, facts);
     let any_warm = facts.iter().any(|facts| facts.warm);
-    let terms = Terms { service_tier: ask.service_tier, at: UnixMillis::now() };
+    let terms = asked.terms(candidates);
     for (facts, candidate) in facts.iter_mut().zip(candidates) {
         let cached = cached_tokens(need, facts.score, facts.warm, any_warm);
         facts.cost = expected_cost(candidate, need, facts.score, cached, &terms);
@@ -127,7 +167,7 @@ fn is_conversation(ask: &Ask) -> bool {
 /// Prompt tokens that are expected to come from the provider's cache.
 ///
 /// Where a lane is warm, it is the only one: others have not seen this beginning. Where none is known to be, each may be by chance.
-fn cached_tokens(need: &Need, score: Option<&Score>, warm: bool, any_warm: bool) -> u64 {
+pub fn cached_tokens(need: &Need, score: Option<&Score>, warm: bool, any_warm: bool) -> u64 {
     let share = score.and_then(|score| score.cache_hit_rate).unwrap_or(0.0).clamp(0.0, 1.0);
     let by_chance = (need.input_tokens as f64 * share) as u64;
     let kept = (need.prefix_tokens as f64 * limits::WARM_HIT_CHANCE) as u64;
@@ -138,7 +178,8 @@ fn cached_tokens(need: &Need, score: Option<&Score>, warm: bool, any_warm: bool)
     }
 }
 
-fn expected_cost(
+/// What an answer is expected to cost; `None` where no price is known.
+pub fn expected_cost(
     candidate: &Candidate,
     need: &Need,
     score: Option<&Score>,
@@ -157,8 +198,13 @@ fn in_order(candidates: &[Rc<Candidate>], lanes: &[Ranked]) -> Cast {
     lanes.iter().filter_map(|lane| candidates.get(lane.place).cloned()).collect()
 }
 
-/// Every candidate as it was seen, rejected ones last.
-fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Rc<Candidate>]) -> Vec<Considered> {
+/// Every candidate as it was seen, rejected ones last, in a list that is empty.
+fn considered(
+    ranking: &Ranking,
+    facts: &[Facts<'_>],
+    candidates: &[Rc<Candidate>],
+    mut considered: Vec<Considered>,
+) -> Vec<Considered> {
     let seen = |place: usize, score: f64, latency_us: Option<u32>, rejection: Option<Rejection>| {
         let (facts, candidate) = (facts.get(place)?, candidates.get(place)?);
         Some(Considered {
@@ -172,7 +218,6 @@ fn considered(ranking: &Ranking, facts: &[Facts<'_>], candidates: &[Rc<Candidate
             rejection,
         })
     };
-    let mut considered = Vec::with_capacity(facts.len());
     considered
         .extend(ranking.lanes.iter().filter_map(|lane| seen(lane.place, lane.score, lane.latency_us, lane.held_back)));
     considered.extend(ranking.rejected.iter().filter_map(|(place, why)| seen(*place, 0.0, None, Some(*why))));

@@ -15,67 +15,102 @@ use crate::limits;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// Exchanges under way by tenant. As many entries as there are exchanges, at most.
+/// Exchanges under way by tenant.
 #[derive(Default)]
 pub struct Fairness {
-    under_way: RefCell<Map<TenantId, u32>>,
+    /// Tenants that were here lately, at most [`limits::FAIR_TENANTS_KEPT`] beside those that have exchanges under way.
+    places: RefCell<Map<TenantId, Rc<Place>>>,
+    /// Whose exchange came last: nearly always the next one is the same tenant's.
+    latest: RefCell<Option<Rc<Place>>>,
+    /// Tenants that have exchanges under way.
+    tenants: Cell<u32>,
     all: Cell<u32>,
 }
 
-/// An exchange's place on its core and in the report queue, for its tenant; given back when dropped.
-pub struct Seat {
-    core: Rc<Core>,
+/// One tenant on one core. Its name is a copy of the core's own.
+struct Place {
     tenant: TenantId,
+    under_way: Cell<u32>,
+}
+
+/// An exchange's place on its core and in the report queue, for its tenant; given back when dropped.
+pub struct Seat<'t> {
+    core: &'t Core,
+    place: Rc<Place>,
 }
 
 impl Fairness {
+    #[inline]
+    fn place(&self, tenant: &TenantId) -> Rc<Place> {
+        match &*self.latest.borrow() {
+            Some(latest) if latest.tenant == *tenant => return latest.clone(),
+            _ => {}
+        }
+        let place = self.find(tenant);
+        self.latest.replace(Some(place.clone()));
+        place
+    }
+
+    #[inline(never)]
+    fn find(&self, tenant: &TenantId) -> Rc<Place> {
+        let mut places = self.places.borrow_mut();
+        if let Some(place) = places.get(tenant) {
+            return place.clone();
+        }
+        if places.len() >= limits::FAIR_TENANTS_KEPT {
+            places.retain(|_, place| place.under_way.get() > 0);
+        }
+        let tenant = TenantId::new(tenant.as_str());
+        let place = Rc::new(Place { tenant: tenant.clone(), under_way: Cell::new(0) });
+        places.insert(tenant, place.clone());
+        place
+    }
+
     /// Whether a tenant may have one more at this stage.
-    fn may_enter(&self, tenant: &TenantId, stage: Stage) -> bool {
+    fn may_enter(&self, place: &Place, stage: Stage) -> bool {
         if stage < Stage::Tight {
             return true;
         }
-        let under_way = self.under_way.borrow();
-        let own = under_way.get(tenant).copied().unwrap_or_default();
-        let tenants = under_way.len() + usize::from(own == 0);
-        let share = (self.all.get() + 1).div_ceil(u32::try_from(tenants).unwrap_or(u32::MAX));
+        let own = place.under_way.get();
+        let tenants = self.tenants.get() + u32::from(own == 0);
+        let share = (self.all.get() + 1).div_ceil(tenants);
         own < share.max(limits::FAIR_PLACES_MIN)
     }
 
-    fn enter(&self, tenant: &TenantId) {
-        *self.under_way.borrow_mut().entry(tenant.clone()).or_default() += 1;
+    fn enter(&self, place: &Place) {
+        let own = place.under_way.get();
+        self.tenants.set(self.tenants.get() + u32::from(own == 0));
+        place.under_way.set(own + 1);
         self.all.set(self.all.get() + 1);
     }
 
-    fn leave(&self, tenant: &TenantId) {
-        let mut under_way = self.under_way.borrow_mut();
-        if let Some(count) = under_way.get_mut(tenant) {
-            *count -= 1;
-            self.all.set(self.all.get() - 1);
-            if *count == 0 {
-                under_way.remove(tenant);
-            }
-        }
+    fn leave(&self, place: &Place) {
+        let own = place.under_way.get() - 1;
+        place.under_way.set(own);
+        self.tenants.set(self.tenants.get() - u32::from(own == 0));
+        self.all.set(self.all.get() - 1);
     }
 }
 
-impl Seat {
+impl<'t> Seat<'t> {
     /// A place for one more exchange of a tenant. Who is turned away has never been counted: its tries must not crowd out others.
     ///
     /// # Errors
     /// The core is short of room and the tenant has its share.
-    pub fn take(core: &Rc<Core>, tenant: &TenantId) -> Result<Self, ShedReason> {
-        if !core.fairness.may_enter(tenant, core.stage()) {
+    pub fn take(core: &'t Core, tenant: &TenantId) -> Result<Self, ShedReason> {
+        let place = core.fairness.place(tenant);
+        if !core.fairness.may_enter(&place, core.stage()) {
             return Err(ShedReason::Share);
         }
-        core.fairness.enter(tenant);
+        core.fairness.enter(&place);
         core.begin_exchange();
-        Ok(Self { core: core.clone(), tenant: tenant.clone() })
+        Ok(Self { core, place })
     }
 }
 
-impl Drop for Seat {
+impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.core.fairness.leave(&self.tenant);
+        self.core.fairness.leave(&self.place);
         self.core.end_exchange();
     }
 }
@@ -90,11 +125,11 @@ mod tests {
 
     /// Lets a tenant ask so often; how many it was let in.
     fn admit(fairness: &Fairness, name: &str, asks: u32, stage: Stage) -> u32 {
-        let tenant = tenant(name);
+        let place = fairness.place(&tenant(name));
         let mut admitted = 0;
         for _ in 0..asks {
-            if fairness.may_enter(&tenant, stage) {
-                fairness.enter(&tenant);
+            if fairness.may_enter(&place, stage) {
+                fairness.enter(&place);
                 admitted += 1;
             }
         }
@@ -123,7 +158,7 @@ mod tests {
         assert_eq!(admit(&fairness, "quiet", 200, Stage::Tight), 80, "up to what the noisy one holds");
         // As the noisy one's end, the places go round.
         for _ in 0..40 {
-            fairness.leave(&tenant("noisy"));
+            fairness.leave(&fairness.place(&tenant("noisy")));
         }
         assert_eq!(admit(&fairness, "noisy", 1, Stage::Tight), 1);
     }
@@ -141,12 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_left_is_forgotten() {
+    fn a_tenant_that_left_counts_no_more_and_is_forgotten_among_many() {
         let fairness = Fairness::default();
         admit(&fairness, "a", 2, Stage::Calm);
-        fairness.leave(&tenant("a"));
-        fairness.leave(&tenant("a"));
-        fairness.leave(&tenant("a"));
-        assert!(fairness.under_way.borrow().is_empty() && fairness.all.get() == 0);
+        fairness.leave(&fairness.place(&tenant("a")));
+        fairness.leave(&fairness.place(&tenant("a")));
+        assert_eq!((fairness.tenants.get(), fairness.all.get()), (0, 0));
+        admit(&fairness, "stays", 1, Stage::Calm);
+        for number in 0..2 * limits::FAIR_TENANTS_KEPT {
+            fairness.place(&tenant(&number.to_string()));
+        }
+        assert!(fairness.places.borrow().len() <= limits::FAIR_TENANTS_KEPT);
+        assert_eq!(fairness.place(&tenant("stays")).under_way.get(), 1, "who has exchanges under way is not forgotten");
     }
 }

@@ -8,10 +8,12 @@
 use super::plan::Candidate;
 use crate::domain::id::TenantId;
 use crate::domain::map::Seeded;
-use crate::limits::{CANDIDATES_INLINE, LINEUPS_KEPT};
+use crate::limits::{CANDIDATES_INLINE, LINEUPS_KEPT, PLAN_LISTS_KEPT};
+use crate::routing::decision::Considered;
+use crate::routing::score::ScoreTable;
 use crate::snapshot::{AccessKey, AccessTerms, CredentialTable, Provider, RoutePolicy, RouteTable, Settings, Snapshot};
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +36,11 @@ pub struct Lineup {
 pub struct Lineups {
     kept: RefCell<Kept>,
     seed: Seeded,
+    scores: RefCell<Option<Arc<ScoreTable>>>,
+    /// How often other scores have come.
+    scored: Cell<u64>,
+    /// Lists of candidates as they were seen, on their way from one plan to another.
+    lists: RefCell<Vec<Vec<Considered>>>,
 }
 
 #[derive(Default)]
@@ -95,6 +102,37 @@ impl Lineups {
         if !kept.made_of.as_ref().is_some_and(|parts| parts.are_of(snapshot)) {
             *kept = Kept { made_of: Some(Parts::of(snapshot)), slots: Vec::new() };
         }
+        let mut scores = self.scores.borrow_mut();
+        if !scores.as_ref().is_some_and(|scores| Arc::ptr_eq(scores, &snapshot.scores)) {
+            *scores = Some(snapshot.scores.clone());
+            self.scored.set(self.scored.get() + 1);
+        }
+    }
+
+    /// A number for the scores of a snapshot, another one for others; `None` if they are not those that hold on this core.
+    pub fn scores(&self, snapshot: &Snapshot) -> Option<u64> {
+        let scores = self.scores.borrow();
+        scores.as_ref().is_some_and(|scores| Arc::ptr_eq(scores, &snapshot.scores)).then(|| self.scored.get())
+    }
+
+    /// A list of what an earlier plan saw, to be written over: nearly always of the same candidates.
+    pub fn spare_list(&self) -> Vec<Considered> {
+        self.lists.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// The same, emptied.
+    pub fn empty_list(&self) -> Vec<Considered> {
+        let mut list = self.spare_list();
+        list.clear();
+        list
+    }
+
+    /// Takes a list back that nobody looks at any more.
+    pub fn return_list(&self, list: Vec<Considered>) {
+        let mut lists = self.lists.borrow_mut();
+        if list.capacity() > 0 && lists.len() < PLAN_LISTS_KEPT {
+            lists.push(list);
+        }
     }
 
     /// The lineup of a name, if it is at hand and of this very snapshot; else the one that `make` finds, which is kept if it may be.
@@ -120,12 +158,18 @@ impl Lineups {
         {
             return Ok(slot.lineup.clone());
         }
-        let lineup = make()?;
+        let mut lineup = make()?;
+        let tenant = TenantId::new(key.tenant.as_str());
+        // Nobody else has it yet.
+        if let Some(lineup) = Rc::get_mut(&mut lineup) {
+            let fresh = lineup.candidates.iter_mut().filter_map(Rc::get_mut);
+            fresh.for_each(|candidate| candidate.settle_here(&tenant));
+        }
         if kept.slots.is_empty() {
             kept.slots.resize_with(LINEUPS_KEPT, || None);
         }
         if let Some(slot) = kept.slots.get_mut(place) {
-            let (tenant, terms) = (key.tenant.clone(), key.terms.clone());
+            let terms = key.terms.clone();
             *slot = Some(Slot { tenant, terms, model: model.into(), lineup: lineup.clone() });
         }
         Ok(lineup)

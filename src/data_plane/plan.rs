@@ -8,10 +8,13 @@ use super::ask::Ask;
 use super::draft::is_openai_shaped;
 use super::fault::Fault;
 use super::lineups::{Cast, Lineup};
+use super::lone::Figures;
 use super::per_core::Core;
+use super::steer::Known;
 use super::surface::Task;
 use super::{facts, features, need};
 use crate::chat::ability::Abilities;
+use crate::domain::id::{ProviderId, TenantId};
 use crate::domain::text::bounded;
 use crate::limits;
 use crate::metering::price::PriceList;
@@ -65,14 +68,39 @@ pub struct Candidate {
     pub lane: LaneKey,
     /// The owner's rank of its model, 0 to 1, if there is one.
     pub quality: Option<f64>,
+    /// For whom.
+    pub tenant: TenantId,
+    /// What this core knows of the lane.
+    pub known: Known,
+    /// What was made of it where it stood alone.
+    pub figures: Figures,
 }
 
+// === impl Candidate ===
+
 impl Candidate {
-    fn new(snapshot: &Snapshot, provider: &Provider, target: Target, credential: Option<Arc<Credential>>) -> Rc<Self> {
+    fn new(
+        snapshot: &Snapshot,
+        key: &AccessKey,
+        provider: &Provider,
+        target: Target,
+        credential: Option<Arc<Credential>>,
+    ) -> Rc<Self> {
         let id = credential.as_ref().map(|credential| credential.id);
         let lane = LaneKey { provider: provider.id.clone(), model: target.model.clone(), credential: id };
         let quality = snapshot.settings.routing.rank(&lane);
-        Rc::new(Self { target, credential, lane, quality })
+        let (tenant, known, figures) = (key.tenant.clone(), Known::default(), Figures::default());
+        Rc::new(Self { target, credential, lane, quality, tenant, known, figures })
+    }
+
+    /// Gives a candidate that stays on its core names and prices of its own, so that a request that counts references to them changes no
+    /// line that other cores change.
+    pub fn settle_here(&mut self, tenant: &TenantId) {
+        self.tenant = tenant.clone();
+        self.lane.provider = ProviderId::new(self.lane.provider.as_str());
+        self.lane.model = Arc::from(&*self.lane.model);
+        self.target.model = self.lane.model.clone();
+        self.target.price = self.target.price.as_ref().map(|price| Arc::new(PriceList::clone(price)));
     }
 }
 
@@ -113,8 +141,8 @@ pub fn plan(core: &Core, snapshot: &Snapshot, key: &AccessKey, ask: &Ask, body: 
 
 /// Whether who could serve a request depends on nothing of it but the name it asks for.
 fn asks_for_a_name_alone(ask: &Ask, sought: &str) -> bool {
-    let is_plain = ask.task == Task::Generate && ask.provider.is_none() && !account::reaches_account(ask);
-    is_plain && !sought.is_empty() && ask.model_name == sought && sought.len() <= limits::MODEL_NAME_BYTES_MAX
+    let is_plain = matches!(ask.task, Task::Generate) && ask.provider.is_none() && !account::reaches_account(ask);
+    is_plain && !sought.is_empty() && *ask.model_name == *sought && sought.len() <= limits::MODEL_NAME_BYTES_MAX
 }
 
 /// Everybody who could serve the request, as listed, and how they are to be ordered. `sought` is the name to look up: the one asked for,
@@ -128,7 +156,7 @@ fn lineup(snapshot: &Snapshot, key: &AccessKey, ask: &Ask, sought: &str) -> Resu
         }
         return unlisted(snapshot, key, ask, forced);
     }
-    let model = ask.model_name.as_str();
+    let model = &*ask.model_name;
     if !key.models.is_empty() && !key.models.iter().any(|pattern| pattern.matches(model)) {
         return Err(not_allowed(model));
     }
@@ -301,9 +329,10 @@ fn with_credentials(snapshot: &Snapshot, key: &AccessKey, target: Target) -> Vec
     let Some(provider) = snapshot.provider(target.provider) else { return Vec::new() };
     let credentials = snapshot.credentials.find(&key.tenant, &provider.id);
     if credentials.is_empty() && provider.keyless {
-        return vec![Candidate::new(snapshot, provider, target, None)];
+        return vec![Candidate::new(snapshot, key, provider, target, None)];
     }
-    let with =
-        |credential: &Arc<Credential>| Candidate::new(snapshot, provider, target.clone(), Some(credential.clone()));
+    let with = |credential: &Arc<Credential>| {
+        Candidate::new(snapshot, key, provider, target.clone(), Some(credential.clone()))
+    };
     credentials.iter().map(with).collect()
 }

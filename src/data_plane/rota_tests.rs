@@ -3,7 +3,7 @@
 use super::super::plan::Target;
 use super::*;
 use crate::board::Board;
-use crate::domain::id::{CredentialId, ProviderId};
+use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
 use crate::limits;
 use crate::routing::lane::LaneKey;
@@ -37,7 +37,8 @@ pub(in crate::data_plane) fn candidate(provider: u16, credential: u128, role: Ro
     };
     let secret = Arc::new(Secret::copy_of(b"sk-canary-0123456789abcdef"));
     let credential = Credential { id, secret, timeout: None, max_retries: None, role };
-    Rc::new(Candidate { target, credential: Some(Arc::new(credential)), lane, quality: None })
+    let (tenant, known, figures) = (TenantId::new("t"), Default::default(), Default::default());
+    Rc::new(Candidate { target, credential: Some(Arc::new(credential)), lane, quality: None, tenant, known, figures })
 }
 
 fn facts(candidates: &[Rc<Candidate>]) -> Vec<Facts<'static>> {

@@ -149,7 +149,8 @@ random_id!(
     "att_"
 );
 
-/// 26 characters, most significant first.
+/// 26 characters, most significant first. Written out it is long, so that all who call it share it.
+#[inline(never)]
 pub fn encode(bits: u128) -> [u8; 26] {
     let mut text = [b'0'; 26];
     // Twelve digits are 60 bits: two machine words of them, and the two digits above.

@@ -12,6 +12,7 @@ pub type IdHash = BuildHasherDefault<IdHasher>;
 pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -24,18 +25,18 @@ impl Hasher for IdHasher {
     }
 
     /// Turned before the next word comes, so that equal words do not cancel each other, and so that a kind before an id counts.
+    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.0 = self.0.rotate_left(5).wrapping_mul(SPREAD) ^ word;
     }
 
+    #[inline]
     fn write_u128(&mut self, word: u128) {
-        let bytes = word.to_le_bytes();
-        let [low, high] = [bytes.first_chunk::<8>(), bytes.last_chunk::<8>()];
-        for half in [low, high].into_iter().flatten() {
-            self.write_u64(u64::from_le_bytes(*half));
-        }
+        self.write_u64(word as u64);
+        self.write_u64((word >> 64) as u64);
     }
 
+    #[inline]
     fn write_isize(&mut self, word: isize) {
         self.write_u64(word as u64);
     }

@@ -71,11 +71,16 @@ pub const COUNCIL_PATIENCE: Duration = Duration::from_secs(60);
 pub const COUNCIL_JUDGED_CHARS_MAX: usize = 24_000;
 /// Bytes of one exchange under way, its whole work included, apart from what it borrows from the core's pool: a session holds them while it
 /// serves a request.
-pub const EXCHANGE_BYTES_MAX: usize = 16 << 10;
+pub const EXCHANGE_BYTES_MAX: usize = 8 << 10;
 /// Candidates of a plan that need no memory of their own.
 pub const CANDIDATES_INLINE: usize = 3;
-/// Names whose candidates one core keeps at hand, with who asked for them; further ones take the place of others. Half a kilobyte each.
+/// Names whose candidates one core keeps at hand, with who asked for them; further ones take the place of others. A kilobyte
+/// for each candidate.
 pub const LINEUPS_KEPT: usize = 1_024;
+/// Memories of rate-limit fields that one core keeps for connections that have none, a kilobyte each.
+pub const ALLOWANCES_KEPT: usize = 16;
+/// Lists of candidates that one core keeps for its next plans; some hundred bytes each.
+pub const PLAN_LISTS_KEPT: usize = 64;
 /// How often a core hands what it observed to the control plane, which then computes scores.
 pub const SCORE_TICK: Duration = Duration::from_millis(500);
 /// Lanes that one core observes apart; further ones are not scored, so that no client can make lanes without end.
@@ -130,6 +135,8 @@ pub const DECISIONS_KEPT_CEILING: usize = 16_384;
 pub const ROUTING_PAUSE_CEILING: Duration = Duration::from_secs(3_600);
 /// The largest body that is looked into for what it needs; of a larger one nothing is known beforehand.
 pub const NEED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of an answer beside its words and figures up to which the next one is read by it: the usual ones have a thousand at most.
+pub const MOULD_BYTES_MAX: usize = 4 * 1024;
 /// Tokens of a prompt's beginning from which providers cache it (OpenAI, Anthropic and Gemini: 1,024 for most models).
 pub const PREFIX_TOKENS_MIN: u64 = 1_024;
 /// Bytes of a prompt's beginning that tell it from others; what follows them need not be looked at.

@@ -101,6 +101,16 @@ pub struct Attempted {
     pub cost: Option<Money>,
 }
 
+// === impl Considered ===
+
+impl Considered {
+    /// A lane of which nothing is said yet.
+    pub fn of(lane: LaneKey) -> Self {
+        let (score, cost, latency_us, error_rate) = (0.0, None, None, None);
+        Self { lane, score, cost, latency_us, error_rate, warm: false, key_role: None, rejection: None }
+    }
+}
+
 // === impl Decision ===
 
 impl Decision {

@@ -214,8 +214,9 @@ impl Observed {
                 return;
             }
         }
-        if let Some(earned) = self.earned(&sample.tenant) {
-            earned.record(sample);
+        match self.tenants.get_mut(&sample.tenant) {
+            Some(earned) => earned.record(sample),
+            None => self.earned(&sample.tenant).into_iter().for_each(|earned| earned.record(sample)),
         }
         if sample.verdict != Verdict::Good {
             return;
@@ -294,6 +295,7 @@ impl Observed {
     }
 
     /// The place of a tenant, if there is one or room for one.
+    #[inline(never)]
     fn earned(&mut self, tenant: &TenantId) -> Option<&mut Earned> {
         if self.tenants.len() >= TENANTS_OBSERVED_MAX {
             return self.tenants.get_mut(tenant);

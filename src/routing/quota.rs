@@ -14,6 +14,7 @@
 //! stay below it; the last few requests of a quota, fewer than cores, are left unused. Nothing here reads a clock or fails.
 
 mod fields;
+mod memory;
 #[cfg(test)]
 #[path = "quota_tests.rs"]
 mod tests;
@@ -76,6 +77,13 @@ pub struct Allowance {
     pub remaining: Option<u64>,
     /// Time until it is whole again.
     pub resets_in: Option<Duration>,
+}
+
+impl Allowance {
+    /// Whether nothing is said of it.
+    fn is_blank(&self) -> bool {
+        self.limit.is_none() && self.remaining.is_none() && self.resets_in.is_none()
+    }
 }
 
 /// What has been sent on a lane from the beginning; at the moment of one request, itself included.
@@ -151,6 +159,13 @@ impl Quota {
         true
     }
 
+    /// Whether there is room for a request with so many tokens, and so much beyond it that nobody need go first nor other cores hear of it
+    /// ([`Quota::headroom`], [`Quota::shortage`]). A quick look that leaves out what time has brought back: no says nothing.
+    #[inline]
+    pub fn is_ample(&self, tokens: u64, cores: u64) -> bool {
+        self.buckets.iter().all(|bucket| bucket.is_ample(&self.sent, tokens, cores))
+    }
+
     /// What is left for a request with so many tokens, of the share that one of `cores` cores takes.
     pub fn headroom(&self, tokens: u64, cores: u64, now: Instant) -> Headroom {
         let mut headroom = Headroom::default();
@@ -194,6 +209,16 @@ impl Quota {
     }
 }
 
+/// `gone` of `span` parts of an amount, rounded down. Wide arithmetic costs a hundred instructions, and is seldom needed.
+fn part(amount: u64, gone: u128, span: u128) -> u64 {
+    if let (Ok(gone), Ok(span)) = (u64::try_from(gone), u64::try_from(span))
+        && let Some(product) = amount.checked_mul(gone)
+    {
+        return product / span.max(1);
+    }
+    u64::try_from(u128::from(amount).saturating_mul(gone) / span.max(1)).unwrap_or(u64::MAX)
+}
+
 // === impl Bucket ===
 
 impl Bucket {
@@ -219,6 +244,13 @@ impl Bucket {
         now < self.believed_until
     }
 
+    fn is_ample(&self, sent: &Sent, tokens: u64, cores: u64) -> bool {
+        // One more for each core: what is left is shared in whole requests and tokens.
+        let taken = self.spent(sent).saturating_add(self.need(tokens).max(1)).saturating_mul(cores);
+        let Some(left) = self.remaining.checked_sub(taken) else { return false };
+        self.limit.is_none_or(|limit| left.saturating_mul(limits::QUOTA_LOW_PART) >= limit)
+    }
+
     /// What is left of it as its provider counts, without what was sent since; `None` after a reset to an unknown limit.
     fn level(&self, now: Instant) -> Option<u64> {
         let Some(resets_at) = self.resets_at else { return Some(self.remaining) };
@@ -228,8 +260,8 @@ impl Bucket {
         let Some(limit) = self.limit.filter(|_| self.refill == Refill::Gradual) else { return Some(self.remaining) };
         let span = resets_at.saturating_duration_since(self.learnt_at).as_micros().max(1);
         let gone = now.saturating_duration_since(self.learnt_at).as_micros();
-        let back = u128::from(limit.saturating_sub(self.remaining)).saturating_mul(gone) / span;
-        Some(self.remaining.saturating_add(u64::try_from(back).unwrap_or(u64::MAX)).min(limit))
+        let back = part(limit.saturating_sub(self.remaining), gone, span);
+        Some(self.remaining.saturating_add(back).min(limit))
     }
 
     /// What this core may still send of it.

@@ -56,6 +56,72 @@ fn openai_and_its_kin_are_read() {
     assert_eq!(read(&azure), expected);
 }
 
+const POOL: &[&str] = &[
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "X-RateLimit-Remaining-Requests",
+    "x-ratelimit-reset-requests",
+    "anthropic-ratelimit-input-tokens-remaining",
+    "anthropic-ratelimit-input-tokens-reset",
+    "x-ratelimit-limit-tokens-day",
+    "x-ratelimit-remaining-tokens-day",
+    "x-ratelimit-remaining-tokens-hour",
+    "x-ratelimit-remaining-tokens-minute",
+    "x-ratelimit-remaining-req-second",
+    "x-ratelimit-remaining-req-minute",
+    "x-ratelimit-remaining-req-hour",
+    "x-ratelimit-remaining-images",
+    "ratelimit",
+    "ratelimit-policy",
+];
+
+const VALUES: &[&str] = &[
+    "0",
+    "17",
+    "9999",
+    " 5 ",
+    "6ms",
+    "1m2.5s",
+    "1795416720",
+    "2026-11-23T06:52:53Z",
+    "1.5",
+    "-3",
+    "",
+    "99999999999999999999",
+    "100, 100;w=60",
+    "\"requests\";r=7;t=30",
+    "\"tokens\";q=90;w=60",
+];
+
+proptest! {
+    /// A connection that remembers the answers before reads the next one as if it were the first.
+    #[test]
+    fn what_is_remembered_changes_nothing(
+        answers in prop::collection::vec(prop::collection::vec((0..POOL.len(), 0..VALUES.len()), 0..9), 1..6),
+        repeat in any::<bool>(),
+    ) {
+        let mut kept = Allowances::default();
+        for (at, answer) in answers.iter().enumerate() {
+            for _ in 0..=usize::from(repeat) {
+                // Time passes, so that points in time mean another wait.
+                let now = UnixMillis(NOW.0 + 1_000 * at as u64);
+                let mut fresh = Allowances::default();
+                kept.clear();
+                for (name, value) in answer {
+                    kept.read(POOL[*name], VALUES[*value].as_bytes(), now);
+                    fresh.read(POOL[*name], VALUES[*value].as_bytes(), now);
+                }
+                let sorted = |told: &Allowances| {
+                    let mut rows: Vec<String> = told.told().map(|allowance| format!("{allowance:?}")).collect();
+                    rows.sort();
+                    rows
+                };
+                prop_assert_eq!(sorted(&kept), sorted(&fresh));
+            }
+        }
+    }
+}
+
 #[test]
 fn anthropic_is_read_with_its_four_kinds() {
     let reset = "2026-11-23T06:52:03Z";
@@ -164,6 +230,18 @@ fn requests(limit: u64, left: u64, reset: Duration, refill: Refill) -> Allowance
         ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
     };
     told(&[(names[0], &limit), (names[1], &left), (names[2], &reset)])
+}
+
+#[test]
+fn what_is_ample_has_room_for_all_cores() {
+    let now = Instant::now();
+    let mut quota = Quota::default();
+    assert!(quota.is_ample(1, 4), "nothing known, nothing short");
+    let sent = quota.dispatch(10, now);
+    quota.learn(&sent, &requests(1_000, 27, 60 * SECOND, Refill::Gradual), now);
+    assert!(quota.is_ample(500, 4));
+    quota.dispatch(10, now);
+    assert!(!quota.is_ample(500, 4), "two hundredths are to be left");
 }
 
 #[test]
@@ -311,6 +389,12 @@ proptest! {
                 1 => { let at = sent[tokens as usize % sent.len()]; quota.learn(&at, &told, now); }
                 2 => { let headroom = quota.headroom(tokens, cores, now); prop_assert!(headroom.share.is_none_or(|share| (0.0..=1.0).contains(&share))); }
                 _ => { if let Some(short) = quota.shortage(cores, now) { prop_assert!(short.until > now); } }
+            }
+            if cores > 0 && quota.is_ample(tokens, cores) {
+                let headroom = quota.headroom(tokens, cores, now);
+                prop_assert!(headroom.fits != Some(false), "{headroom:?}");
+                prop_assert!(headroom.share.is_none_or(|share| share >= limits::QUOTA_SHARE_SHORT), "{headroom:?}");
+                prop_assert_eq!(quota.shortage(cores, now), None);
             }
         }
     }

@@ -156,11 +156,16 @@ pub struct Siblings {
 impl ScoreTable {
     /// A lane's score; else that of the same model under other credentials; else that of the provider's other models.
     pub fn score(&self, lane: &LaneKey) -> Option<&Score> {
+        self.shared(lane).map(|score| &**score)
+    }
+
+    /// The same for one who keeps it.
+    pub fn shared(&self, lane: &LaneKey) -> Option<&Arc<Score>> {
         if let Some(own) = self.lanes.get(lane) {
             return Some(own);
         }
         let siblings = self.siblings.get(&lane.provider)?;
-        siblings.by_model.get(&lane.model).or(siblings.any_model.as_ref()).map(|score| &**score)
+        siblings.by_model.get(&lane.model).or(siblings.any_model.as_ref())
     }
 
     /// Takes over what is published wherever the new score is much like it, so that the exchanges that still hold old tables share most

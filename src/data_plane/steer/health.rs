@@ -4,6 +4,7 @@
 //! every core sees it at its next request. Bounded by [`limits::TALLIES_MAX`]: a lane that failed nowhere lately has no tally.
 
 use super::Reach;
+use super::lane::Lane;
 use crate::board::{Board, Halts, Scope};
 use crate::domain::id::{ProviderId, TenantId};
 use crate::domain::map::Map;
@@ -14,7 +15,7 @@ use crate::routing::lane::LaneKey;
 use crate::routing::observed::Verdict;
 use crate::routing::terms::BreakerTerms;
 use std::cell::{Cell, RefCell};
-use std::hash::Hash;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,14 +24,17 @@ pub struct Health {
     board: Arc<Board>,
     terms: Cell<BreakerTerms>,
     lanes: RefCell<Map<LaneKey, Counted<Tally>>>,
-    providers: RefCell<Map<ProviderId, Counted<ProviderTally>>>,
+    providers: RefCell<Map<ProviderId, Rc<ProviderCount>>>,
     /// A probe that was claimed for the attempt that is about to begin.
     leave: RefCell<Option<(LaneKey, Probes)>>,
     dice: RefCell<fastrand::Rng>,
 }
 
+/// What is counted of a provider as a whole; its lanes hold it.
+pub type ProviderCount = RefCell<Counted<ProviderTally>>;
+
 /// A tally, and after how many resets by the owner it was begun.
-struct Counted<T> {
+pub struct Counted<T> {
     tally: T,
     resets: u64,
 }
@@ -124,19 +128,32 @@ impl Health {
     }
 
     /// Gives back what was kept for an attempt that did not come.
+    #[inline]
     pub fn waive(&self) {
-        self.leave.take();
+        if self.leave.borrow().is_some() {
+            drop(self.leave.take());
+        }
     }
 
     /// The probes that were kept for this lane. Those kept for another one are given back.
     pub fn take_kept(&self, lane: &LaneKey) -> Option<Probes> {
+        if self.leave.borrow().is_none() {
+            return None;
+        }
         self.leave.take().filter(|(kept, _)| kept == lane).map(|(_, probes)| probes)
     }
 
     /// An attempt has ended; `probes` are those that it had claimed.
-    pub fn close(&self, halts: &Halts, lane: &LaneKey, probes: Option<Probes>, ended: &Ended<'_>, now: Instant) {
+    pub fn close(
+        &self,
+        halts: &Halts,
+        (lane, known): (&LaneKey, &Lane),
+        probes: Option<Probes>,
+        ended: &Ended<'_>,
+        now: Instant,
+    ) {
         match (ended.verdict, probes) {
-            (Verdict::Bad, None) if ended.reach == Reach::Refused => self.unreachable(halts, &lane.provider, now),
+            (Verdict::Bad, None) if ended.reach == Reach::Refused => self.unreachable(halts, lane, known, now),
             (Verdict::Bad, probes) if ended.reach == Reach::Unknown => drop(probes),
             // Dropped: the next request may be the probe.
             (Verdict::Neutral, probes) => drop(probes),
@@ -149,7 +166,7 @@ impl Health {
                 // A rate limit is an answer, too: the provider lives.
                 let scopes = probes.map(Probes::spend).unwrap_or_default();
                 scopes.iter().for_each(|scope| self.board.close(scope, now));
-                self.count(halts, lane, ended, now);
+                self.count(halts, lane, known, ended, now);
             }
         }
         if ended.verdict == Verdict::Good && halts.has_breakers() {
@@ -158,15 +175,47 @@ impl Health {
     }
 
     /// No connection to a provider stood.
-    fn unreachable(&self, halts: &Halts, provider: &ProviderId, now: Instant) {
-        let resets = halts.resets(provider);
-        let mut providers = self.providers.borrow_mut();
-        let Some(tally) = counted(&mut providers, provider, resets, ProviderTally::default, |t| t.is_clean(now)) else {
-            return;
-        };
-        if tally.note_unreachable(&self.terms.get(), now) {
-            self.trip(&Scope::Provider(provider.clone()), Cause::Unreachable, now);
+    fn unreachable(&self, halts: &Halts, lane: &LaneKey, known: &Lane, now: Instant) {
+        let Some(count) = self.provider_count(halts, &lane.provider, known, now) else { return };
+        let opens = count.borrow_mut().tally.note_unreachable(&self.terms.get(), now);
+        if opens {
+            self.trip(&Scope::Provider(lane.provider.clone()), Cause::Unreachable, now);
         }
+    }
+
+    /// The count of a lane's provider, begun anew if the owner has had it forgotten; `None` when there is no room for another one.
+    fn provider_count<'k>(
+        &self,
+        halts: &Halts,
+        provider: &ProviderId,
+        known: &'k Lane,
+        now: Instant,
+    ) -> Option<&'k ProviderCount> {
+        if known.provider.get().is_none() {
+            self.find_provider_count(provider, known, now);
+        }
+        let count = known.provider.get()?;
+        let resets = halts.resets(provider);
+        if count.borrow().resets != resets {
+            count.replace(Counted { tally: ProviderTally::default(), resets });
+        }
+        Some(count)
+    }
+
+    /// Lets a lane hold its provider's count, if there is one or room for one.
+    #[cold]
+    #[inline(never)]
+    fn find_provider_count(&self, provider: &ProviderId, known: &Lane, now: Instant) {
+        let mut providers = self.providers.borrow_mut();
+        if !providers.contains_key(provider) && providers.len() >= limits::TALLIES_MAX {
+            providers.retain(|_, count| Rc::strong_count(count) > 1 || !count.borrow().tally.is_clean(now));
+            if providers.len() >= limits::TALLIES_MAX {
+                return;
+            }
+        }
+        let new = || Rc::new(RefCell::new(Counted { tally: ProviderTally::default(), resets: 0 }));
+        let count = providers.entry(provider.clone()).or_insert_with(new);
+        known.provider.get_or_init(|| count.clone());
     }
 
     /// An answer closes every breaker that was open already when the question was asked. An answer to an older question does not: a
@@ -179,32 +228,40 @@ impl Health {
         }
     }
 
-    fn count(&self, halts: &Halts, lane: &LaneKey, ended: &Ended<'_>, now: Instant) {
-        let (verdict, terms) = (ended.verdict, self.terms.get());
-        if !matches!(verdict, Verdict::Good | Verdict::Bad) {
+    fn count(&self, halts: &Halts, lane: &LaneKey, known: &Lane, ended: &Ended<'_>, now: Instant) {
+        if !matches!(ended.verdict, Verdict::Good | Verdict::Bad) {
             return;
         }
-        let resets = halts.resets(&lane.provider);
-        let mut lanes = self.lanes.borrow_mut();
-        if verdict == Verdict::Bad || lanes.contains_key(lane) {
-            let tally = counted(&mut lanes, lane, resets, || Tally::new(now), |tally| tally.is_clean(now));
-            let opens = tally.is_some_and(|tally| tally.note(verdict, &terms, now));
-            let is_clean =
-                verdict == Verdict::Good && lanes.get_mut(lane).is_some_and(|known| known.tally.is_clean(now));
-            if opens || is_clean {
-                lanes.remove(lane);
-            }
-            if opens {
-                self.trip(&Scope::Lane(lane.clone()), Cause::Failures, now);
-            }
+        if ended.verdict == Verdict::Bad || !self.lanes.borrow().is_empty() {
+            self.count_lane(halts.resets(&lane.provider), lane, ended.verdict, now);
         }
-        let mut providers = self.providers.borrow_mut();
-        let tally = counted(&mut providers, &lane.provider, resets, ProviderTally::default, |t| t.is_clean(now));
-        if tally.is_some_and(|tally| tally.note(verdict, lane, ended.tenant, &terms, now)) {
+        let Some(count) = self.provider_count(halts, &lane.provider, known, now) else { return };
+        let opens = count.borrow_mut().tally.note(ended.verdict, lane, ended.tenant, &self.terms.get(), now);
+        if opens {
             self.trip(&Scope::Provider(lane.provider.clone()), Cause::Failures, now);
         }
     }
 
+    /// Counts for one lane, where it or another one has failed lately.
+    #[cold]
+    #[inline(never)]
+    fn count_lane(&self, resets: u64, lane: &LaneKey, verdict: Verdict, now: Instant) {
+        let mut lanes = self.lanes.borrow_mut();
+        if verdict != Verdict::Bad && !lanes.contains_key(lane) {
+            return;
+        }
+        let tally = counted(&mut lanes, lane, resets, now);
+        let opens = tally.is_some_and(|tally| tally.note(verdict, &self.terms.get(), now));
+        let is_clean = verdict == Verdict::Good && lanes.get_mut(lane).is_some_and(|known| known.tally.is_clean(now));
+        if opens || is_clean {
+            lanes.remove(lane);
+        }
+        if opens {
+            self.trip(&Scope::Lane(lane.clone()), Cause::Failures, now);
+        }
+    }
+
+    #[cold]
     fn trip(&self, scope: &Scope, cause: Cause, now: Instant) {
         let draw = self.dice.borrow_mut().f64();
         self.board.trip(scope, cause, &self.terms.get(), draw, now);
@@ -233,26 +290,26 @@ pub(super) fn key_scopes(lane: &LaneKey) -> impl Iterator<Item = Scope> {
     [lane.credential.map(Scope::Credential), Some(Scope::Lane(lane.clone()))].into_iter().flatten()
 }
 
-/// The tally of a key, begun anew if the owner has had it forgotten; `None` when there is no room for another one.
-fn counted<'t, K: Clone + Eq + Hash, T>(
-    tallies: &'t mut Map<K, Counted<T>>,
-    key: &K,
+/// The tally of a lane, begun anew if the owner has had it forgotten; `None` when there is no room for another one.
+fn counted<'t>(
+    tallies: &'t mut Map<LaneKey, Counted<Tally>>,
+    lane: &LaneKey,
     resets: u64,
-    new: impl Fn() -> T,
-    mut is_clean: impl FnMut(&mut T) -> bool,
-) -> Option<&'t mut T> {
-    if !tallies.contains_key(key) {
+    now: Instant,
+) -> Option<&'t mut Tally> {
+    let new = || Counted { tally: Tally::new(now), resets };
+    if !tallies.contains_key(lane) {
         if tallies.len() >= limits::TALLIES_MAX {
-            tallies.retain(|_, counted| !is_clean(&mut counted.tally));
+            tallies.retain(|_, counted| !counted.tally.is_clean(now));
         }
         if tallies.len() >= limits::TALLIES_MAX {
             return None;
         }
-        tallies.insert(key.clone(), Counted { tally: new(), resets });
+        tallies.insert(lane.clone(), new());
     }
-    let counted = tallies.get_mut(key)?;
+    let counted = tallies.get_mut(lane)?;
     if counted.resets != resets {
-        *counted = Counted { tally: new(), resets };
+        *counted = new();
     }
     Some(&mut counted.tally)
 }

@@ -43,12 +43,12 @@ fn cores() -> [Steering; 2] {
 
 /// One attempt that ends at `now`.
 fn attempt(core: &Steering, model: &str, verdict: Verdict, now: Instant) {
-    core.close(core.begin(&lane(model), 1, now), &lane(model), &sample(verdict), now);
+    core.close(core.begin(&lane(model), &Known::default(), 1, now), &lane(model), &sample(verdict), now);
 }
 
 /// One attempt for which no connection stood.
 fn unreachable(core: &Steering, model: &str, now: Instant) {
-    let mut permit = core.begin(&lane(model), 1, now);
+    let mut permit = core.begin(&lane(model), &Known::default(), 1, now);
     permit.mark_unreachable(true);
     core.close(permit, &lane(model), &sample(Verdict::Bad), now);
 }
@@ -82,7 +82,7 @@ fn an_outage_that_one_core_finds_is_known_to_the_other_at_once() {
     assert_eq!(standing(&one, "a", now), Standing::Probe, "no lane was blamed for it");
     let [one, other] = cores();
     for _ in 0..9 {
-        let mut permit = one.begin(&lane("a"), 1, now);
+        let mut permit = one.begin(&lane("a"), &Known::default(), 1, now);
         permit.mark_unreachable(false);
         one.close(permit, &lane("a"), &sample(Verdict::Bad), now);
     }
@@ -107,7 +107,7 @@ fn one_probe_passes_on_one_core_and_its_answer_lets_all_pass() {
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Probing, "the other core has it");
     assert_eq!(other.leave(&lane("b"), false, later), Leave::Granted);
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted, "the other core went elsewhere and gave it back");
-    let probe = one.begin(&lane("a"), 1, later);
+    let probe = one.begin(&lane("a"), &Known::default(), 1, later);
     is_halted(&other, "a", later);
     one.close(probe, &lane("a"), &sample(Verdict::Good), later);
     assert_eq!(standing(&other, "a", later), Standing::Free);
@@ -120,13 +120,13 @@ fn a_probe_that_fails_halts_for_longer_and_one_that_is_cut_holds_up_nobody() {
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, now));
     let later = after(now);
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
-    drop(one.begin(&lane("a"), 1, later));
+    drop(one.begin(&lane("a"), &Known::default(), 1, later));
     assert_eq!(standing(&other, "a", later), Standing::Probe, "cut");
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
-    one.close(one.begin(&lane("a"), 1, later), &lane("a"), &sample(Verdict::Neutral), later);
+    one.close(one.begin(&lane("a"), &Known::default(), 1, later), &lane("a"), &sample(Verdict::Neutral), later);
     assert_eq!(standing(&other, "a", later), Standing::Probe, "it said nothing");
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
-    one.close(one.begin(&lane("a"), 1, later), &lane("a"), &sample(Verdict::Bad), later);
+    one.close(one.begin(&lane("a"), &Known::default(), 1, later), &lane("a"), &sample(Verdict::Bad), later);
     is_halted(&other, "a", later + 19 * SECOND);
     assert_eq!(standing(&other, "a", later + 23 * SECOND), Standing::Probe);
 }
@@ -137,7 +137,7 @@ fn a_probe_that_stays_out_is_lost() {
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, now));
     let later = after(now);
     assert_eq!(one.leave(&lane("a"), false, later), Leave::Granted);
-    let _probe = one.begin(&lane("a"), 1, later);
+    let _probe = one.begin(&lane("a"), &Known::default(), 1, later);
     is_halted(&other, "a", later);
     assert_eq!(other.leave(&lane("a"), false, later + limits::PROBE_LIFE), Leave::Granted);
 }
@@ -145,7 +145,7 @@ fn a_probe_that_stays_out_is_lost() {
 #[test]
 fn an_answer_to_an_older_question_closes_nothing_and_one_to_a_newer_does() {
     let ([one, other], now) = (cores(), Instant::now());
-    let older = other.begin(&lane("a"), 1, now);
+    let older = other.begin(&lane("a"), &Known::default(), 1, now);
     let opened = now + Duration::from_millis(2);
     (0..3).for_each(|_| attempt(&one, "a", Verdict::Bad, opened));
     other.close(older, &lane("a"), &sample(Verdict::Good), opened);

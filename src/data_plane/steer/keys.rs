@@ -59,7 +59,7 @@ impl Steering {
 
     /// A lane's key was accepted, at a question that was asked at `began`. `is_usual` says that it is no part of a rotation.
     pub fn key_accepted(&self, lane: &LaneKey, is_usual: bool, began: Instant, now: Instant) {
-        if !self.halts().keys_are_good() {
+        if !self.watch.borrow_mut().look().keys_are_good() {
             key_scopes(lane).for_each(|scope| self.board.key_accepted(&scope, began, now));
         }
         if let Some(credential) = lane.credential.filter(|_| !is_usual) {
@@ -94,7 +94,7 @@ fn keep<K: Eq + Hash>(known: &mut Map<K, Instant>, key: K, now: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Leave, Standing, Why};
+    use super::super::{Known, Leave, Standing, Why};
     use super::*;
     use crate::board::Board;
     use crate::domain::id::ProviderId;
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(one.leave(&a, true, due), Leave::Halted, "a second dead key is not risked in one exchange");
         assert_eq!(other.leave(&a, false, due), Leave::Granted);
         assert_eq!(one.leave(&a, false, due), Leave::Probing, "the other core finds out");
-        let permit = other.begin(&a, 1, due);
+        let permit = other.begin(&a, &Known::default(), 1, due);
         assert_eq!(why(&one, &lane("n", 1), due), Some(Why::KeyRefused), "nobody else asks meanwhile");
         other.key_accepted(&a, true, due, due);
         assert_eq!(one.standing(&one.halts(), &a, due), Standing::Free);
@@ -149,10 +149,10 @@ mod tests {
         one.key_refused(&a, Refused::Everywhere, now, now);
         let due = now + SECOND;
         assert_eq!(one.leave(&a, false, due), Leave::Granted);
-        drop(one.begin(&a, 1, due));
+        drop(one.begin(&a, &Known::default(), 1, due));
         assert_eq!(one.standing(&one.halts(), &a, due), Standing::KeyDue, "the client went away");
         assert_eq!(one.leave(&a, false, due), Leave::Granted);
-        let permit = one.begin(&a, 1, due);
+        let permit = one.begin(&a, &Known::default(), 1, due);
         one.key_refused(&a, Refused::Everywhere, due, due);
         drop(permit);
         assert_eq!(why(&one, &a, due + SECOND), Some(Why::KeyRefused), "two seconds now");

@@ -7,41 +7,42 @@ mod affinity;
 mod health;
 mod hedges;
 mod keys;
+mod lane;
 mod observe;
 mod quota;
 mod retries;
 
 use crate::board::{Board, Halt, Halts, Scope, Seen, Watch};
 use crate::domain::id::ProviderId;
-use crate::domain::map::Map;
 use crate::domain::token::Usage;
-use crate::limits;
 use crate::providers::prompt_cache::PromptCache;
 use crate::report::CoreReports;
 use crate::routing::lane::LaneKey;
 use crate::routing::observed::Sample;
-use crate::routing::quota::{Quota, Sent};
+use crate::routing::quota::Sent;
 use crate::routing::standing::{Headroom, Standing, Why};
 use crate::routing::terms::RoutingTerms;
 use affinity::Warmth;
 use health::{Ended, Health, Probes};
 use hedges::HedgeBooks;
 pub use hedges::Waste;
+use lane::{Lane, Lanes};
 use observe::Observations;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use health::Leave;
 pub use keys::Refused;
+pub use lane::Known;
 pub use retries::Retries;
 
 /// One core's knowledge.
 pub struct Steering {
     board: Arc<Board>,
     watch: RefCell<Watch>,
-    lanes: RefCell<Map<LaneKey, Rc<Lane>>>,
+    lanes: Lanes,
     observations: Observations,
     /// What each tenant may still put on a second attempt.
     pub hedges: HedgeBooks,
@@ -50,13 +51,6 @@ pub struct Steering {
     rotating: keys::Rotating,
     /// What may be tried again.
     pub retries: Retries,
-}
-
-/// What a core knows of one lane.
-#[derive(Default)]
-struct Lane {
-    in_flight: Cell<u32>,
-    quota: RefCell<Quota>,
 }
 
 /// An attempt under way; counted out when dropped.
@@ -101,7 +95,7 @@ impl Steering {
     pub fn new(board: Arc<Board>) -> Self {
         board.enrol();
         Self {
-            lanes: RefCell::default(),
+            lanes: Lanes::default(),
             observations: Observations::default(),
             hedges: HedgeBooks::default(),
             warmth: Warmth::default(),
@@ -120,7 +114,13 @@ impl Steering {
 
     /// All halts at this moment; load them once per exchange.
     pub fn halts(&self) -> Seen {
-        self.watch.borrow_mut().look()
+        self.watch.borrow_mut().look().clone()
+    }
+
+    /// Whether nothing at all is halted at this moment.
+    #[inline]
+    pub fn is_calm(&self) -> bool {
+        self.watch.borrow_mut().look().is_empty()
     }
 
     /// How a lane stands. A probe is nobody's yet: who asks for [`Steering::leave`] first has it.
@@ -132,6 +132,9 @@ impl Steering {
     /// the attempt that begins next. `key_failed` says that a key was refused in this exchange: then no other dead one is risked.
     pub fn leave(&self, lane: &LaneKey, key_failed: bool, now: Instant) -> Leave {
         self.waive();
+        if self.is_calm() {
+            return Leave::Granted;
+        }
         let halts = self.halts();
         match halts.standing(lane, now) {
             Standing::Free => Leave::Granted,
@@ -172,47 +175,38 @@ impl Steering {
 
     /// What this core has sent on a lane: what is left of its quota for a request with so many tokens, as its provider's fields said, and
     /// how many attempts are under way.
-    pub fn load(&self, lane: &LaneKey, tokens: u64, now: Instant) -> (Headroom, u32) {
-        let lanes = self.lanes.borrow();
-        let Some(lane) = lanes.get(lane) else { return (Headroom::default(), 0) };
+    pub fn load(&self, key: &LaneKey, known: &Known, tokens: u64, now: Instant) -> (Headroom, u32) {
+        let Some(lane) = self.lanes.known(key, known) else { return (Headroom::default(), 0) };
         (lane.quota.borrow().headroom(tokens, self.cores(), now), lane.in_flight.get())
     }
 
-    /// An attempt with a prompt of so many tokens begins. It is the probe of a lane that is half open, unless another attempt is.
-    pub fn begin(&self, key: &LaneKey, tokens: u64, now: Instant) -> Permit {
-        let probes = self.health.take_kept(key).or_else(|| {
-            let halts = self.halts();
-            (!halts.is_empty()).then(|| self.health.claim(&halts, key, now)).flatten()
-        });
-        let lane = self.lane(key, now);
-        lane.in_flight.set(lane.in_flight.get() + 1);
-        let under_quota_halt = !lane.quota.borrow().is_unknown(now) && self.is_short(key, now);
-        let sent = lane.quota.borrow_mut().dispatch(tokens, now);
-        Permit { lane, began: now, probes, sent, under_quota_halt, reach: Reach::default() }
+    /// How many attempts are under way on a lane, if its quota surely has room for a request with so many tokens.
+    #[inline]
+    pub fn with_room(&self, key: &LaneKey, known: &Known, tokens: u64) -> Option<u32> {
+        let Some(lane) = self.lanes.known(key, known) else { return Some(0) };
+        lane.quota.borrow().is_ample(tokens, self.cores()).then(|| lane.in_flight.get())
     }
 
-    /// What is known of a lane. Of lanes beyond [`limits::LANES_MAX`] in use nothing is remembered.
-    fn lane(&self, key: &LaneKey, now: Instant) -> Rc<Lane> {
-        let mut lanes = self.lanes.borrow_mut();
-        if let Some(lane) = lanes.get(key) {
-            return lane.clone();
-        }
-        if lanes.len() >= limits::LANES_MAX {
-            lanes.retain(|_, lane| Rc::strong_count(lane) > 1 || !lane.quota.borrow().is_unknown(now));
-        }
-        if lanes.len() >= limits::LANES_MAX {
-            return Rc::default();
-        }
-        lanes.entry(key.clone()).or_default().clone()
+    /// An attempt with a prompt of so many tokens begins. It is the probe of a lane that is half open, unless another attempt is.
+    pub fn begin(&self, key: &LaneKey, known: &Known, tokens: u64, now: Instant) -> Permit {
+        let is_calm = self.is_calm();
+        let probes = self.health.take_kept(key).or_else(|| match is_calm {
+            true => None,
+            false => self.health.claim(&self.halts(), key, now),
+        });
+        let lane = self.lanes.entry(key, known, now).clone();
+        lane.in_flight.set(lane.in_flight.get() + 1);
+        let under_quota_halt = !is_calm && !lane.quota.borrow().is_unknown(now) && self.is_short(key, now);
+        let sent = lane.quota.borrow_mut().dispatch(tokens, now);
+        Permit { lane, began: now, probes, sent, under_quota_halt, reach: Reach::default() }
     }
 
     /// An attempt has ended.
     pub fn close(&self, mut permit: Permit, lane: &LaneKey, sample: &Sample, now: Instant) {
         let probes = permit.probes.take().filter(|probes| !probes.is_empty());
         let ended = Ended { verdict: sample.verdict, tenant: &sample.tenant, began: permit.began, reach: permit.reach };
-        drop(permit);
-        self.health.close(&self.halts(), lane, probes, &ended, now);
-        self.observations.record(lane, sample);
+        self.health.close(&self.halts(), (lane, &permit.lane), probes, &ended, now);
+        self.observations.record(lane, &permit.lane.observed, sample);
     }
 
     /// A lane or a credential was told to wait: others go first until then, on every core. A longer wait that is known stands.

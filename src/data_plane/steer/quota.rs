@@ -18,22 +18,23 @@ impl Steering {
         if !permit.lane.quota.borrow_mut().learn(&permit.sent, told, now) {
             return;
         }
-        let short = permit.lane.quota.borrow().shortage(self.cores(), now);
+        let (quota, cores) = (permit.lane.quota.borrow(), self.cores());
+        let short = if quota.is_ample(1, cores) { None } else { quota.shortage(cores, now) };
         match short {
+            None if !permit.under_quota_halt => {}
             Some(short) if short.until > now + limits::QUOTA_HALT_MIN => self.tell_shortage(lane, short, now),
             Some(_) => {}
-            None if permit.under_quota_halt => self.lift_shortage(lane),
-            None => {}
+            None => self.lift_shortage(lane),
         }
     }
 
     /// How long until the first of these lanes may be asked, if each of them was told to wait or has nothing left. Lanes whose accounts
     /// have no money count, but are no reason to wait on their own.
     pub fn limited<'l>(&self, lanes: impl Iterator<Item = &'l LaneKey>, now: Instant) -> Option<Duration> {
-        let halts = self.halts();
-        if halts.is_empty() {
+        if self.is_calm() {
             return None;
         }
+        let halts = self.halts();
         let mut soonest: Option<Instant> = None;
         let mut waiting_helps = false;
         for lane in lanes {
@@ -87,6 +88,7 @@ fn is_quota(halt: &Halt) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Known;
     use super::*;
     use crate::board::Board;
     use crate::domain::clock::UnixMillis;
@@ -118,7 +120,7 @@ mod tests {
             _ => None,
         };
         let answer = |steer: &Steering, requests, at| {
-            let permit = steer.begin(&lane, 1, at);
+            let permit = steer.begin(&lane, &Known::default(), 1, at);
             steer.learn_quota(&permit, &lane, &left(requests), at);
         };
         answer(&one, 5, now);
@@ -139,7 +141,8 @@ mod tests {
     fn an_answer_to_what_was_sent_before_the_halt_does_not_lift_it() {
         let steer = Steering::new(Arc::new(Board::default()));
         let (lane, now) = (lane("m"), Instant::now());
-        let (early, late) = (steer.begin(&lane, 1, now), steer.begin(&lane, 1, now));
+        let (early, late) =
+            (steer.begin(&lane, &Known::default(), 1, now), steer.begin(&lane, &Known::default(), 1, now));
         steer.learn_quota(&early, &lane, &left(0), now);
         steer.learn_quota(&late, &lane, &left(9), now);
         assert_ne!(steer.standing(&steer.halts(), &lane, now), Standing::Free);

@@ -3,12 +3,14 @@
 //! Each core counts its own first attempts and allows its own share, so that nothing is shared on the request path: over all cores the
 //! share is the same, and the floor is divided between them.
 
+use super::lane::Known;
 use crate::board::Board;
 use crate::domain::id::{ProviderId, TenantId};
 use crate::domain::map::Map;
 use crate::limits;
 use crate::routing::retry_budget::{RetryBudget, floor_of};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,10 +24,10 @@ pub struct Retries {
 
 #[derive(Default)]
 struct Budgets {
-    by_tenant: Map<TenantId, Map<ProviderId, RetryBudget>>,
+    by_tenant: Map<TenantId, Map<ProviderId, Rc<RefCell<RetryBudget>>>>,
     count: usize,
     /// What those share that found no place of their own.
-    others: Option<RetryBudget>,
+    others: Option<Rc<RefCell<RetryBudget>>>,
 }
 
 impl Retries {
@@ -39,45 +41,44 @@ impl Retries {
         self.allowed.set(allowed);
     }
 
-    /// A first attempt of a tenant's goes to a provider.
-    pub fn count_first(&self, tenant: &TenantId, provider: &ProviderId, now: Instant) {
-        let mut budgets = self.budgets.borrow_mut();
-        // Nearly always it is known: then this looks once.
-        match budgets.by_tenant.get_mut(tenant).and_then(|providers| providers.get_mut(provider)) {
-            Some(budget) => budget.count_first(now),
-            None => budgets.budget(tenant, provider, now).count_first(now),
-        }
+    /// A first attempt of a tenant's goes to a provider, on a lane that is held.
+    #[inline]
+    pub fn count_first(&self, tenant: &TenantId, provider: &ProviderId, known: &Known, now: Instant) {
+        let budget = known.retries.get_or_init(|| self.budget(tenant, provider, now));
+        budget.borrow_mut().count_first(now);
     }
 
     /// Takes a retry out of the budget of a tenant and the provider that failed it, if there is one.
     pub fn take(&self, tenant: &TenantId, failed: &ProviderId, now: Instant) -> bool {
         let floor = floor_of(self.board.cores());
-        self.allowed.get() && self.budgets.borrow_mut().budget(tenant, failed, now).take(floor, now)
+        self.allowed.get() && self.budget(tenant, failed, now).borrow_mut().take(floor, now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn budget(&self, tenant: &TenantId, provider: &ProviderId, now: Instant) -> Rc<RefCell<RetryBudget>> {
+        self.budgets.borrow_mut().budget(tenant, provider, now)
     }
 }
 
 impl Budgets {
-    fn budget(&mut self, tenant: &TenantId, provider: &ProviderId, now: Instant) -> &mut RetryBudget {
-        let is_known = self.by_tenant.get(tenant).is_some_and(|providers| providers.contains_key(provider));
-        if !is_known && !self.make_room(now) {
-            return self.others.get_or_insert_with(|| RetryBudget::new(now));
+    fn budget(&mut self, tenant: &TenantId, provider: &ProviderId, now: Instant) -> Rc<RefCell<RetryBudget>> {
+        let new = || Rc::new(RefCell::new(RetryBudget::new(now)));
+        if let Some(budget) = self.by_tenant.get(tenant).and_then(|providers| providers.get(provider)) {
+            return budget.clone();
         }
-        self.count += usize::from(!is_known);
-        if !self.by_tenant.contains_key(tenant) {
-            self.by_tenant.insert(tenant.clone(), Map::default());
+        if !self.make_room(now) {
+            return self.others.get_or_insert_with(new).clone();
         }
-        let providers = self.by_tenant.get_mut(tenant).expect("it is there, or was put there");
-        if !is_known {
-            providers.insert(provider.clone(), RetryBudget::new(now));
-        }
-        providers.get_mut(provider).expect("it is there, or was put there")
+        self.count += 1;
+        self.by_tenant.entry(tenant.clone()).or_default().entry(provider.clone()).or_insert_with(new).clone()
     }
 
     /// Whether another budget has room; idle ones go first.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.count >= limits::RETRY_BUDGETS_MAX {
             self.by_tenant.retain(|_, providers| {
-                providers.retain(|_, budget| !budget.is_idle(now));
+                providers.retain(|_, budget| Rc::strong_count(budget) > 1 || !budget.borrow_mut().is_idle(now));
                 !providers.is_empty()
             });
             self.count = self.by_tenant.values().map(Map::len).sum();
@@ -99,7 +100,7 @@ mod tests {
         let (p, q) = (ProviderId::new("p"), ProviderId::new("q"));
         assert_eq!((0..100).filter(|_| retries.take(&a, &p, now)).count(), 30, "the floor of a lone core");
         assert!(retries.take(&a, &q, now) && retries.take(&b, &p, now));
-        (0..1_000).for_each(|_| retries.count_first(&a, &p, now));
+        (0..1_000).for_each(|_| retries.count_first(&a, &p, &Known::default(), now));
         assert_eq!(
             (0..1_000).filter(|_| retries.take(&a, &p, now)).count(),
             170,
@@ -109,7 +110,7 @@ mod tests {
         assert!(!retries.take(&b, &q, now), "nothing is repeated while load is shed");
         retries.allow(true);
         for number in 0..limits::RETRY_BUDGETS_MAX + 100 {
-            retries.count_first(&TenantId::new(&number.to_string()), &p, now);
+            retries.count_first(&TenantId::new(&number.to_string()), &p, &Known::default(), now);
         }
         assert_eq!(retries.budgets.borrow().count, limits::RETRY_BUDGETS_MAX);
         assert!(retries.budgets.borrow().others.is_some());

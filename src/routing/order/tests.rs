@@ -418,3 +418,29 @@ fn credentials_of_one_target_share_prompts_by_their_beginning() {
     let standby = Facts { turn: Turn::Last, ..lane(99, true) };
     assert_eq!(ordered(&question, &[standby, lane(1, false)]), [1, 0]);
 }
+
+#[test]
+fn what_is_made_of_a_lone_lane_hangs_on_scores_and_on_little_else() {
+    // `data_plane::lone` remembers it by: policy, goal, percentile, streaming, deadline, whether the lane is asked, whether it has a price.
+    let (now, known) = (Instant::now(), score(300, 0.04));
+    let long = Need { input_tokens: 70_000, prefix: Some(7), prefix_tokens: 60_000, tools: true, ..NO_NEED };
+    let roomy = Headroom { share: Some(0.9), fits: Some(true), resets_at: Some(now + Duration::from_secs(9)) };
+    let alone = |question: &Question<'_>, facts: Facts<'_>, seed| {
+        let ranking = order(question, &[facts], &mut Rng::with_seed(seed)).expect("it may be tried");
+        assert!(!ranking.exploration && ranking.rejected.is_empty());
+        (ranking.lanes[0].score, ranking.lanes[0].latency_us, ranking.lanes[0].held_back)
+    };
+    for policy in ALL {
+        for in_flight in [0, 1] {
+            for base in [facts(0), scored(0, &known, 4)] {
+                let plain = Facts { in_flight, ..base };
+                let cost = base.cost.map(|_| Money::from_pico(77));
+                let in_flight = in_flight * 9;
+                let other = Facts { in_flight, cost, warm: true, affinity_weight: 5, headroom: roomy, ..base };
+                let question = question(policy, now);
+                let as_other = Question { need: &long, now: now + Duration::from_secs(1), ..question };
+                assert_eq!(alone(&question, plain, 1), alone(&as_other, other, 2), "{policy:?}");
+            }
+        }
+    }
+}
