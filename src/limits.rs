@@ -34,6 +34,8 @@ pub const EMPTY_LINES_MAX: usize = 4;
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Fields in an upstream response head.
 pub const UPSTREAM_FIELDS_MAX: usize = 128;
+/// Bytes of a head that a connection keeps for the next one to be compared with; a longer one is read anew each time.
+pub const KEPT_HEAD_BYTES_MAX: usize = 2 * 1024;
 /// Interim (1xx) responses accepted before the final one (rule H16).
 pub const INTERIM_RESPONSES_MAX: u32 = 8;
 
@@ -164,6 +166,8 @@ pub const SHUTDOWN_GRACE_CEILING: Duration = Duration::from_secs(3_600);
 
 /// How often a worker looks at the phase of the process.
 pub const WORKER_TICK: Duration = Duration::from_millis(20);
+/// How long wall time is reckoned from one reading of its clock: a clock that was set is believed after that.
+pub const WALL_READ_INTERVAL: Duration = Duration::from_millis(100);
 /// How often new events are written to the log: with what else the control plane does at [`INGEST_TICK`], so that an idle process wakes for all of it.
 pub const EVENT_LOG_TICK: Duration = INGEST_TICK;
 /// After the cut, sessions have this long to send their last bytes.
@@ -173,8 +177,14 @@ pub const CUT_GRACE: Duration = Duration::from_secs(1);
 
 /// An unused upstream connection is closed after this long: shorter than what providers' front ends keep.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(30);
-/// Unused connections kept per core and origin.
-pub const UPSTREAM_IDLE_MAX: usize = 128;
+/// Unused connections kept per core and origin: as many as exchanges may have been under way, for [`UPSTREAM_IDLE`]; a handshake costs more.
+pub const UPSTREAM_IDLE_MAX: usize = 1_024;
+/// Unused connections that an owner may have each core open before they are needed.
+pub const READY_CONNECTIONS_MAX: usize = 16;
+/// A provider counts as in use for so long after its latest request.
+pub const READY_FOR: Duration = Duration::from_secs(300);
+/// How long nobody opens a connection ahead of need after one could not be opened.
+pub const READY_PAUSE: Duration = Duration::from_secs(10);
 /// Attempts of one exchange over all layers (rule Q2).
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Attempts that one exchange may leave in the books: one more than it may make, for the request that a kept connection lost and that was sent
@@ -221,6 +231,10 @@ pub const LOOP_LAG_MAX: Duration = Duration::from_millis(500);
 pub const LAG_SMOOTHING: u64 = 4;
 /// Exchanges that a tenant may always have under way on a core that is short of room but does not shed.
 pub const FAIR_PLACES_MIN: u32 = 2;
+/// Tenants without an exchange under way that one core remembers; beyond it all of them are forgotten.
+pub const FAIR_TENANTS_KEPT: usize = 1_024;
+/// Tenants whose exchanges a core has counted and that have none under way, kept so that they need not be entered anew.
+pub const FAIR_TENANTS_REMEMBERED: usize = 64;
 /// Percent of the process's memory limit that bodies of all cores may take.
 pub const BODY_SHARE_PERCENT: u64 = 50;
 /// Copies of a request body that an exchange holds at worst: as it came, and as it leaves for a provider.
@@ -530,6 +544,7 @@ pub const HANDOVER_SOCKETS_MAX: usize = 2_048;
 
 const _: () =
     assert!(BREAKER_SHARE_FAILURES_MIN < 10, "a core's budget allows a retry a second at least, ten in ten seconds");
+const _: () = assert!(QUOTA_SHARE_SHORT * QUOTA_LOW_PART as f64 <= 1.0, "a quota with room for all is short for none");
 const _: () = assert!(BREAKER_OPEN.as_secs() <= BREAKER_OPEN_MAX.as_secs() && HALTS_MAX >= TALLIES_MAX);
 const _: () = assert!(
     SIGNATURE_BLOCKS_MAX >= 2 * TRUST_KEYS_MAX,
@@ -538,6 +553,7 @@ const _: () = assert!(
 const _: () = assert!(ROLLOUT_WATCH_LEAST.as_secs() <= ROLLOUT_WATCH_CEILING.as_secs());
 const _: () = assert!(CONFIG_PUSH_BYTES_MAX as u64 > CONFIG_BYTES_MAX + SIGNATURE_BYTES_MAX as u64);
 const _: () = assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && FIELD_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(KEPT_HEAD_BYTES_MAX <= REQUEST_LINE_BYTES_MAX, "no line of a kept head can be too long");
 const _: () = assert!(CHUNK_LINE_BYTES_MAX < READ_BUFFER_BYTES, "a chunk line must fit one read");
 const _: () = assert!(READ_BUFFER_BYTES <= RELAY_BUFFER_BYTES);
 const _: () = assert!(READ_BUFFER_BYTES_MIN <= READ_BUFFER_BYTES && READ_BUFFER_BYTES <= POOLED_BYTES_PER_SIZE_MAX);

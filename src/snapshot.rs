@@ -162,6 +162,8 @@ pub struct Origin {
     pub tls: Option<TlsProfile>,
     /// Which HTTP it is spoken to in.
     pub http: ProviderHttp,
+    /// Unused connections that a core keeps to it while it is in use, so that no request waits for a handshake.
+    pub ready: usize,
     /// Checked addresses in order of preference; empty while resolution has never succeeded.
     pub addresses: Vec<SocketAddr>,
 }

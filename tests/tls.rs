@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-use support::{Client, Gateway, SOON, bare, chat, post, stream_of, wait_until};
+use support::{Answer, Client, Gateway, SOON, bare, chat, chat_of, post, stream_of, wait_until};
 
 fn authority(name: &str) -> (Authority, Issued) {
     let authority = Authority::new(name).expect("the crypto library makes keys");
@@ -125,7 +125,11 @@ fn a_provider_must_show_a_certificate_that_we_trust() {
     let simulator = Simulator::builder().tls(&pair.cert_pem, &pair.key_pem).start().expect("a loopback port");
     assert!(simulator.base_url().starts_with("https://"));
     let trusting = |ca: &str| {
-        let builder = Gateway::builder().own_provider("encrypted", &simulator.base_url(), "ca = \"{home}/ca.pem\"");
+        let builder = Gateway::builder().own_provider(
+            "encrypted",
+            &simulator.base_url(),
+            "ca = \"{home}/ca.pem\"\nready_connections = 0",
+        );
         builder.file("ca.pem", ca).start()
     };
     let gateway = trusting(&own.cert_pem());
@@ -277,3 +281,78 @@ MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1C2WoXjz4Y+NLMfi\n\
 zwLNaWGSOSaqovvbAnfFuZgMF+GhRANCAATx2kymIMW7ZPqUn6gfzF7OYW1hffYt\n\
 oeKAq3gcqUhcnhvTcTG5aaBZsVWJcRc4PHtuVhxDfJJ0jnyoXfPDsjmH\n\
 -----END PRIVATE KEY-----\n";
+
+/// What connecting and shaking hands took for the only attempt of an answer, microseconds.
+fn connecting(gateway: &Gateway, answer: &Answer) -> (u64, u64) {
+    let id = answer.header("x-request-id").expect("on every answer");
+    let path = format!("/decisions/{id}");
+    wait_until(SOON, "the decision is there", || gateway.admin(&path).status == 200);
+    let decision = gateway.admin(&path).json();
+    let micros = |name: &str| decision["attempts"][0][name].as_u64().expect("microseconds");
+    (micros("connect_us"), micros("tls_us"))
+}
+
+/// Connections that the gateway has opened to its provider.
+fn opened(gateway: &Gateway) -> u64 {
+    let name = "igris_upstream_connections_total ";
+    let text = gateway.admin("/metrics").text().to_owned();
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// A slow provider behind TLS, and a gateway of one worker with this line for it.
+fn slow(line: &str) -> (Simulator, Gateway) {
+    let (authority, pair) = authority("own");
+    let simulator = Simulator::builder().tls(&pair.cert_pem, &pair.key_pem).latency(Duration::from_millis(400));
+    let simulator = simulator.start().expect("a loopback port");
+    let lines = format!("ca = \"{{home}}/ca.pem\"\n{line}");
+    let builder = Gateway::builder().own_provider("p1", &simulator.base_url(), &lines);
+    let gateway = builder.file("ca.pem", &authority.cert_pem()).ordered(&["p1"]).workers(1).start();
+    (simulator, gateway)
+}
+
+fn any() -> String {
+    chat_of("any", "hello", "")
+}
+
+#[test]
+fn a_request_beside_others_meets_no_handshake() {
+    let (_simulator, gateway) = slow("");
+    assert_eq!(opened(&gateway), 0, "nobody has asked yet");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.chat(&any()));
+        wait_until(SOON, "another connection is opened ahead", || opened(&gateway) == 2);
+        let second = gateway.chat(&any());
+        let (connect, tls) = connecting(&gateway, &first.join().expect("no panic"));
+        assert!(0 < tls && tls < connect, "{tls} of {connect}");
+        assert_eq!(connecting(&gateway, &second), (0, 0), "it stood already");
+    });
+    // The second one took the one that was ready, so there is a third; and with all of them unused, no fourth.
+    wait_until(SOON, "the next is ready", || opened(&gateway) == 3);
+    assert_eq!(connecting(&gateway, &gateway.chat(&any())), (0, 0));
+    assert_eq!(opened(&gateway), 3);
+}
+
+#[test]
+fn who_wants_none_ready_has_none() {
+    let (_simulator, gateway) = slow("ready_connections = 0");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| gateway.chat(&any()));
+        wait_until(SOON, "the first is under way", || opened(&gateway) == 1);
+        let (_, tls) = connecting(&gateway, &gateway.chat(&any()));
+        assert!(tls > 0, "nobody opened one ahead");
+        first.join().expect("no panic");
+    });
+    assert_eq!(opened(&gateway), 2);
+}
+
+#[test]
+fn a_provider_that_takes_nobody_is_not_asked_again_and_again() {
+    let (simulator, gateway) = slow("ready_connections = 2");
+    assert_eq!(gateway.chat(&any()).status, 200);
+    wait_until(SOON, "two stand ready beside it", || opened(&gateway) == 3);
+    simulator.stop();
+    // The ones that stood are found closed, and each further try is refused; none of that is a connection.
+    wait_until(SOON, "the closed ones are gone", || gateway.chat(&any()).status != 200);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(opened(&gateway), 3);
+}

@@ -49,6 +49,8 @@ pub struct Provider {
     pub ca: Option<PathBuf>,
     /// Which HTTP it is spoken to in.
     pub http: ProviderHttp,
+    /// Unused connections that each core keeps to it while it is in use.
+    pub ready_connections: Option<usize>,
     /// API version, region and project, where the dialect uses them.
     pub platform: Platform,
 }
@@ -123,6 +125,7 @@ impl Provider {
             models: Vec::new(),
             ca: None,
             http: ProviderHttp::default(),
+            ready_connections: None,
             platform: Platform::default(),
         }
     }
@@ -183,6 +186,9 @@ fn provider(mut raw: raw::Provider, known: &Known<'_>, findings: &mut Findings) 
         models: models(raw.models, findings),
         ca: findings.value("ca", raw.ca, path),
         http: findings.value("http", raw.http, one_of(HTTP)).unwrap_or_default(),
+        ready_connections: findings
+            .value("ready_connections", raw.ready_connections, count(0, limits::READY_CONNECTIONS_MAX as u64))
+            .map(|ready| ready as usize),
         platform,
     };
     typed.map(|typed| (At { value: canonical, at: typed.at }, provider))

@@ -126,7 +126,7 @@ tables! {
     Provider like "[ { name = \"openai\" } ]" {
         name: Leaf, dialect: Leaf, base_url: Leaf, api_key: KeyReference, timeout: Leaf, connect_timeout: Leaf,
         first_byte_timeout: Leaf, max_retries: Leaf, allow_private_address: Leaf, headers: Pairs, models: Vec<Leaf>, ca: Leaf,
-        api_version: Leaf, region: Leaf, project: Leaf, http: Leaf,
+        api_version: Leaf, region: Leaf, project: Leaf, http: Leaf, ready_connections: Leaf,
     }
     /// `[[models]]`.
     Model like "[ { name = \"gpt-4\" } ]" {

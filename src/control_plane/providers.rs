@@ -98,6 +98,15 @@ impl Configured {
         self.token_trust.clone()
     }
 
+    /// Unused connections that a core keeps: a handshake is worth one, and a shared connection stands anyway.
+    fn ready(&self) -> usize {
+        match (self.config.http, self.config.ready_connections) {
+            (ProviderHttp::One, Some(asked)) => asked,
+            (ProviderHttp::One, None) => usize::from(self.url.is_tls()),
+            (ProviderHttp::Two | ProviderHttp::Auto, _) => 0,
+        }
+    }
+
     /// The published form, with these addresses.
     pub(super) fn publishable(&self, addresses: Vec<SocketAddr>) -> snapshot::Provider {
         let tls =
@@ -111,11 +120,13 @@ impl Configured {
                 authority: Box::from(self.url.authority()),
                 tls,
                 http: self.config.http,
+                ready: self.ready(),
                 addresses,
             }),
             base_path: Box::from(self.url.path()),
             head: StandingHead::of(
                 &self.spec,
+                self.url.authority(),
                 self.url.path(),
                 headers.clone().map(|header| (&*header.name, &*header.value)),
             ),
@@ -147,6 +158,7 @@ pub(super) fn built_in(row: &'static Row) -> config::Provider {
         models: Vec::new(),
         ca: None,
         http: ProviderHttp::default(),
+        ready_connections: None,
         platform: Platform::default(),
     }
 }

@@ -22,6 +22,7 @@ fn provider() -> Provider {
         authority: Box::from(""),
         tls: None,
         http: ProviderHttp::One,
+        ready: 0,
         addresses: Vec::new(),
     };
     Provider {

@@ -1,28 +1,32 @@
 //! Connections to providers: per-core pools, liveness, and new connections by happy eyeballs.
 //!
 //! A pool is last in, first out, keyed by origin and TLS profile. An unused connection keeps a read under way: end of file or stray bytes
-//! show up as its completion, so checking liveness costs no system call, and the same read then receives the answer. Addresses come from
-//! the snapshot, already checked; nothing is resolved here.
+//! show up as its completion, so checking liveness costs no system call, and the same read then receives the answer. On epoll, where a read
+//! asks the kernel when it begins, it begins with the check. Addresses come from the snapshot, already checked; nothing is resolved here.
 //!
 //! Where a provider speaks HTTP/2, exchanges share connections: an exchange gets a stream of one that has room, and only the connection is
 //! kept afterwards.
 
+use super::attempt::Facts;
 use super::per_core::Core;
+use crate::domain::map::Map;
 use crate::domain::protocol::ProviderHttp;
 use crate::http::head::ResponseHead;
 use crate::http2::{ClientStream, SharedConnection};
 use crate::limits;
 use crate::routing::quota::Allowances;
-use crate::rt::{self, Conn};
+use crate::rt::{self, Conn, Driver};
 use crate::snapshot::Origin;
 use crate::tls::{self, Stream, Transport};
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A connection to a provider, with the head parser it reuses.
@@ -33,29 +37,109 @@ pub struct Upstream {
     pub head: ResponseHead,
     /// How many bytes of input that head takes.
     pub head_bytes: usize,
-    /// Memory of the latest answer's header lines, lent to the next one.
-    pub kept: Vec<u8>,
-    /// Memory of what the latest answer said of limits, lent to the next one.
-    pub allowances: Allowances,
+    /// What the head of the latest answer says.
+    pub facts: Facts,
     /// When the latest request on it began to leave.
     pub asked_at: Instant,
     /// What the TLS handshake took of connecting; zero without TLS and for a connection that stood already.
     pub tls: Duration,
-    /// Whether it has served an exchange before: then, and only then, may a request that died on it be sent once more.
+    /// Whether it stood before its exchange: then, and only then, may a request that died on it be sent once more.
     pub reused: bool,
 }
 
 /// Unused connections of one core.
 #[derive(Default)]
 pub struct Pools {
-    by_origin: HashMap<Arc<str>, Vec<Idle>>,
+    by_origin: Vec<Pool>,
     /// Connections that exchanges share, in use or not.
-    shared: HashMap<Arc<str>, Vec<SharedConnection>>,
+    shared: Map<Arc<str>, Vec<SharedConnection>>,
+    /// Those of the kind that are being opened.
+    opening: Map<Arc<str>, Rc<Opening>>,
+    /// Memories of what answers said of limits, of connections that could not keep theirs; bounded by [`limits::ALLOWANCES_KEPT`].
+    said: Vec<Allowances>,
+}
+
+/// A connection that exchanges will share, if the provider agrees to that: who comes while it is being opened waits for it.
+#[derive(Default)]
+struct Opening {
+    is_over: Cell<bool>,
+    /// Whether the provider speaks HTTP/1.1 on it, so that it is not shared.
+    is_alone: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Opening {
+    async fn over(&self) {
+        poll_fn(|cx| {
+            if self.is_over.get() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Opens one, until it is dropped.
+struct Opener<'c> {
+    core: &'c Core,
+    key: Arc<str>,
+    opening: Rc<Opening>,
+}
+
+impl<'c> Opener<'c> {
+    /// Nobody waits for a second one: where one is being opened already this is `None`.
+    fn begin(core: &'c Core, origin: &Origin) -> Option<Self> {
+        let mut pools = core.pools.borrow_mut();
+        if pools.opening.contains_key(&origin.key) {
+            return None;
+        }
+        let (key, opening) = (origin.key.clone(), Rc::new(Opening::default()));
+        pools.opening.insert(key.clone(), opening.clone());
+        Some(Self { core, key, opening })
+    }
+}
+
+impl Drop for Opener<'_> {
+    fn drop(&mut self) {
+        self.core.pools.borrow_mut().opening.remove(&self.key);
+        self.opening.is_over.set(true);
+        self.opening.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The unused connections to one origin.
+struct Pool {
+    key: Arc<str>,
+    idle: Vec<Idle>,
+    /// How many there are to be while it is in use, and until when it counts as that.
+    ready: usize,
+    in_use_until: Instant,
+    /// How many are being opened ahead of need.
+    opening: usize,
+    /// Until when nothing is opened ahead of need, after that failed.
+    paused_until: Option<Instant>,
 }
 
 struct Idle {
     upstream: Box<Upstream>,
     since: Instant,
+}
+
+impl Pool {
+    fn new(origin: &Origin, now: Instant) -> Self {
+        let (key, in_use_until) = (origin.key.clone(), now + limits::READY_FOR);
+        Self { key, idle: Vec::new(), ready: origin.ready, in_use_until, opening: 0, paused_until: None }
+    }
+
+    /// Whether it is to have connections that nobody has asked for.
+    fn is_looked_after(&self, now: Instant) -> bool {
+        self.ready > 0 && now < self.in_use_until
+    }
 }
 
 impl Pools {
@@ -65,17 +149,44 @@ impl Pools {
             && !alone
             && let Some(stream) = self.share(origin)
         {
-            return Some(Box::new(Upstream { reused: true, ..Upstream::over(Transport::Shared(Box::new(stream))) }));
+            let mut upstream = Upstream { reused: true, ..Upstream::over(Transport::Shared(Box::new(stream))) };
+            upstream.facts.allowances = self.said.pop().unwrap_or_default();
+            return Some(Box::new(upstream));
         }
-        let idle = self.by_origin.get_mut(&origin.key)?;
-        while let Some(Idle { mut upstream, since }) = idle.pop() {
+        let pool = self.pool(origin)?;
+        let mut upstream = loop {
+            let Idle { mut upstream, since } = pool.idle.pop()?;
             if now.duration_since(since) < limits::UPSTREAM_IDLE && is_quiet(&mut upstream.transport) {
-                upstream.reused = true;
-                upstream.tls = Duration::ZERO;
-                return Some(upstream);
+                break upstream;
             }
+        };
+        upstream.reused = true;
+        upstream.tls = Duration::ZERO;
+        if !upstream.facts.allowances.remembers()
+            && let Some(said) = self.said.pop()
+        {
+            upstream.facts.allowances = said;
         }
-        None
+        Some(upstream)
+    }
+
+    /// The pool of an origin, if it has one. They are few, and all snapshots in which an origin stays share its key, so that hardly ever more
+    /// than addresses are compared.
+    fn pool(&mut self, origin: &Origin) -> Option<&mut Pool> {
+        let place = self.by_origin.iter().position(|pool| Arc::ptr_eq(&pool.key, &origin.key));
+        let place = match place {
+            Some(place) => place,
+            None => self.find(origin)?,
+        };
+        self.by_origin.get_mut(place)
+    }
+
+    /// Finds the pool by what its key says, and takes over the key that stands for that now.
+    #[cold]
+    fn find(&mut self, origin: &Origin) -> Option<usize> {
+        let place = self.by_origin.iter().position(|pool| pool.key == origin.key)?;
+        self.by_origin[place].key = origin.key.clone();
+        Some(place)
     }
 
     fn share(&mut self, origin: &Origin) -> Option<ClientStream> {
@@ -95,27 +206,83 @@ impl Pools {
     /// Keeps a connection whose last message ended exactly at a border (rule H14); drops it if bytes follow or the pool is full.
     pub fn give_back(&mut self, origin: &Origin, mut upstream: Box<Upstream>, now: Instant) {
         if matches!(upstream.transport, Transport::Shared(_)) {
+            self.keep_said(std::mem::take(&mut upstream.facts.allowances));
             return leave(upstream, now);
         }
-        if !upstream.transport.input().is_empty() || !is_quiet(&mut upstream.transport) {
+        let is_ring = rt::current_driver() != Some(Driver::Epoll);
+        if !upstream.transport.input().is_empty() || is_ring && !is_quiet(&mut upstream.transport) {
             return;
         }
-        let idle = match self.by_origin.get_mut(&origin.key) {
-            Some(idle) => idle,
-            None => self.by_origin.entry(origin.key.clone()).or_default(),
-        };
-        if idle.len() < limits::UPSTREAM_IDLE_MAX {
-            idle.push(Idle { upstream, since: now });
+        let pool = self.used(origin, now);
+        if pool.idle.len() < limits::UPSTREAM_IDLE_MAX {
+            pool.idle.push(Idle { upstream, since: now });
+        }
+    }
+
+    /// Notes that an origin is in use; its pool.
+    fn used(&mut self, origin: &Origin, now: Instant) -> &mut Pool {
+        let known = self.by_origin.iter().position(|pool| Arc::ptr_eq(&pool.key, &origin.key));
+        let place = known.or_else(|| self.find(origin)).unwrap_or_else(|| {
+            self.by_origin.push(Pool::new(origin, now));
+            self.by_origin.len() - 1
+        });
+        let pool = &mut self.by_origin[place];
+        (pool.ready, pool.in_use_until) = (origin.ready, now + limits::READY_FOR);
+        pool
+    }
+
+    /// A request opened a connection: there was none, and the next one may find one ready.
+    pub fn note_use(&mut self, origin: &Origin, now: Instant) {
+        if origin.ready > 0 {
+            self.used(origin, now);
+        }
+    }
+
+    /// An origin that is in use and has fewer unused connections than it is to have, counted as one that is being opened from here on.
+    pub fn next_short(&mut self, now: Instant) -> Option<Arc<str>> {
+        let pool = self.by_origin.iter_mut().find(|pool| {
+            let is_paused = pool.paused_until.is_some_and(|until| now < until);
+            pool.is_looked_after(now) && pool.idle.len() + pool.opening < pool.ready && !is_paused
+        })?;
+        pool.opening += 1;
+        Some(pool.key.clone())
+    }
+
+    /// A connection that was opened ahead of need stands, or could not be opened.
+    pub fn opened(&mut self, origin: &Origin, upstream: Option<Box<Upstream>>, now: Instant) {
+        let Some(pool) = self.pool(origin) else { return };
+        pool.opening = pool.opening.saturating_sub(1);
+        match upstream {
+            Some(upstream) if pool.idle.len() < limits::UPSTREAM_IDLE_MAX => {
+                pool.idle.push(Idle { upstream, since: now })
+            }
+            Some(_) => {}
+            None => pool.paused_until = Some(now + limits::READY_PAUSE),
+        }
+    }
+
+    /// Nobody is behind this key any more: what there is serves to its end, and nothing is opened.
+    pub fn forget(&mut self, key: &Arc<str>) {
+        if let Some(pool) = self.by_origin.iter_mut().find(|pool| pool.key == *key) {
+            (pool.ready, pool.opening) = (0, 0);
+        }
+    }
+
+    /// Keeps the memory of what an answer said of limits for another connection, where its own shall hold little or ends. Should it be of
+    /// another provider, it is read anew there.
+    pub fn keep_said(&mut self, allowances: Allowances) {
+        if allowances.remembers() && self.said.len() < limits::ALLOWANCES_KEPT {
+            self.said.push(allowances);
         }
     }
 
     /// Closes what has been unused for so long.
     pub fn sweep(&mut self, now: Instant, idle_max: Duration) {
-        self.by_origin.retain(|_, idle| {
-            idle.retain_mut(|entry| {
+        self.by_origin.retain_mut(|pool| {
+            pool.idle.retain_mut(|entry| {
                 now.duration_since(entry.since) < idle_max && is_quiet(&mut entry.upstream.transport)
             });
-            !idle.is_empty()
+            !pool.idle.is_empty() || pool.opening > 0 || pool.is_looked_after(now)
         });
         self.shared.retain(|_, connections| {
             connections.retain(|connection| connection.is_usable() && connection.idle_for(now) < idle_max);
@@ -131,12 +298,13 @@ impl Pools {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_origin.values().map(Vec::len).sum::<usize>() + self.shared.values().map(Vec::len).sum::<usize>()
+        self.by_origin.iter().map(|pool| pool.idle.len()).sum::<usize>()
+            + self.shared.values().map(Vec::len).sum::<usize>()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_origin.is_empty() && self.shared.is_empty()
+        self.len() == 0
     }
 }
 
@@ -152,8 +320,8 @@ fn leave(mut upstream: Box<Upstream>, now: Instant) {
 impl Upstream {
     fn over(transport: Transport) -> Self {
         let (head, asked_at) = (ResponseHead::default(), Instant::now());
-        let (kept, allowances) = (Vec::new(), Allowances::default());
-        Self { transport, head, head_bytes: 0, kept, allowances, asked_at, tls: Duration::ZERO, reused: false }
+        let facts = Facts::default();
+        Self { transport, head, head_bytes: 0, facts, asked_at, tls: Duration::ZERO, reused: false }
     }
 }
 
@@ -165,6 +333,7 @@ fn is_quiet(transport: &mut Transport) -> bool {
 /// Opens a connection, addresses tried in order with a head start each (RFC 8305 §5), TLS included. Where the provider speaks HTTP/2 it is
 /// kept for others to share, unless it is to be had `alone`.
 pub async fn connect(core: &Core, origin: &Origin, timeout: Duration, alone: bool) -> io::Result<Box<Upstream>> {
+    let opener = if alone || origin.http == ProviderHttp::One { None } else { Opener::begin(core, origin) };
     let deadline = Instant::now() + timeout;
     let connected = rt::with_deadline(deadline, first_to_connect(&origin.addresses)).await;
     let conn = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -186,9 +355,30 @@ pub async fn connect(core: &Core, origin: &Origin, timeout: Duration, alone: boo
     };
     let transport = match !alone && is_multiplexed(origin, &transport)? {
         true => share(core, origin, transport).await?,
-        false => transport,
+        false => {
+            if let Some(opener) = &opener {
+                opener.opening.is_alone.set(true);
+            }
+            transport
+        }
     };
     Ok(Box::new(Upstream { tls: tls_took, ..Upstream::over(transport) }))
+}
+
+/// A stream of a connection that another exchange is opening, once that is done; `None` where nobody is, or nothing came of it.
+///
+/// A provider that turns out to speak HTTP/1.1 costs those who waited one handshake, each time its connections are all in use.
+pub async fn shared_soon(core: &Core, origin: &Origin, timeout: Duration) -> Option<Box<Upstream>> {
+    let deadline = rt::coarse_now() + timeout;
+    loop {
+        let opening = core.pools.borrow().opening.get(&origin.key).cloned()?;
+        rt::with_deadline(deadline, opening.over()).await.ok()?;
+        let stream = core.pools.borrow_mut().checkout(origin, rt::coarse_now(), false);
+        // With more who wait than one connection has room for, another one is being opened by now.
+        if stream.is_some() || opening.is_alone.get() {
+            return stream;
+        }
+    }
 }
 
 /// Whether a new connection speaks HTTP/2.

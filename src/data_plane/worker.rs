@@ -6,7 +6,7 @@
 use super::idempotency::Outcomes;
 use super::per_core::{Core, Phase, PhaseSwitch, is_held};
 use super::vitals::Vitals;
-use super::{probes, session};
+use super::{probes, ready, session};
 use crate::board::Board;
 use crate::domain::pressure::Stage;
 use crate::ledger::Journal;
@@ -88,6 +88,7 @@ async fn tick(core: &Rc<Core>, door: &Door) {
         core.steer.hand_over_due(&core.reports, now);
         core.leases.sweep_due(now);
         core.feel(due, now);
+        ready::keep(core, now);
         if now.duration_since(swept) >= Duration::from_secs(1) {
             swept = now;
             core.sweep(now);
