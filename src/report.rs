@@ -114,18 +114,93 @@ pub struct AttemptReport {
     pub total_us: u32,
 }
 
+/// What is known of an attempt before it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The exchange it belongs to.
+    pub exchange: RequestId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Who asks.
+    pub tenant: &'a TenantId,
+    /// With which access key.
+    pub access_key: AccessKeyId,
+    /// Who is asked.
+    pub provider: &'a ProviderId,
+    /// With which credential, unless the provider wants none.
+    pub credential: Option<CredentialId>,
+    /// For which model, by the provider's name.
+    pub model: &'a Arc<str>,
+    /// The policy that chose it.
+    pub policy: Policy,
+    /// Whether a stream is asked for.
+    pub stream: bool,
+    /// Which list of prices holds; 0 where the price is unknown.
+    pub price_version: u64,
+    /// When it begins.
+    pub started: UnixMillis,
+}
+
 impl AttemptReport {
-    /// Becomes a copy of another one. Names that are the same stay, so that their counts, which all cores share, are left alone.
+    /// Of an attempt that begins.
+    pub fn of(opening: &Opening<'_>) -> Self {
+        Self {
+            exchange: opening.exchange,
+            attempt: opening.attempt,
+            last: false,
+            tenant: opening.tenant.clone(),
+            access_key: opening.access_key,
+            provider: opening.provider.clone(),
+            credential: opening.credential,
+            model: opening.model.clone(),
+            policy: opening.policy,
+            outcome: Outcome::Broken,
+            status: 0,
+            key_refused: false,
+            stream: opening.stream,
+            usage: Usage::default(),
+            usage_source: UsageSource::Unknown,
+            cost: None,
+            price_version: opening.price_version,
+            started: opening.started,
+            connect_us: 0,
+            tls_us: 0,
+            first_byte_us: 0,
+            first_token_us: 0,
+            total_us: 0,
+        }
+    }
+
+    /// The same over one that is told of already: nearly always of the same lane.
+    pub fn begin_over(&mut self, opening: &Opening<'_>) {
+        self.rename(opening.tenant, opening.provider, opening.model);
+        let Opening { exchange, attempt, access_key, credential, policy, stream, price_version, started, .. } =
+            *opening;
+        (self.exchange, self.attempt, self.last, self.access_key) = (exchange, attempt, false, access_key);
+        (self.credential, self.policy, self.outcome, self.status) = (credential, policy, Outcome::Broken, 0);
+        (self.key_refused, self.stream, self.usage) = (false, stream, Usage::default());
+        (self.usage_source, self.cost) = (UsageSource::Unknown, None);
+        (self.price_version, self.started) = (price_version, started);
+        (self.connect_us, self.tls_us, self.first_byte_us) = (0, 0, 0);
+        (self.first_token_us, self.total_us) = (0, 0);
+    }
+
+    /// Names that are the same stay, so that their counts, which all cores share, are left alone.
+    fn rename(&mut self, tenant: &TenantId, provider: &ProviderId, model: &Arc<str>) {
+        if self.tenant != *tenant {
+            self.tenant = tenant.clone();
+        }
+        if self.provider != *provider {
+            self.provider = provider.clone();
+        }
+        if self.model != *model {
+            self.model = model.clone();
+        }
+    }
+
+    /// Becomes a copy of another one.
     fn rewrite(&mut self, other: &Self) {
-        if self.tenant != other.tenant {
-            self.tenant = other.tenant.clone();
-        }
-        if self.provider != other.provider {
-            self.provider = other.provider.clone();
-        }
-        if self.model != other.model {
-            self.model = other.model.clone();
-        }
+        self.rename(&other.tenant, &other.provider, &other.model);
         // Every member is named, so that none that is added later can be forgotten here.
         let Self {
             exchange,
@@ -393,19 +468,25 @@ impl CoreReports {
     }
 }
 
-/// Adds one while it lives.
+/// Counts one up in a gauge that this thread alone writes: a load and a store, and no locked instruction.
+#[inline]
+pub fn count_one(gauge: &AtomicU64) {
+    gauge.store(gauge.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// Adds one to a gauge that this thread alone writes, while it lives.
 pub struct Held<'g>(&'g AtomicU64);
 
 impl<'g> Held<'g> {
     /// Counts one up until dropped.
     pub fn one(gauge: &'g AtomicU64) -> Self {
-        gauge.fetch_add(1, Ordering::Relaxed);
+        count_one(gauge);
         Self(gauge)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
     }
 }

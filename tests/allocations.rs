@@ -1,6 +1,7 @@
 //! What a request costs in allocations: the whole gateway in this process, counted on the thread that serves, once it is warm.
 //!
-//! The bounds below are a ratchet: they only fall, and the aim of a request that passes as it is, is none. Authentication, limits, journal,
+//! The bounds below are a ratchet: they only fall, and a request that passes as it is allocates nothing; half of one is what the core's own ticks
+//! may take beside a slow one. Authentication, limits, journal,
 //! metering and metrics are all on. A row above its bound fails the test;
 //! who makes a row smaller lowers its bound.
 //!
@@ -24,6 +25,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use support::{ACCESS_KEY, Client, INFERENCE_KEY, SOON, bare, bearer, chat, post_with, provider_key, stream_of};
 
 /// One kind of request, and the allocations that it may make, in hundredths.
@@ -32,13 +34,16 @@ struct Row {
     bound: u64,
 }
 
-const UNARY: Row = Row { what: "a unary request", bound: 7_60 };
-const LIMITED: Row = Row { what: "a unary request of a key with limits", bound: 7_60 };
-const STREAM: Row = Row { what: "a stream, but for its events", bound: 15_00 };
+const UNARY: Row = Row { what: "a unary request", bound: 50 };
+const LIMITED: Row = Row { what: "a unary request of a key with limits", bound: 1_50 };
+const STREAM: Row = Row { what: "a stream, but for its events", bound: 11_00 };
 const EVENT: Row = Row { what: "an event of a stream", bound: 20 };
 
-/// Requests before the count begins: pools, tables and histograms have their size then.
-const WARM: usize = 300;
+/// Requests before the count begins: pools, tables and histograms have their size then, and the core has as many decisions as it keeps, so
+/// that the memory of those goes round.
+const WARM: usize = 1_500;
+/// After them, until the control plane has looked at all reports and given their memory back.
+const LOOK: Duration = Duration::from_millis(500);
 /// Requests that are counted; what the ticks of the core allocate meanwhile is a few hundredths of each.
 const COUNTED: usize = 300;
 /// Streams that are counted, of either length.
@@ -235,6 +240,7 @@ fn stream(events: usize) -> Vec<u8> {
 /// Allocations a request in hundredths, after warm-up.
 fn measure(client: &mut Client, request: &[u8], times: usize) -> u64 {
     ask(client, request, WARM.min(4 * times));
+    thread::sleep(LOOK);
     let (allocations, bytes) = counted(|| ask(client, request, times));
     println!("{times} requests: {allocations} allocations, {bytes} bytes");
     allocations * 100 / times as u64
@@ -282,6 +288,7 @@ fn a_warm_request_allocates_no_more_than_its_bound() {
     let mut client = Client::connect(inside.address);
     let mut failed = Vec::new();
     ask(&mut client, &unary(ACCESS_KEY), WARM);
+    thread::sleep(LOOK);
     if std::env::var("IGRIS_ALLOCATIONS").is_ok_and(|wish| wish == "who") {
         tell(UNARY.what, &mut client, &unary(ACCESS_KEY), TOLD);
         ask(&mut client, &unary(INFERENCE_KEY), WARM);

@@ -45,7 +45,7 @@ fn connections_to(port: u16) -> usize {
 fn soak(requests: usize) {
     let simulator = Simulator::builder().counters_only().threads(2).start().expect("a loopback port");
     let gateway = Gateway::builder().provider("openai", &simulator).workers(2).start();
-    let at_start = gateway.descriptors();
+    let (at_start, sockets_at_start) = (gateway.descriptors(), gateway.sockets());
     // Warm: the pools have their connections, the allocator its arenas.
     storm(&gateway, CONNECTIONS * 16);
     std::thread::sleep(Duration::from_millis(500));
@@ -53,8 +53,12 @@ fn soak(requests: usize) {
     let began = Instant::now();
     storm(&gateway, requests);
     let took = began.elapsed();
-    let unexplained = || gateway.descriptors().saturating_sub(connections_to(simulator.addr().port()) + at_start);
-    wait_until(SOON, "descriptors are as many as at the start, but for kept connections", || unexplained() <= 4);
+    let kept = || connections_to(simulator.addr().port());
+    let sessions = || gateway.sockets().saturating_sub(kept() + sockets_at_start);
+    wait_until(SOON, "sockets are as many as at the start, but for kept connections", || sessions() <= 1);
+    // The books come to need a few files, each once.
+    let files = (gateway.descriptors() - gateway.sockets()).saturating_sub(at_start - sockets_at_start);
+    assert!(files <= 8, "{files} more files are open than at the start");
     let grown = gateway.resident_bytes().saturating_sub(resident);
     println!(
         "{requests} requests in {took:?}; descriptors {at_start} -> {}, resident {} KiB + {} KiB",

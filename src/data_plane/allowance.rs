@@ -18,7 +18,6 @@ use super::per_core::Core;
 use super::plan::{Candidate, Plan};
 use super::surface::Task;
 use crate::allowance::{Allowance, Holder, Moment, Purse, Refusal, money_of, nano_of};
-use crate::domain::clock::UnixMillis;
 use crate::domain::limit::LimitKind;
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
@@ -26,6 +25,7 @@ use crate::limits;
 use crate::metering::price;
 use crate::metering::terms::Terms;
 use crate::report::AttemptReport;
+use crate::rt;
 use crate::snapshot::AccessKey;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -213,7 +213,7 @@ impl Drop for Grant {
     fn drop(&mut self) {
         self.leave();
         let (used, cost) = (self.used_tokens.get(), nano_of(self.cost.get()));
-        let now = Instant::now();
+        let now = rt::coarse_now();
         for share in self.shares.iter().flatten() {
             let (tokens, nano) = (share.tokens.get(), share.nano.get());
             if tokens > 0 || nano > 0 || used > 0 || cost > 0 {
@@ -312,7 +312,7 @@ impl Estimate {
     /// By the prompt, the answer that the request allows, and what the candidates charge. What nobody can know beforehand, such as pictures
     /// and sound, counts nothing here and is settled afterwards.
     pub fn of(ask: &Ask, plan: &Plan) -> Self {
-        let terms = Terms { service_tier: ask.service_tier, at: UnixMillis::now() };
+        let terms = Terms { service_tier: ask.service_tier, at: rt::wall(rt::coarse_now()) };
         let asked = plan.candidates.iter().take(limits::ATTEMPTS_MAX as usize);
         let each = asked.map(|candidate| Self::of_one(ask, plan, candidate, &terms));
         let is_together = ask.wishes.council.is_some() || ask.wishes.race.is_some();
@@ -371,7 +371,7 @@ impl Exchange<'_> {
     /// There is not so much left.
     pub fn reserve_for(&self, ask: &Ask, plan: &Plan) -> Result<(), Fault> {
         match &self.grant {
-            Some(grant) if ask.task != Task::CountTokens => grant.reserve(&Estimate::of(ask, plan), Instant::now()),
+            Some(grant) if ask.task != Task::CountTokens => grant.reserve(&Estimate::of(ask, plan), rt::coarse_now()),
             _ => Ok(()),
         }
     }

@@ -5,12 +5,13 @@
 //! that the books have both (rule L1). Nothing else is repeated here.
 
 use super::downstream::Downstream;
+use super::exchange::Apart;
 use super::per_core::Core;
 use super::upload::Upload;
 use super::upstream::{self, Upstream};
-use crate::domain::clock::UnixMillis;
+use crate::domain::protocol::ProviderHttp;
 use crate::http::body::BodyReader;
-use crate::http::head::{Field, HeadLimits, KnownField, KnownSet, Method, Progress, ResponseFraming};
+use crate::http::head::{Field, HeadLimits, KnownField, KnownSet, Method, Progress, ResponseFraming, ResponseHead};
 use crate::limits;
 use crate::routing::quota::Allowances;
 use crate::rt::{self, Buf};
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -60,10 +62,15 @@ pub struct Call<'a> {
     pub sent: &'a Cell<bool>,
 }
 
-/// A provider's answer, its head read and its body to come.
+/// A provider's answer, its head read and its body to come. What its head says lies beside the connection, so that passing an answer on
+/// moves a pointer.
 pub struct Answer {
     /// The connection; its input holds the beginning of the body.
     pub upstream: Box<Upstream>,
+}
+
+/// What the head of an answer says. A connection keeps one for its latest answer, whose memory the next one uses again.
+pub struct Facts {
     /// HTTP status.
     pub status: u16,
     /// What the body is.
@@ -84,12 +91,44 @@ pub struct Answer {
     pub allowances: Allowances,
     /// How long connecting took; zero for a reused connection.
     pub connecting: Duration,
-    /// The part of it that TLS took.
-    pub tls: Duration,
     /// Payload that has been read ahead, to find out what the answer is; the rest of the body follows it.
     pub early: Buf,
     /// From the request's first byte to the answer's.
     pub waited: Duration,
+}
+
+impl Default for Facts {
+    /// Of a connection that nothing has come on yet.
+    fn default() -> Self {
+        Self {
+            status: 0,
+            content: Content::Opaque,
+            body: BodyReader::Length(0),
+            until_close: false,
+            persist: false,
+            kept: Vec::new(),
+            content_type: Cow::Borrowed(b""),
+            fields: Vec::new(),
+            allowances: Allowances::default(),
+            connecting: Duration::ZERO,
+            early: Buf::new(),
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+impl Deref for Answer {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.upstream.facts
+    }
+}
+
+impl DerefMut for Answer {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.upstream.facts
+    }
 }
 
 impl Answer {
@@ -140,7 +179,10 @@ enum HeadTrouble {
 /// Makes the try. Dropped before it ends, it closes the connection it had begun to use.
 pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
     let began = rt::coarse_now();
-    let pooled = core.pools.borrow_mut().checkout(call.origin, began, call.switch);
+    let mut pooled = core.pools.borrow_mut().checkout(call.origin, began, call.switch);
+    if pooled.is_none() && call.origin.http != ProviderHttp::One && !call.switch {
+        pooled = Box::pin(upstream::shared_soon(core, call.origin, call.connect_timeout)).await;
+    }
     if let Some(mut upstream) = pooled {
         match ask(&mut upstream, call, began + call.first_byte).await {
             Ok(()) => return Ok(answer(upstream, call.method, Duration::ZERO)),
@@ -149,16 +191,24 @@ pub async fn send(core: &Rc<Core>, call: &Call<'_>) -> Result<Answer, Failure> {
             Err(HeadTrouble::Ended) => return Err(Failure::Broken),
         }
     }
-    let connecting = Instant::now();
-    // Boxed, as all that is rare: what is not shall not carry its size about.
-    let connected = Box::pin(upstream::connect(core, call.origin, call.connect_timeout, call.switch)).await;
-    let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
-    let connected = Instant::now();
-    match ask(&mut upstream, call, connected + call.first_byte).await {
-        Ok(()) => Ok(answer(upstream, call.method, connected - connecting)),
-        Err(HeadTrouble::Ended) => Err(Failure::Broken),
-        Err(HeadTrouble::Failed(failure)) => Err(failure),
-    }
+    send_anew(core, call).await
+}
+
+/// Makes the try on a new connection. Boxed, as all that is rare: what is not shall not carry its size about.
+#[cold]
+fn send_anew<'c>(core: &'c Rc<Core>, call: &'c Call<'_>) -> Apart<'c, Result<Answer, Failure>> {
+    Box::pin(async move {
+        let connecting = rt::now();
+        let connected = upstream::connect(core, call.origin, call.connect_timeout, call.switch).await;
+        let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
+        core.pools.borrow_mut().note_use(call.origin, connecting);
+        let connected = rt::now();
+        match ask(&mut upstream, call, connected + call.first_byte).await {
+            Ok(()) => Ok(answer(upstream, call.method, connected - connecting)),
+            Err(HeadTrouble::Ended) => Err(Failure::Broken),
+            Err(HeadTrouble::Failed(failure)) => Err(failure),
+        }
+    })
 }
 
 /// Makes the try with a body whose rest streams from the client: on a new connection, since it cannot be sent twice.
@@ -171,15 +221,17 @@ pub async fn send_streamed(
     let connecting = Instant::now();
     let connected = upstream::connect(core, call.origin, call.connect_timeout, call.switch).await;
     let mut upstream = connected.map_err(|_| Failure::Unreachable)?;
+    core.pools.borrow_mut().note_use(call.origin, connecting);
     let connected = Instant::now();
     write_request(&mut upstream, call);
     let whole = upload.pass_on(down, &mut upstream).await?;
     let head = rt::with_deadline(Instant::now() + call.first_byte, read_head(&mut upstream));
     match unless_gone(down, head).await? {
         Ok(Ok(())) => {
-            let answer = answer(upstream, call.method, connected - connecting);
+            let mut answer = answer(upstream, call.method, connected - connecting);
             // Half a request on a line would make the next one its other half.
-            Ok(Answer { persist: answer.persist && whole, ..answer })
+            answer.persist &= whole;
+            Ok(answer)
         }
         Ok(Err(HeadTrouble::Ended)) => Err(Failure::Broken),
         Ok(Err(HeadTrouble::Failed(failure))) => Err(failure),
@@ -236,7 +288,7 @@ fn write_request(upstream: &mut Upstream, call: &Call<'_>) {
         "the request outgrew its buffer and left a copy of the credential behind"
     );
     upstream.head.expect_switch(call.switch);
-    upstream.asked_at = Instant::now();
+    upstream.asked_at = rt::now();
 }
 
 async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
@@ -280,58 +332,46 @@ async fn read_head(upstream: &mut Upstream) -> Result<(), HeadTrouble> {
 
 /// Takes what matters out of the head and leaves the connection at the first byte of the body.
 fn answer(mut upstream: Box<Upstream>, method: Method, connecting: Duration) -> Answer {
-    let waited = upstream.asked_at.elapsed();
-    let Upstream { transport, head, head_bytes, kept, allowances, .. } = &mut *upstream;
+    let now = rt::now();
+    let Upstream { transport, head, head_bytes, asked_at, facts, .. } = &mut *upstream;
     let input = transport.input();
     let bytes = input.bytes();
-    let status = head.status();
-    let (mut kept, mut allowances) = (std::mem::take(kept), std::mem::take(allowances));
-    kept.clear();
-    kept.reserve(KEPT_BYTES);
-    allowances.clear();
-    let mut now = None;
+    (facts.status, facts.connecting, facts.waited) =
+        (head.status(), connecting, now.saturating_duration_since(*asked_at));
+    facts.kept.clear();
+    facts.kept.reserve(KEPT_BYTES);
+    facts.allowances.clear();
     for field in head.fields_among(bytes, KEPT) {
-        keep(&field, &mut kept);
+        keep(&field, &mut facts.kept);
         if field.known == KnownField::RateLimit {
-            allowances.read(field.name, field.value, *now.get_or_insert_with(UnixMillis::now));
+            facts.allowances.read(field.name, field.value, rt::wall(now));
         }
     }
-    let text = |field: Field<'_>| (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned());
-    let fields = match status {
-        101 | 300.. => head.fields(bytes).map(text).collect(),
-        _ => Vec::new(),
-    };
+    facts.fields.clear();
+    if facts.status == 101 || facts.status >= 300 {
+        list_fields(head, bytes, &mut facts.fields);
+    }
     let content_type = head.find(bytes, KnownField::ContentType);
-    let content = content_of(content_type, head.find(bytes, KnownField::ContentEncoding));
-    let content_type = match (content, content_type.unwrap_or_default()) {
+    facts.content = content_of(content_type, head.find(bytes, KnownField::ContentEncoding));
+    facts.content_type = match (facts.content, content_type.unwrap_or_default()) {
         // Clients compare this one to the letter.
         (Content::Events, _) => Cow::Borrowed(EVENT_STREAM),
         (_, b"application/json") => Cow::Borrowed(&b"application/json"[..]),
         (_, other) => Cow::Owned(other.to_vec()),
     };
     let framing = head.framing(method);
-    let persist = head.persist(method);
+    facts.persist = head.persist(method);
+    facts.until_close = framing == ResponseFraming::UntilClose;
+    facts.body = BodyReader::from(framing);
     input.consume(*head_bytes);
-    let until_close = framing == ResponseFraming::UntilClose;
-    let body = BodyReader::from(framing);
-    let early = Buf::new();
-    let tls = upstream.tls;
-    Answer {
-        upstream,
-        status,
-        content,
-        body,
-        until_close,
-        persist,
-        kept,
-        content_type,
-        fields,
-        allowances,
-        connecting,
-        tls,
-        waited,
-        early,
-    }
+    Answer { upstream }
+}
+
+/// Lists all fields, for what is seldom: an error answer, or a switch of protocols.
+#[cold]
+fn list_fields(head: &ResponseHead, bytes: &[u8], fields: &mut Vec<(String, String)>) {
+    let text = |field: Field<'_>| (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned());
+    fields.extend(head.fields(bytes).map(text));
 }
 
 /// Writes a field for the client, its name in lower case.
@@ -361,10 +401,9 @@ fn content_of(content_type: Option<&[u8]>, encoding: Option<&[u8]>) -> Content {
 }
 
 /// Gives the connection back to its pool if the answer ended at a message border and the connection may be used again (rule H14).
-pub fn give_back(core: &Core, origin: &Origin, answer: Answer) {
+pub fn give_back(core: &Core, origin: &Origin, mut answer: Answer) {
     if answer.persist && answer.body.is_end() {
-        let mut upstream = answer.upstream;
-        (upstream.kept, upstream.allowances) = (answer.kept, answer.allowances);
-        core.pools.borrow_mut().give_back(origin, upstream, rt::coarse_now());
+        answer.early = Buf::new();
+        core.pools.borrow_mut().give_back(origin, answer.upstream, rt::coarse_now());
     }
 }

@@ -7,22 +7,26 @@ use super::closing::client_of;
 use super::exchange::Exchange;
 use super::fault::{Fault, KeyTrouble};
 use super::surface::Task;
-use crate::domain::clock::UnixMillis;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::scope::Scope;
 use crate::http::head::{Presented, RequestHead};
-use crate::snapshot::AccessKey;
+use crate::snapshot::{AccessKey, Snapshot};
 use crate::vault::access_key;
-use std::sync::Arc;
 
 impl Exchange<'_> {
     /// The access key of a request that a model answers, if it may ask for this task.
     ///
     /// # Errors
     /// As [`Exchange::authenticate`]; [`Fault::EndpointNotAllowed`].
-    pub fn authenticate_task(&self, head: &RequestHead, bytes: &[u8], task: &Task) -> Result<Arc<AccessKey>, Fault> {
-        let key = self.authenticate(head, bytes, Scope::Inference)?;
-        check_endpoint(&key, task.endpoint())?;
+    pub fn authenticate_task<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        head: &RequestHead,
+        bytes: &[u8],
+        task: &Task,
+    ) -> Result<&'s AccessKey, Fault> {
+        let key = self.authenticate(snapshot, head, bytes, Scope::Inference)?;
+        check_endpoint(key, task.endpoint())?;
         Ok(key)
     }
 
@@ -30,19 +34,30 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// As [`Exchange::authenticate_any`]; [`Fault::ScopeMissing`].
-    pub fn authenticate(&self, head: &RequestHead, bytes: &[u8], needs: Scope) -> Result<Arc<AccessKey>, Fault> {
-        let key = self.authenticate_any(head, bytes)?;
+    pub fn authenticate<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        head: &RequestHead,
+        bytes: &[u8],
+        needs: Scope,
+    ) -> Result<&'s AccessKey, Fault> {
+        let key = self.authenticate_any(snapshot, head, bytes)?;
         if !key.scopes.has(needs) {
             return Err(Fault::ScopeMissing { needs: needs.name() });
         }
         Ok(key)
     }
 
-    /// Finds the access key; unknown, revoked and expired ones take the same path to the same answer (rule V11).
+    /// Finds the access key in the exchange's own snapshot; unknown, revoked and expired ones take the same path to the same answer (rule V11).
     ///
     /// # Errors
     /// [`Fault::InvalidAccessKey`]; [`Fault::SourceNotAllowed`].
-    pub fn authenticate_any(&self, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
+    pub fn authenticate_any<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        head: &RequestHead,
+        bytes: &[u8],
+    ) -> Result<&'s AccessKey, Fault> {
         let refused = |why| Err(Fault::InvalidAccessKey { why });
         let shown = match head.credentials(bytes) {
             Presented::Bearer(key) | Presented::XApiKey(key) | Presented::XGoogApiKey(key) | Presented::ApiKey(key) => {
@@ -53,17 +68,17 @@ impl Exchange<'_> {
             Presented::Conflict => return refused(KeyTrouble::Several),
             Presented::InUrl => return refused(KeyTrouble::InUrl),
         };
-        if self.snapshot.settings.checks_key_form && access_key::is_mistyped(shown) {
+        if snapshot.settings.checks_key_form && access_key::is_mistyped(shown) {
             // Rule V9: a typo is told by its checksum, which is public arithmetic, without a digest or a lookup.
             return refused(KeyTrouble::Unknown);
         }
-        let access = &self.snapshot.access;
+        let access = &snapshot.access;
         // The table compares digests under a secret pepper: how long that takes says nothing about any key.
         let known = access.find(&access_key::digest(&access.pepper, shown));
-        match known.filter(|key| key.expires_at.is_none_or(|end| UnixMillis::now().0 < end)) {
+        match known.filter(|key| key.expires_at.is_none_or(|end| self.at.0 < end)) {
             Some(key) => {
                 self.notes.asked_by(key);
-                if self.comes_from(key, head, bytes) { Ok(key.clone()) } else { Err(Fault::SourceNotAllowed) }
+                if self.comes_from(key, head, bytes) { Ok(key) } else { Err(Fault::SourceNotAllowed) }
             }
             None => refused(KeyTrouble::Unknown),
         }

@@ -13,6 +13,7 @@
 
 use super::allowance::Grant;
 use super::explain::{attempted, renote};
+use super::folio::Page;
 use super::per_core::{Core, Phase};
 use crate::dialects::Wire;
 use crate::domain::id::RequestId;
@@ -40,7 +41,7 @@ pub enum Standing {
 pub struct Books {
     core: Rc<Core>,
     /// Which of its attempts is the last.
-    sequence: RefCell<Sequence<AttemptReport>>,
+    sequence: RefCell<Sequence<Box<AttemptReport>>>,
     /// Whether any has been opened.
     has_asked: Cell<bool>,
     /// Whether a request of it was sent again after a kept connection had lost it.
@@ -49,6 +50,8 @@ pub struct Books {
     is_gone: Cell<bool>,
     /// Whether the latest intent survives power loss.
     survival: Cell<Survival>,
+    /// The page of its latest attempt, to be written over once that attempt is over.
+    page: Cell<Option<Rc<Page>>>,
     /// What its attempts are charged to.
     grant: RefCell<Option<Rc<Grant>>>,
     /// Its closed attempts, for explanations.
@@ -73,6 +76,7 @@ impl Books {
             has_resent: Cell::new(false),
             is_gone: Cell::new(false),
             survival: Cell::default(),
+            page: Cell::new(None),
             grant: RefCell::default(),
             attempts: RefCell::default(),
             noted: Cell::new(0),
@@ -166,6 +170,16 @@ impl Books {
         !self.has_resent.replace(true)
     }
 
+    /// The page of an attempt that is over, if there is one to be written over.
+    pub fn used_page(&self) -> Option<Rc<Page>> {
+        self.page.take()
+    }
+
+    /// Keeps a page that is written on, for when its attempt is over.
+    pub fn keep_page(&self, page: &Rc<Page>) {
+        self.page.set(Some(page.clone()));
+    }
+
     /// How far an attempt has come.
     pub fn mark(&self, mark: &Mark) {
         if let Some(journal) = &self.core.journal {
@@ -180,7 +194,7 @@ impl Books {
         match fate {
             Fate::Closed { last } => self.deliver(report, last),
             // One that has failed, so that its copy costs nobody an answer's time.
-            Fate::Waits => self.sequence.borrow_mut().waits(report.clone()),
+            Fate::Waits => self.sequence.borrow_mut().waits(Box::new(report.clone())),
         }
     }
 
@@ -190,7 +204,7 @@ impl Books {
         self.deliver_waiting(last);
     }
 
-    fn deliver_waiting(&self, closed: Option<Closed<AttemptReport>>) {
+    fn deliver_waiting(&self, closed: Option<Closed<Box<AttemptReport>>>) {
         if let Some(Closed { entry: mut report, last }) = closed {
             self.deliver(&mut report, last);
         }
@@ -209,7 +223,7 @@ impl Books {
         if let Some(journal) = &self.core.journal {
             journal.close(report);
         }
-        if self.core.snapshot().settings.routing.decisions_kept > 0 {
+        if self.core.latest().settings.routing.decisions_kept > 0 {
             self.note_attempt(report);
         }
         if let Some(grant) = &*self.grant.borrow() {

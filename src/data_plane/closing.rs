@@ -8,10 +8,10 @@ use super::downstream::Downstream;
 use super::exchange::{Exchange, Next};
 use super::explain::{Refusal, Told, trace_of};
 use super::timing::micros;
-use crate::domain::clock::UnixMillis;
 use crate::http::head::{KnownField, RequestHead};
 use crate::report::Outcome;
 use crate::report::exchange::{ExchangeReport, Finish, Surface, Times};
+use crate::rt;
 use std::net::IpAddr;
 
 /// Notes what of a request is known from its head alone, if a report of the exchange is wanted.
@@ -36,7 +36,8 @@ pub fn client_of(exchange: &Exchange<'_>, head: &RequestHead, bytes: &[u8]) -> O
 
 /// Counts an exchange that is over, and tells of it.
 pub fn close(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead, next: Next) {
-    let (whole, surface) = (exchange.began.elapsed(), exchange.notes.surface.get());
+    let whole = rt::coarse_now().saturating_duration_since(exchange.began);
+    let surface = exchange.notes.surface.get();
     let (first, status) = down.first.map_or((None, 0), |(at, status)| (Some(at), status));
     let times = Times {
         overhead_us: micros(exchange.clock.own(whole, exchange.waited, down.flushed)),
@@ -49,12 +50,11 @@ pub fn close(exchange: &mut Exchange<'_>, down: &Downstream, head: &RequestHead,
     let reports = &exchange.core.reports;
     reports.figures.count(surface, status, finish, is_answer.then_some(&times));
     let Some(told) = exchange.notes.told.take() else { return };
-    let began = UnixMillis::now().0.saturating_sub(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX));
     let (model, policy) = told.plan.into_inner().unzip();
     reports.push_exchange(ExchangeReport {
         id: exchange.id,
         trace: told.trace,
-        began: UnixMillis(began),
+        began: exchange.at,
         client: told.client,
         method: head.method().as_str(),
         surface,

@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 pub struct Downstream {
     transport: Transport,
     place: SessionPlace,
+    /// When waiting for a head ends. It stays armed between waits: moving it later costs next to nothing.
+    deadline: rt::Deadline,
     core: Rc<Core>,
     /// Copies what leaves, while an exchange is on whose outcome may be given again.
     recorder: Option<Recorder>,
@@ -43,8 +45,10 @@ pub struct Downstream {
     pub peer: IpAddr,
     /// What a client may take to accept bytes.
     pub stall: Duration,
-    /// When the first bytes of the head that is read next were there.
-    pub arrived: Option<Instant>,
+    /// When the first bytes of the latest head were there.
+    pub arrived: Instant,
+    /// When the bytes were there that made it whole.
+    pub headed: Instant,
     /// What sending has taken in this exchange, the client's time included.
     pub flushed: Duration,
     /// When the first byte of the answer left in this exchange, and the answer's status.
@@ -84,9 +88,11 @@ pub enum BodyTrouble {
 impl Downstream {
     /// Takes a connection over.
     pub fn new(core: &Rc<Core>, transport: Transport, peer: IpAddr) -> Self {
+        let now = rt::coarse_now();
         Self {
             transport,
             place: core.enter_session(),
+            deadline: rt::Deadline::new(),
             core: core.clone(),
             recorder: None,
             books: Books::new(core),
@@ -95,7 +101,8 @@ impl Downstream {
             absence: None,
             peer,
             stall: limits::CLIENT_STALL_DEADLINE,
-            arrived: None,
+            arrived: now,
+            headed: now,
             flushed: Duration::ZERO,
             first: None,
             sent: 0,
@@ -126,7 +133,7 @@ impl Downstream {
 
     /// Waits until bytes are there, between exchanges or inside a head.
     pub async fn arrive(&mut self, deadline: Instant, idle: bool) -> Arrival {
-        let Self { transport, place, core, .. } = self;
+        let Self { transport, place, core, deadline: wait, .. } = self;
         let arrival = poll_fn(|cx| {
             place.park(cx.waker());
             match core.phase() {
@@ -139,7 +146,8 @@ impl Downstream {
                 Ok(_) => Arrival::Bytes,
             })
         });
-        rt::with_deadline(deadline, arrival).await.unwrap_or(Arrival::Late)
+        wait.at(deadline);
+        wait.run(arrival).await.unwrap_or(Arrival::Late)
     }
 
     /// Ready when bytes have come beside those in the input, or none will: for a conversation that goes both ways at once.
@@ -221,6 +229,8 @@ impl Downstream {
         while self.transport.input().len() < total {
             self.fill_by(&mut clock).await?;
         }
+        // What is read next only watches the client, and waits as long as the answer takes.
+        self.transport.expect_bytes(limits::READ_BUFFER_BYTES_MIN);
         let mut taken = self.transport.take_input();
         if taken.len() > total {
             self.transport.input().extend(&taken.bytes()[total..]);
@@ -335,18 +345,23 @@ impl Downstream {
 
     /// Sends all output, giving up on a client that does not read.
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.flush_from(Instant::now()).await.map(|_| ())
+        self.flush_at(None).await.map(|_| ())
     }
 
     /// The same for a caller who knows that it is about `now`; when it was done.
     pub async fn flush_from(&mut self, now: Instant) -> io::Result<Instant> {
+        self.flush_at(Some(now)).await
+    }
+
+    async fn flush_at(&mut self, now: Option<Instant>) -> io::Result<Instant> {
         if self.absence.is_some() {
             self.transport.output().clear();
-            return Ok(now);
+            return Ok(now.unwrap_or_else(rt::coarse_now));
         }
         let now = match self.books.is_unsynced() {
-            false => now,
-            true if self.books.synced().await => Instant::now(),
+            false => now.unwrap_or_else(rt::coarse_now),
+            // What is waited for takes time: it is not read before.
+            true if self.books.synced().await => rt::coarse_now(),
             true => return self.refuse_unsynced().await,
         };
         match self.send(now).await {
@@ -360,7 +375,7 @@ impl Downstream {
         self.spoil_record();
         self.transport.output().clear();
         if let Some((request, face)) = self.books.whose().filter(|_| !self.has_spoken) {
-            let date = self.core.date();
+            let date = self.core.date(rt::wall(rt::coarse_now()));
             let stamp =
                 Stamp { request, face, date: &date, persist: false, head_only: false, receipt: None, grant: None };
             let fault = Fault::Shed { reason: ShedReason::Ledger, retry_after_s: limits::SHED_WAIT_SECONDS_MAX };
@@ -381,7 +396,7 @@ impl Downstream {
             self.first = Some((began, status_of(leaving)));
         }
         let flushed = rt::with_deadline(began + self.stall, self.transport.flush()).await;
-        let now = Instant::now();
+        let now = rt::now();
         self.flushed += now.saturating_duration_since(began);
         flushed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(|()| now)
     }
@@ -409,7 +424,7 @@ impl Downstream {
         match rt::with_deadline(clock.next_deadline(), self.transport.fill()).await {
             Ok(Ok(0) | Err(_)) => Err(BodyTrouble::Closed),
             Ok(Ok(count)) => {
-                clock.received(count, Instant::now());
+                clock.received(count, rt::now());
                 Ok(())
             }
             Err(_) => Err(BodyTrouble::Late),

@@ -24,8 +24,7 @@ use crate::http::head::ResponseHead;
 use crate::limits;
 use crate::providers::Dialect;
 use crate::report::{Held, Outcome};
-use crate::routing::quota::Allowances;
-use crate::rt::{Buf, Deadline};
+use crate::rt::{self, Buf, Deadline};
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -63,12 +62,13 @@ pub async fn events(
     // Lent by the pool for as long as something is in it: a stream that waits keeps nothing.
     let mut written = Buf::new();
     let mut silence = Deadline::new();
-    let mut now = Instant::now();
+    let mut now = rt::coarse_now();
     expect_events(&mut answer);
     let ended = loop {
         let piece = written.vec_mut();
-        let mut write =
-            |facts: &StreamFacts, out: &mut Vec<u8>| relay::metadata(exchange, passage, facts.usage).write_member(out);
+        let mut write = |facts: &StreamFacts, out: &mut Vec<u8>| {
+            relay::metadata_of(exchange, passage, facts.usage).write_member(out)
+        };
         let fed = relay::take_available(&mut answer, |bytes| relay.feed(bytes, piece, &mut write));
         if relay.facts().content_seen {
             passage.folio.has_content(now);
@@ -92,7 +92,7 @@ pub async fn events(
             let out = down.output().vec_mut();
             if !std::mem::replace(&mut begun, true) {
                 begin_stream(exchange, passage, &answer, framer, out);
-                forget_head(&mut answer);
+                forget_head(exchange, &mut answer);
             }
             framer.piece(out, piece);
         }
@@ -120,7 +120,7 @@ pub async fn events(
         // The provider has said all; that it then closed badly is between it and us.
         Err(Failure::TimedOut | Failure::Broken) if relay.progress() == Progress::Done => {
             let mut write = |facts: &StreamFacts, out: &mut Vec<u8>| {
-                relay::metadata(exchange, passage, facts.usage).write_member(out)
+                relay::metadata_of(exchange, passage, facts.usage).write_member(out)
             };
             let piece = written.vec_mut();
             relay.finish_late(piece, &mut write);
@@ -166,10 +166,10 @@ fn expect_events(answer: &mut Answer) {
 }
 
 /// The client has been told what these say.
-fn forget_head(answer: &mut Answer) {
+fn forget_head(exchange: &Exchange<'_>, answer: &mut Answer) {
     (answer.kept, answer.fields) = (Vec::new(), Vec::new());
     answer.content_type = Cow::Borrowed(b"");
-    answer.allowances = Allowances::default();
+    exchange.core.pools.borrow_mut().keep_said(std::mem::take(&mut answer.allowances));
 }
 
 fn begin_stream(exchange: &Exchange<'_>, passage: &Passage<'_>, answer: &Answer, framer: Framer, out: &mut Vec<u8>) {
@@ -178,7 +178,7 @@ fn begin_stream(exchange: &Exchange<'_>, passage: &Passage<'_>, answer: &Answer,
         Delivery::Events | Delivery::Whole => EVENT_STREAM,
     };
     relay::begin(exchange, out, answer.status, &answer.kept, content_type);
-    relay::identify(exchange, passage, out);
+    relay::identify(exchange, passage, rt::now(), out);
     reply::field(out, "cache-control", b"no-cache");
     reply::field(out, "x-accel-buffering", b"no");
     framer.end_head(out);

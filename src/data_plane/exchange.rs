@@ -13,7 +13,7 @@ use super::explain::{Notes, Refusal};
 use super::failover;
 use super::fairness::Seat;
 use super::fault::Fault;
-use super::idempotency::{self, Turn};
+use super::idempotency::{self, Outcome, Turn};
 use super::inquiry::{Inquiry, is_sent_once};
 use super::per_core::{Core, Loaded, Phase};
 use super::reply::{self, Stamp};
@@ -21,19 +21,22 @@ use super::surface::{self, Asked, Surface, Task};
 use super::timing::{self, Clock, Lap};
 use super::{closing, count, courier, explain, forward, local, preview};
 use crate::dialects::Wire;
+use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
 use crate::domain::pressure::{ShedReason, Stage};
 use crate::domain::scope::Scope;
 use crate::http::body::BodyReader;
 use crate::http::head::{KnownField, Method, Presented, RequestFraming, RequestHead, Version};
 use crate::limits;
-use crate::report::Held;
 use crate::report::exchange::Surface as Named;
-use crate::rt::Buf;
+use crate::report::{Held, count_one};
+use crate::rt::{self, Buf};
 use crate::snapshot::AccessKey;
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -56,8 +59,10 @@ pub struct Exchange<'a> {
     pub snapshot: Loaded,
     /// Its id.
     pub id: RequestId,
-    /// When its head was complete.
+    /// When its head was there.
     pub began: Instant,
+    /// The same as wall time.
+    pub at: UnixMillis,
     /// Time spent waiting for others so far: the rest is our own.
     pub waited: Duration,
     /// Attempts made.
@@ -93,14 +98,15 @@ pub struct Exchange<'a> {
 /// Serves the request whose head fills the first `head_bytes` bytes of the input.
 pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, head_bytes: usize, last: bool) -> Next {
     let _open = Held::one(&core.reports.gauges.exchanges);
-    core.reports.gauges.exchanges_begun.fetch_add(1, Ordering::Relaxed);
-    let began = Instant::now();
+    count_one(&core.reports.gauges.exchanges_begun);
+    let (began, at) = (down.headed, rt::wall(down.headed));
     let clock = Clock::start(down.arrived, began, timing::is_wished(head, down.input().bytes()));
     let mut exchange = Exchange {
         core,
         snapshot: core.snapshot(),
         id: core.request_id(),
         began,
+        at,
         waited: Duration::ZERO,
         attempts: 0,
         peer: down.peer,
@@ -116,7 +122,7 @@ pub async fn serve(core: &Rc<Core>, down: &mut Downstream, head: &RequestHead, h
         books: down.books.clone(),
         grant: None,
         head_only: head.method() == Method::Head,
-        date: core.date(),
+        date: core.date(at),
     };
     down.begin(exchange.id, exchange.face);
     closing::open(&mut exchange, head, head_bytes, down.input().bytes());
@@ -133,16 +139,33 @@ async fn dispatch(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Req
     let surface = surface::route(head.method(), head.path(bytes), head.query(bytes));
     exchange.notes.surface.set(surface.as_ref().map_or(Named::Unknown, Surface::name));
     match surface {
-        Ok(Surface::Inquiry(asked)) if courier::is_form(&asked.task, head, bytes) => {
-            Box::pin(courier::run(exchange, down, head, head_bytes, asked)).await
+        Ok(Surface::Inquiry(asked)) if !courier::is_form(&asked.task, head, bytes) => {
+            inquire(exchange, down, head, head_bytes, &asked).await
         }
-        Ok(Surface::Inquiry(asked)) => inquire(exchange, down, head, head_bytes, &asked).await,
-        // What is no task for a model has its work apart, so that every session is the smaller.
-        Ok(Surface::Local(page)) => Box::pin(exchange.local(down, head, head_bytes, page)).await,
-        Ok(Surface::Preview) => Box::pin(preview::run(exchange, down, head, head_bytes)).await,
-        Ok(Surface::Control) => Box::pin(control(exchange, down, head, head_bytes)).await,
-        Ok(Surface::Courier(asked)) => Box::pin(courier::run(exchange, down, head, head_bytes, asked)).await,
+        Ok(surface) => apart(exchange, down, head, head_bytes, surface).await,
         Err(fault) => exchange.refuse_unread(down, head, head_bytes, &fault).await,
+    }
+}
+
+/// Work that lies apart, so that the way of a usual request is short and its state small.
+pub type Apart<'w, T> = Pin<Box<dyn Future<Output = T> + 'w>>;
+
+/// Serves what is no question to a model in a JSON body.
+#[cold]
+fn apart<'w>(
+    exchange: &'w mut Exchange<'_>,
+    down: &'w mut Downstream,
+    head: &'w RequestHead,
+    head_bytes: usize,
+    surface: Surface,
+) -> Apart<'w, Next> {
+    match surface {
+        Surface::Inquiry(asked) | Surface::Courier(asked) => {
+            Box::pin(courier::run(exchange, down, head, head_bytes, asked))
+        }
+        Surface::Local(page) => Box::pin(exchange.local(down, head, head_bytes, page)),
+        Surface::Preview => Box::pin(preview::run(exchange, down, head, head_bytes)),
+        Surface::Control => Box::pin(control(exchange, down, head, head_bytes)),
     }
 }
 
@@ -169,14 +192,16 @@ async fn inquire(
     if let Err(reason) = exchange.core.admit() {
         return exchange.shed(down, reason).await;
     }
-    let key = match exchange.authenticate_task(head, down.input().bytes(), &asked.task) {
+    // Borrowed of the snapshot: a count that all cores share is not touched for each request.
+    let snapshot = exchange.snapshot.clone();
+    let key = match exchange.authenticate_task(&snapshot, head, down.input().bytes(), &asked.task) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    exchange.clock.mark(Lap::Auth);
+    exchange.clock.mark(Lap::Auth, rt::now());
     // Who may be given an answer again learns first whether it is: that costs nothing.
     let may_replay = idempotency::has_key(head, down.input().bytes());
-    if !may_replay && let Err(fault) = exchange.enter(&key, &asked.task) {
+    if !may_replay && let Err(fault) = exchange.enter(key, &asked.task) {
         return exchange.refuse_unread(down, head, head_bytes, &fault).await;
     }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
@@ -187,20 +212,21 @@ async fn inquire(
         Ok(received) => received,
         Err(next) => return next,
     };
-    exchange.clock.mark(Lap::Read);
+    // Where the body was there with its head, no time has passed.
+    exchange.clock.mark(Lap::Read, rt::coarse_now());
     let claim = match idempotency::begin(exchange, &key.tenant, head, &received) {
         Turn::Work(claim) => claim,
-        Turn::Replay(outcome) => return Box::pin(idempotency::replay(exchange, down, &outcome)).await,
+        Turn::Replay(outcome) => return replay(exchange, down, outcome).await,
         Turn::Refuse(fault) => return exchange.refuse(down, &fault, false).await,
         Turn::Shed(reason) => return exchange.shed(down, reason).await,
     };
-    if may_replay && let Err(fault) = exchange.enter(&key, &asked.task) {
+    if may_replay && let Err(fault) = exchange.enter(key, &asked.task) {
         return exchange.refuse(down, &fault, false).await;
     }
     if claim.is_some() {
         down.record();
     }
-    let next = answer(exchange, down, &key, head, &received, asked).await;
+    let next = answer(exchange, down, key, head, &received, asked).await;
     idempotency::end(claim, down, next);
     next
 }
@@ -219,40 +245,56 @@ async fn answer(
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
     ask.once = is_sent_once(received.body(), false);
-    exchange.clock.mark(Lap::Parse);
+    exchange.clock.mark(Lap::Parse, rt::now());
     let mut plan = match super::plan::plan(exchange.core, &exchange.snapshot, key, &ask, received.body()) {
         Ok(plan) => plan,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    exchange.clock.mark(Lap::Plan);
+    exchange.clock.mark(Lap::Plan, rt::now());
     if let Err(fault) = exchange.reserve_for(&ask, &plan) {
         return exchange.refuse(down, &fault, false).await;
     }
-    let inquiry = Inquiry::new(key, &ask, head, received).beginning_with(plan.need.prefix);
+    let mut inquiry = Inquiry::new(key, &ask, head, received);
+    inquiry.prefix = plan.need.prefix;
     if ask.task == Task::CountTokens && !count::keep_native(exchange, &mut plan, &ask) {
-        return Box::pin(count::estimate(exchange, down, &inquiry)).await;
+        return count_here(exchange, down, &inquiry).await;
     }
     let next = match failover::run(exchange, down, &inquiry, &plan).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, false).await,
     };
-    explain::record(exchange, down, &inquiry, plan);
+    explain::record(exchange, down, &inquiry, &mut plan);
     next
+}
+
+#[cold]
+fn count_here<'w>(
+    exchange: &'w mut Exchange<'_>,
+    down: &'w mut Downstream,
+    inquiry: &'w Inquiry<'_>,
+) -> Apart<'w, Next> {
+    Box::pin(count::estimate(exchange, down, inquiry))
+}
+
+#[cold]
+fn replay<'w>(exchange: &'w mut Exchange<'_>, down: &'w mut Downstream, outcome: Arc<Outcome>) -> Apart<'w, Next> {
+    Box::pin(async move { idempotency::replay(exchange, down, &outcome).await })
 }
 
 /// A request for the control plane: authenticated here, answered there.
 async fn control(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
-    let key = match exchange.authenticate_any(head, down.input().bytes()) {
+    let snapshot = exchange.snapshot.clone();
+    let key = match exchange.authenticate_any(&snapshot, head, down.input().bytes()) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    exchange.clock.mark(Lap::Auth);
+    exchange.clock.mark(Lap::Auth, rt::now());
     let received = match exchange.receive(down, head, head_bytes).await {
         Ok(received) => received,
         Err(next) => return next,
     };
-    exchange.clock.mark(Lap::Read);
-    match forward::run(exchange, down, &key, head, &received).await {
+    exchange.clock.mark(Lap::Read, rt::coarse_now());
+    match forward::run(exchange, down, key, head, &received).await {
         Ok(next) => next,
         Err(fault) => exchange.refuse(down, &fault, false).await,
     }
@@ -320,10 +362,14 @@ impl Exchange<'_> {
         String::from_utf8_lossy(&crate::domain::id::encode(self.id.bits())).into_owned()
     }
 
-    /// Our own time so far, microseconds.
+    /// Our own time so far, microseconds; reads the clock.
     pub fn overhead_us(&self) -> u64 {
-        let own = self.began.elapsed().saturating_sub(self.waited);
-        u64::try_from(own.as_micros()).unwrap_or(u64::MAX)
+        self.own_us(rt::now())
+    }
+
+    /// The same up to `now`.
+    pub fn own_us(&self, now: Instant) -> u64 {
+        timing::whole_micros(now.saturating_duration_since(self.began).saturating_sub(self.waited))
     }
 
     /// Reads the whole request, or answers why not.
@@ -343,12 +389,15 @@ impl Exchange<'_> {
     }
 
     /// Answers a request that could not be read.
-    pub async fn refuse_trouble(&mut self, down: &mut Downstream, trouble: ReadTrouble) -> Next {
-        match trouble {
-            ReadTrouble::Gone => Next::Abort,
-            ReadTrouble::NoRoom => self.shed(down, ShedReason::Bodies).await,
-            ReadTrouble::Fault { fault, unread } => self.refuse(down, &fault, unread).await,
-        }
+    #[cold]
+    pub fn refuse_trouble<'w>(&'w mut self, down: &'w mut Downstream, trouble: ReadTrouble) -> Apart<'w, Next> {
+        Box::pin(async move {
+            match trouble {
+                ReadTrouble::Gone => Next::Abort,
+                ReadTrouble::NoRoom => self.shed(down, ShedReason::Bodies).await,
+                ReadTrouble::Fault { fault, unread } => self.refuse(down, &fault, unread).await,
+            }
+        })
     }
 
     async fn read(
@@ -366,13 +415,13 @@ impl Exchange<'_> {
             RequestFraming::None => 0,
             RequestFraming::Length(length) if length > max => return Err(too_large()),
             RequestFraming::Length(length) => usize::try_from(length).map_err(|_| too_large())?,
-            RequestFraming::Chunked => return self.read_chunked(down, head, head_bytes, clock).await,
+            RequestFraming::Chunked => return Box::pin(self.read_chunked(down, head, head_bytes, clock)).await,
         };
         if !self.reserve(body_bytes as u64) {
             return Err(ReadTrouble::NoRoom);
         }
         if body_bytes > 0 && head.expect_continue() && down.input().len() == head_bytes {
-            invite(down).await?;
+            Box::pin(invite(down)).await?;
         }
         let whole = down.take(head_bytes + body_bytes, clock).await.map_err(|trouble| read_trouble(trouble, max))?;
         Ok(Received { head: whole, body: None, head_bytes })
@@ -403,16 +452,17 @@ impl Exchange<'_> {
 
     async fn local(&mut self, down: &mut Downstream, head: &RequestHead, head_bytes: usize, page: local::Page) -> Next {
         let bytes = down.input().bytes();
+        let snapshot = self.snapshot.clone();
         let key = match page.needs_key() {
             false => None,
-            true => match self.authenticate(head, bytes, Scope::Inference) {
+            true => match self.authenticate(&snapshot, head, bytes, Scope::Inference) {
                 Ok(key) => Some(key),
                 Err(fault) => return self.refuse_unread(down, head, head_bytes, &fault).await,
             },
         };
-        self.clock.mark(Lap::Auth);
+        self.clock.mark(Lap::Auth, rt::now());
         let mut answer = Vec::new();
-        let written = local::write(self, &page, key.as_deref(), &mut answer);
+        let written = local::write(self, &page, key, &mut answer);
         if let Err(fault) = written {
             return self.refuse_unread(down, head, head_bytes, &fault).await;
         }
@@ -424,19 +474,22 @@ impl Exchange<'_> {
     }
 
     /// Answers a fault to a request whose body is still on the wire.
-    pub async fn refuse_unread(
-        &mut self,
-        down: &mut Downstream,
-        head: &RequestHead,
+    #[cold]
+    pub fn refuse_unread<'w>(
+        &'w mut self,
+        down: &'w mut Downstream,
+        head: &'w RequestHead,
         head_bytes: usize,
-        fault: &Fault,
-    ) -> Next {
-        if fault.closes() {
-            self.persist = false;
-        } else {
-            self.settle_body(down, head, head_bytes).await;
-        }
-        self.refuse(down, fault, false).await
+        fault: &'w Fault,
+    ) -> Apart<'w, Next> {
+        Box::pin(async move {
+            if fault.closes() {
+                self.persist = false;
+            } else {
+                self.settle_body(down, head, head_bytes).await;
+            }
+            self.refuse(down, fault, false).await
+        })
     }
 
     /// Leaves the connection at the next message border, or marks it as the last answer (rule H14).
@@ -451,7 +504,8 @@ impl Exchange<'_> {
     }
 
     /// Answers a fault. `unread` says that bytes of this request are still to come.
-    pub async fn refuse(&mut self, down: &mut Downstream, fault: &Fault, unread: bool) -> Next {
+    #[cold]
+    pub fn refuse<'w>(&'w mut self, down: &'w mut Downstream, fault: &Fault, unread: bool) -> Apart<'w, Next> {
         self.core.reports.gauges.refused.fetch_add(1, Ordering::Relaxed);
         if self.attempts == 0 && fault.is_unserved() {
             self.core.reports.gauges.unserved.fetch_add(1, Ordering::Relaxed);
@@ -463,24 +517,30 @@ impl Exchange<'_> {
         let mut out = Vec::new();
         reply::fault(&mut out, fault, self.stamp(), self.attempts);
         down.output().extend(&out);
-        self.finish(down).await
+        Box::pin(self.finish(down))
     }
 
     /// Turns a request away before anything was done for it (rule O3): what is left of it is not read, and its connection ends.
-    pub async fn shed(&mut self, down: &mut Downstream, reason: ShedReason) -> Next {
+    #[cold]
+    pub fn shed<'w>(&'w mut self, down: &'w mut Downstream, reason: ShedReason) -> Apart<'w, Next> {
         self.core.reports.gauges.shed[reason.place()].fetch_add(1, Ordering::Relaxed);
         let retry_after_s = 1 + self.core.roll(limits::SHED_WAIT_SECONDS_MAX);
-        self.refuse(down, &Fault::Shed { reason, retry_after_s }, true).await
+        self.refuse(down, &Fault::Shed { reason, retry_after_s }, true)
     }
 
     /// Sends what is in the output and says what becomes of the connection. A client that was told that it stays open may be sending its
     /// next request already: it is answered, unless the process is going down.
     pub async fn finish(&mut self, down: &mut Downstream) -> Next {
-        match down.flush().await {
+        self.finish_from(down, rt::now()).await
+    }
+
+    /// The same for a caller who knows that it is about `now`.
+    pub async fn finish_from(&mut self, down: &mut Downstream, now: Instant) -> Next {
+        match down.flush_from(now).await {
             Err(_) => Next::Abort,
-            Ok(()) if down.is_absent() => Next::Abort,
-            Ok(()) if self.persist && self.promised.get() && self.core.phase() < Phase::Draining => Next::Continue,
-            Ok(()) => Next::Close,
+            Ok(_) if down.is_absent() => Next::Abort,
+            Ok(_) if self.persist && self.promised.get() && self.core.phase() < Phase::Draining => Next::Continue,
+            Ok(_) => Next::Close,
         }
     }
 }

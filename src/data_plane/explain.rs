@@ -14,16 +14,16 @@ use crate::domain::text::bounded;
 use crate::domain::trace::{Sampling, Trace, TraceParent};
 use crate::http::head::{KnownField, RequestHead};
 use crate::limits;
-use crate::report::AttemptReport;
 use crate::report::exchange::{Asker, Surface};
+use crate::report::{AttemptReport, count_one};
 use crate::routing::decision::{Attempted, Considered, Decision, Phases};
 use crate::routing::lane::LaneKey;
 use crate::routing::policy::Policy;
+use crate::rt;
 use crate::snapshot::AccessKey;
 use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What is noted of an exchange while it lasts.
 #[derive(Debug)]
@@ -130,25 +130,25 @@ pub struct Subject<'a> {
 }
 
 /// Keeps the decision of an exchange that is over.
-pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>, plan: Plan) {
+pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>, plan: &mut Plan) {
     let reports = &exchange.core.reports;
-    reports.gauges.decisions[plan.policy as usize].fetch_add(1, Ordering::Relaxed);
+    count_one(&reports.gauges.decisions[plan.policy as usize]);
     if let Some(told) = &exchange.notes.told {
         told.plan.get_or_init(|| (name_of(&inquiry.ask.model_name), plan.policy));
     }
+    let lineups = &exchange.core.lineups;
     if !is_kept(exchange) {
-        return;
+        return lineups.return_list(std::mem::take(&mut plan.considered));
     }
     let status = exchange.notes.status.get();
-    let whole = exchange.began.elapsed();
+    let whole = rt::coarse_now().saturating_duration_since(exchange.began);
     let mut phases = exchange.clock.phases(whole, exchange.waited, down.flushed);
     if status == 101 {
         // A session is neither: it goes both ways for as long as both sides like.
         phases.translate_us = 0;
     }
     let (id, core) = (exchange.id, exchange.core.index);
-    let at = UnixMillis(UnixMillis::now().0.saturating_sub(u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)));
-    let subject = Subject { id, core, at, key: inquiry.key, model: &inquiry.ask.model_name };
+    let subject = Subject { id, core, at: exchange.at, key: inquiry.key, model: &inquiry.ask.model_name };
     let mut spare = reports.spare_decision();
     // The list that it held goes to the next exchange of this connection.
     let mut attempts = spare.as_mut().map(|spare| std::mem::take(&mut spare.attempts)).unwrap_or_default();
@@ -156,11 +156,17 @@ pub fn record(exchange: &Exchange<'_>, down: &Downstream, inquiry: &Inquiry<'_>,
     let outcome = Outcome { attempts, phases, status };
     reports.push_decision(match spare {
         Some(mut spare) => {
+            lineups.return_list(std::mem::take(&mut spare.candidates));
             refill(&mut spare, &subject, plan, outcome);
             spare
         }
-        None => Box::new(decision(&subject, plan, outcome)),
+        None => fresh(&subject, plan, outcome),
     });
+}
+
+#[cold]
+fn fresh(subject: &Subject<'_>, plan: &mut Plan, outcome: Outcome) -> Box<Decision> {
+    Box::new(decision(subject, plan, outcome))
 }
 
 fn is_kept(exchange: &Exchange<'_>) -> bool {
@@ -179,7 +185,7 @@ pub struct Outcome {
 }
 
 /// A decision from its parts.
-pub fn decision(subject: &Subject<'_>, plan: Plan, outcome: Outcome) -> Decision {
+pub fn decision(subject: &Subject<'_>, plan: &mut Plan, outcome: Outcome) -> Decision {
     let Plan { considered, policy, goal, need, category, exploration, .. } = plan;
     Decision {
         id: subject.id,
@@ -188,12 +194,12 @@ pub fn decision(subject: &Subject<'_>, plan: Plan, outcome: Outcome) -> Decision
         at: subject.at,
         core: subject.core,
         model: name_of(subject.model),
-        category,
-        policy,
-        goal,
-        need,
-        exploration,
-        candidates: bounded_list(considered),
+        category: category.take(),
+        policy: *policy,
+        goal: *goal,
+        need: std::mem::take(need),
+        exploration: *exploration,
+        candidates: bounded_list(std::mem::take(considered)),
         attempts: outcome.attempts,
         phases: outcome.phases,
         status: outcome.status,
@@ -201,7 +207,7 @@ pub fn decision(subject: &Subject<'_>, plan: Plan, outcome: Outcome) -> Decision
 }
 
 /// The same over one that is no longer remembered: nearly always of the same tenant, by the same name.
-fn refill(known: &mut Decision, subject: &Subject<'_>, plan: Plan, outcome: Outcome) {
+fn refill(known: &mut Decision, subject: &Subject<'_>, plan: &mut Plan, outcome: Outcome) {
     let Plan { considered, policy, goal, need, category, exploration, .. } = plan;
     if known.tenant != subject.key.tenant {
         known.tenant = subject.key.tenant.clone();
@@ -210,8 +216,8 @@ fn refill(known: &mut Decision, subject: &Subject<'_>, plan: Plan, outcome: Outc
         known.model = name_of(subject.model);
     }
     (known.id, known.access_key, known.at, known.core) = (subject.id, subject.key.id, subject.at, subject.core);
-    (known.category, known.policy, known.goal, known.need) = (category, policy, goal, need);
-    (known.exploration, known.candidates) = (exploration, bounded_list(considered));
+    (known.category, known.policy, known.goal, known.need) = (category.take(), *policy, *goal, std::mem::take(need));
+    (known.exploration, known.candidates) = (*exploration, bounded_list(std::mem::take(considered)));
     (known.attempts, known.phases, known.status) = (outcome.attempts, outcome.phases, outcome.status);
 }
 

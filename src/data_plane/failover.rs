@@ -27,7 +27,7 @@ use crate::routing::standing::{Standing, Why};
 use crate::routing::terms::OnClientGone;
 use crate::rt;
 use crate::snapshot::Snapshot;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Has the candidates answer, at once or one after another.
 pub async fn run(
@@ -37,17 +37,18 @@ pub async fn run(
     plan: &Plan,
 ) -> Result<Next, Fault> {
     if let Some(wait) = exchange.core.steer.limited(plan.candidates.iter().map(|it| &it.lane), plan.at) {
-        // Everybody said when to come back: asking again before that helps nobody.
-        return Err(Fault::RateLimited { retry_after_s: (wait.as_secs_f64().ceil() as u64).max(1) });
+        return Err(all_limited(wait));
     }
     let snapshot = exchange.snapshot.clone();
     down.may_drain(snapshot.settings.routing.tenant(&inquiry.key.tenant).on_client_gone == OnClientGone::Drain);
     let mut course = Course::of(inquiry, plan, &snapshot);
-    if let Some(next) = together::run(exchange, down, &mut course).await? {
+    if let Some(way) = together::way(exchange, &course)
+        && let Some(next) = together::run(exchange, down, &mut course, way).await?
+    {
         return Ok(next);
     }
     // The plan was made a moment ago: the first turn needs no other look at the clock.
-    let mut now = if exchange.attempts == 0 { plan.at } else { Instant::now() };
+    let mut now = if exchange.attempts == 0 { plan.at } else { rt::now() };
     while let Some(Turn { place, again }) = course.turns.next(&exchange.core.steer, &mut course.trail, now) {
         if down.is_absent() {
             exchange.books.finish();
@@ -70,7 +71,7 @@ pub async fn run(
         if let Some(next) = course.absorb(exchange, place, ended, outcome) {
             return Ok(next);
         }
-        now = Instant::now();
+        now = rt::now();
     }
     exchange.core.steer.waive();
     exchange.books.finish();
@@ -78,6 +79,12 @@ pub async fn run(
         return Ok(Box::pin(events::give_up(exchange, down, *continuation)).await);
     }
     Err(course.trail.verdict())
+}
+
+/// Everybody said when to come back: asking again before that helps nobody.
+#[cold]
+fn all_limited(wait: Duration) -> Fault {
+    Fault::RateLimited { retry_after_s: (wait.as_secs_f64().ceil() as u64).max(1) }
 }
 
 /// One exchange on its way through the candidates.
@@ -146,7 +153,8 @@ impl<'a> Course<'a> {
         let provider = self.snapshot.provider(candidate.target.provider)?;
         if exchange.attempts == 0 {
             // What retries are measured by (rule Q2).
-            exchange.core.steer.retries.count_first(&self.inquiry.key.tenant, &provider.id, self.plan.at);
+            let (tenant, steer) = (&self.inquiry.key.tenant, &exchange.core.steer);
+            steer.retries.count_first(tenant, &provider.id, &candidate.known, self.plan.at);
         }
         self.turns.take(place);
         Some(Entrant::enter(exchange, inquiry, candidate, provider, self.plan, draft))
@@ -203,6 +211,7 @@ async fn back_off(exchange: &mut Exchange<'_>, down: &mut Downstream) -> Result<
 
 /// A lane that was told to wait lets others go first for a while, and so does a credential without money: rates are limited per model,
 /// bills are not.
+#[cold]
 fn park(exchange: &Exchange<'_>, candidate: &Candidate, fault: &UpstreamFault) {
     let now = Instant::now();
     let steer = &exchange.core.steer;

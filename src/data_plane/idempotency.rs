@@ -305,7 +305,7 @@ pub async fn replay(exchange: &mut Exchange<'_>, down: &mut Downstream, outcome:
     if !outcome.content_type.is_empty() {
         reply::field(&mut out, "content-type", &outcome.content_type);
     }
-    reply::number_field(&mut out, "x-igris-attempts", 0);
+    reply::number_field(&mut out, "x-igris-attempts", 0_u32);
     reply::field(&mut out, "x-igris-idempotent-replay", b"true");
     reply::number_field(&mut out, "content-length", outcome.body.len());
     reply::end_head(&mut out);

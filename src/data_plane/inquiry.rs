@@ -24,9 +24,9 @@ pub struct Inquiry<'a> {
     /// Digest of the beginning that a provider's cache would keep; `None` where it is too short, or nobody looked.
     pub prefix: Option<u64>,
     /// The request in the inner language, read when the first candidate of another dialect needs it.
-    inner: OnceCell<Result<request::Request, request::Refusal>>,
+    inner: OnceCell<Box<Result<request::Request, request::Refusal>>>,
     /// The rest of a body that is longer than what is kept; taken by the one attempt that can send it.
-    pub(super) upload: RefCell<Option<Upload>>,
+    pub(super) upload: RefCell<Option<Box<Upload>>>,
     /// Bytes of that rest, if the client said how many.
     rest: Option<Rest>,
     /// Whether bytes of the body are still on the wire.
@@ -54,17 +54,11 @@ impl<'a> Inquiry<'a> {
         Self { key, ask, head, received, prefix: None, inner: OnceCell::new(), upload, rest: None, unread }
     }
 
-    /// The same with the digest of its beginning.
-    pub fn beginning_with(mut self, prefix: Option<u64>) -> Self {
-        self.prefix = prefix;
-        self
-    }
-
     /// The same with a rest that streams.
     pub fn with_upload(mut self, upload: Option<Upload>) -> Self {
         self.rest = upload.as_ref().map(|upload| upload.remaining().map_or(Rest::Chunked, Rest::Length));
         self.unread = Cell::new(upload.is_some());
-        self.upload = RefCell::new(upload);
+        self.upload = RefCell::new(upload.map(Box::new));
         self
     }
 
@@ -105,6 +99,7 @@ impl<'a> Inquiry<'a> {
     /// # Errors
     /// When it is malformed, or means something that the inner language has no word for.
     pub fn request(&self) -> Result<&request::Request, request::Refusal> {
-        self.inner.get_or_init(|| draft::read_request(self)).as_ref().map_err(Clone::clone)
+        let read = self.inner.get_or_init(|| Box::new(draft::read_request(self)));
+        Result::as_ref(read).map_err(Clone::clone)
     }
 }

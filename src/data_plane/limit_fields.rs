@@ -14,7 +14,8 @@ use super::allowance::{Figure, Grant};
 use super::reply::{FieldValue, field};
 use crate::dialects::Wire;
 use crate::domain::clock::UnixMillis;
-use std::time::{Duration, Instant};
+use crate::rt;
+use std::time::Duration;
 
 /// The nouns of the two rates, in the order of [`Grant::figures`].
 const NOUNS: [&str; 2] = ["requests", "tokens"];
@@ -23,7 +24,7 @@ const PARTS: [&str; 3] = ["limit", "remaining", "reset"];
 
 /// Writes what is left.
 pub fn write(out: &mut Vec<u8>, grant: &Grant, face: Wire) {
-    let now = Instant::now();
+    let now = rt::coarse_now();
     for (noun, figure) in NOUNS.iter().zip(grant.figures(now)) {
         let Some(Figure { limit, remaining, full_in }) = figure else { continue };
         let [at_limit, at_remaining, at_reset] = PARTS.map(|part| Name { face, noun, part });
@@ -67,7 +68,7 @@ fn line(out: &mut Vec<u8>, name: &Name<'_>, value: impl FieldValue) {
 /// The second in which the time is over.
 fn later(wait: Duration) -> UnixMillis {
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    UnixMillis(UnixMillis::now().0.saturating_add(millis).div_ceil(1_000).saturating_mul(1_000))
+    UnixMillis(rt::wall(rt::coarse_now()).0.saturating_add(millis).div_ceil(1_000).saturating_mul(1_000))
 }
 
 /// A field's name.

@@ -42,9 +42,10 @@ pub struct Lag {
 
 /// A part of a whole in percent; anything of nothing is all of it.
 pub fn percent(part: u64, whole: u64) -> u32 {
-    match whole {
-        0 => 100,
-        _ => u32::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(u32::MAX),
+    match (part.checked_mul(100), whole) {
+        (_, 0) => 100,
+        (Some(hundredfold), _) => u32::try_from(hundredfold / whole).unwrap_or(u32::MAX),
+        (None, _) => u32::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(u32::MAX),
     }
 }
 

@@ -12,21 +12,25 @@ use super::steer::Steering;
 use super::upstream::Pools;
 use super::vitals::Vitals;
 use crate::board::Board;
+use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AttemptId, RequestId};
 use crate::domain::pressure::{ShedReason, Stage};
 use crate::ledger::Journal;
 use crate::limits;
+use crate::metering::answer::Answer;
+use crate::metering::mould::Recall;
+use crate::metering::usage::Accounting;
 use crate::report::CoreReports;
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{ProviderIx, Published, Snapshot};
 use crate::tls::{self, ClientConfig};
 use arc_swap::Cache;
 use slab::Slab;
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How far the process is on its way down (rule S1). Stored in one byte that every core polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +116,8 @@ pub struct Core {
     pub leases: Leases,
     /// Who could serve the names that are asked for.
     pub lineups: Lineups,
+    /// The last answers, by the place of their providers in the snapshot.
+    recalls: RefCell<Vec<Recall>>,
     /// Exchanges under way by tenant.
     pub fairness: Fairness,
     /// Bytes held for bodies.
@@ -164,6 +170,7 @@ impl Core {
             pools: RefCell::new(Pools::default()),
             steer,
             leases: Leases::new(vitals.cores()),
+            recalls: RefCell::default(),
             fairness: Fairness::default(),
             bodies: Rc::default(),
             outcomes,
@@ -196,6 +203,11 @@ impl Core {
         current.clone()
     }
 
+    /// The snapshot as it was looked at last, for what need not be of this very moment. Not to be held while something is waited for.
+    pub fn latest(&self) -> Ref<'_, Loaded> {
+        self.current.borrow()
+    }
+
     /// How far the process is on its way down.
     pub fn phase(&self) -> Phase {
         self.phase.phase()
@@ -221,18 +233,28 @@ impl Core {
         self.dice.borrow_mut().u64(..bound)
     }
 
+    /// What an answer in OpenAI's shape says of its usage, read by the last one of its provider if it is like that.
+    pub fn read_answer(&self, provider: ProviderIx, body: &[u8], accounting: Accounting) -> Answer {
+        let mut recalls = self.recalls.borrow_mut();
+        let place = usize::from(provider.0);
+        if recalls.len() <= place {
+            recalls.resize_with(place + 1, Recall::default);
+        }
+        recalls[place].read(body, accounting)
+    }
+
     /// The core's dice, for draws that are more than a number. Not to be held while something is waited for.
     pub fn dice(&self) -> RefMut<'_, fastrand::Rng> {
         self.dice.borrow_mut()
     }
 
-    /// The `Date` of this second (RFC 9110 §6.6.1), formatted once a second.
-    pub fn date(&self) -> Rc<str> {
-        let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    /// The `Date` of a moment that is about now (RFC 9110 §6.6.1), formatted once a second.
+    pub fn date(&self, at: UnixMillis) -> Rc<str> {
+        let second = at.0 / 1_000;
         let mut line = self.date.borrow_mut();
         if line.second != second {
-            *line = DateLine { second, text: Rc::from(httpdate::fmt_http_date(now)) };
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            *line = DateLine { second, text: Rc::from(httpdate::fmt_http_date(time)) };
         }
         line.text.clone()
     }
@@ -296,14 +318,18 @@ impl Core {
 
     /// Bytes that bodies may take on this core.
     pub fn body_bytes_max(&self) -> u64 {
-        let memory = self.snapshot().settings.memory_bytes_max.unwrap_or(self.vitals.memory_bytes_max());
+        let memory = self.latest().settings.memory_bytes_max.unwrap_or(self.vitals.memory_bytes_max());
         memory / 100 * limits::BODY_SHARE_PERCENT / self.vitals.cores()
     }
 
     fn count_in_flight(&self, count: usize) {
         self.in_flight.set(count);
-        let places = self.snapshot().settings.exchanges_per_core_max;
-        self.judge(Loads { in_flight: percent(count as u64, places as u64), ..self.overload.get().loads() });
+        let places = self.latest().settings.exchanges_per_core_max;
+        let (in_flight, known) = (percent(count as u64, places as u64), self.overload.get().loads());
+        // The same loads are judged the same.
+        if in_flight != known.in_flight {
+            self.judge(Loads { in_flight, ..known });
+        }
     }
 
     fn judge(&self, loads: Loads) {

@@ -25,17 +25,19 @@ use crate::routing::lane::LaneKey;
 use crate::routing::reason::reason;
 use crate::routing::record::{self, View};
 use crate::routing::semantic;
-use crate::snapshot::AccessKey;
+use crate::rt;
+use crate::snapshot::{AccessKey, Snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a preview.
 pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &RequestHead, head_bytes: usize) -> Next {
-    let key = match authenticate(exchange, head, down.input().bytes()) {
+    let snapshot = exchange.snapshot.clone();
+    let key = match authenticate(exchange, &snapshot, head, down.input().bytes()) {
         Ok(key) => key,
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
-    exchange.clock.mark(Lap::Auth);
+    exchange.clock.mark(Lap::Auth, rt::now());
     if !key.allowance.is_unlimited()
         && let Err(fault) = exchange.enter_limited(&key.allowance, true)
     {
@@ -45,16 +47,16 @@ pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
         Ok(received) => received,
         Err(next) => return next,
     };
-    exchange.clock.mark(Lap::Read);
+    exchange.clock.mark(Lap::Read, rt::coarse_now());
     let body = received.body();
     let asked = Asked { wire: dialect_of(body), task: Task::Generate, model: None, delivery: None };
     let ask = match Ask::read(body, head, received.head(), &asked) {
         Ok(ask) => ask,
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
-    exchange.clock.mark(Lap::Parse);
-    let likeliest = likeliest(exchange, &key, &ask, body);
-    exchange.clock.mark(Lap::Plan);
+    exchange.clock.mark(Lap::Parse, rt::now());
+    let likeliest = likeliest(exchange, key, &ask, body);
+    exchange.clock.mark(Lap::Plan, rt::now());
     match likeliest {
         Ok((plan, confidence)) => {
             let sorted = plan.category.clone().or_else(|| sort(&ask, body));
@@ -67,12 +69,17 @@ pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
 }
 
 /// Who may ask models, or administers those who may.
-fn authenticate(exchange: &Exchange<'_>, head: &RequestHead, bytes: &[u8]) -> Result<Arc<AccessKey>, Fault> {
-    let key = exchange.authenticate_any(head, bytes)?;
+fn authenticate<'s>(
+    exchange: &Exchange<'_>,
+    snapshot: &'s Snapshot,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Result<&'s AccessKey, Fault> {
+    let key = exchange.authenticate_any(snapshot, head, bytes)?;
     if !key.scopes.has(Scope::Inference) && !key.scopes.has(Scope::Admin) {
         return Err(Fault::ScopeMissing { needs: Scope::Inference.name() });
     }
-    check_endpoint(&key, Endpoint::Chat)?;
+    check_endpoint(key, Endpoint::Chat)?;
     Ok(key)
 }
 

@@ -1,7 +1,7 @@
 //! Reading ahead: an answer is taken so far that it is known whether it is one, before the client has had a byte of it.
 //!
 //! For attempts that run beside each other. Of a stream everything up to its first content is read, of any other answer the whole body; both
-//! bounded. What was read lies in [`Answer::early`], and the relays hand it out first, so that nothing is read twice or lost. The client is not
+//! bounded. What was read lies in [`Facts::early`](super::attempt::Facts::early), and the relays hand it out first, so that nothing is read twice or lost. The client is not
 //! looked at here: whoever polls this polls the client beside it.
 
 use super::attempt::{Answer, Content, Failure};

@@ -17,7 +17,7 @@ use crate::rt;
 use crate::tls::{self, Transport};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 /// What reading a head came to.
 enum HeadRead {
@@ -73,7 +73,7 @@ async fn serve(
             HeadRead::Preface => return Some(down.into_transport()),
             HeadRead::Silence => return None,
             HeadRead::Broken(fault) => {
-                refuse(core, &mut down, &fault).await;
+                Box::pin(refuse(core, &mut down, &fault)).await;
                 return None;
             }
             HeadRead::Whole(length) => match exchange::serve(core, &mut down, &head, length, last).await {
@@ -97,22 +97,17 @@ async fn read_head(
     first: bool,
     may_switch: bool,
 ) -> HeadRead {
-    let settings = core.snapshot().settings.clone();
-    let limits =
-        HeadLimits { head_bytes: settings.head_bytes_max, fields: settings.head_fields_max, ..HeadLimits::REQUEST };
-    let began = rt::coarse_now();
-    let mut deadline = began + if first { settings.head_deadline } else { settings.keep_alive_idle };
+    let Terms { limits, patience, head_deadline } = terms(core, down, first);
+    let mut deadline = rt::coarse_now() + patience;
     let mut begun = false;
-    down.stall = settings.client_stall;
-    down.arrived = None;
     head.reset();
     loop {
         if !down.input().is_empty() {
+            down.headed = rt::now();
             if !begun {
                 begun = true;
-                let now = Instant::now();
-                down.arrived = Some(now);
-                deadline = if first { deadline } else { now + settings.head_deadline };
+                down.arrived = down.headed;
+                deadline = if first { deadline } else { down.headed + head_deadline };
             }
             let bytes = down.input().bytes();
             let prefaced = if may_switch { http2::preface_in(bytes) } else { Preface::None };
@@ -132,10 +127,35 @@ async fn read_head(
     }
 }
 
+/// What a head may be, how long it is waited for, and how long it may take once it has begun.
+struct Terms {
+    limits: HeadLimits,
+    patience: Duration,
+    head_deadline: Duration,
+}
+
+/// The terms of the next head, by the snapshot that this core looked at last.
+fn terms(core: &Core, down: &mut Downstream, first: bool) -> Terms {
+    let current = core.latest();
+    let settings = &current.settings;
+    down.stall = settings.client_stall;
+    Terms {
+        limits: HeadLimits {
+            head_bytes: settings.head_bytes_max,
+            fields: settings.head_fields_max,
+            ..HeadLimits::REQUEST
+        },
+        patience: if first { settings.head_deadline } else { settings.keep_alive_idle },
+        head_deadline: settings.head_deadline,
+    }
+}
+
+#[cold]
 fn head_fault(fault: &HeadFault) -> Fault {
     Fault::Malformed { status: fault.status(), remedy: format!("Bad request: {fault}. {}", fault.remedy()).into() }
 }
 
+#[cold]
 fn late_head() -> Fault {
     Fault::Malformed { status: 408, remedy: "The request head took too long to arrive; send it at once.".into() }
 }
@@ -143,7 +163,7 @@ fn late_head() -> Fault {
 /// Answers a broken head and closes; whatever else the client sent is discarded.
 async fn refuse(core: &Core, down: &mut Downstream, fault: &Fault) {
     core.reports.gauges.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let date = core.date();
+    let date = core.date(rt::wall(rt::coarse_now()));
     let request = core.request_id();
     let stamp =
         Stamp { request, face: Wire::Chat, date: &date, persist: false, head_only: false, receipt: None, grant: None };

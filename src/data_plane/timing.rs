@@ -1,6 +1,14 @@
 //! Where an exchange's own time goes, phase by phase: for explanations, and for the receipt that a client may ask for.
 //!
-//! One reading of the clock ends a phase and begins the next. What can be told apart only at a price is not: the time after planning that
+//! One reading of the clock ends a phase and begins the next. An exchange that one provider answers in one piece reads it eight times, each
+//! where a figure that people see begins or ends; all else in a turn of a connection's task goes by the latest of them
+//! ([`rt::coarse_now`](crate::rt::coarse_now)), and wall time by the same ([`rt::wall`](crate::rt::wall)):
+//!
+//! ```text
+//!   head there ─ auth ─ (body) ─ parse ─ plan ─ sent ─ answered ─ (body) ─ leaving ─ left
+//! ```
+//!
+//! What can be told apart only at a price is not: the time after planning that
 //! is neither waiting for providers nor sending to the client is one phase, in which requests and answers are written and said again.
 
 use super::attempt::Answer;
@@ -54,21 +62,21 @@ pub fn is_wished(head: &RequestHead, bytes: &[u8]) -> bool {
 
 impl Clock {
     /// Starts with a parsed head; `arrived` is when its first bytes were there.
-    pub fn start(arrived: Option<Instant>, now: Instant, wished: bool) -> Self {
-        let queue = arrived.map_or(Duration::ZERO, |arrived| now.saturating_duration_since(arrived));
+    pub fn start(arrived: Instant, now: Instant, wished: bool) -> Self {
+        let queue = now.saturating_duration_since(arrived);
         Self { mark: now, queue, laps: [Duration::ZERO; 4], answer: None, wished }
     }
 
-    /// Ends a phase.
-    pub fn mark(&mut self, lap: Lap) {
-        let now = Instant::now();
+    /// Ends a phase at `now`.
+    #[inline]
+    pub fn mark(&mut self, lap: Lap, now: Instant) {
         self.laps[lap as usize] = now.saturating_duration_since(self.mark);
         self.mark = now;
     }
 
     /// The head of an answer is there.
     pub fn answered(&mut self, answer: &Answer) {
-        self.answer = Some([answer.connecting, answer.tls, answer.waited]);
+        self.answer = Some([answer.connecting, answer.upstream.tls, answer.waited]);
     }
 
     /// What a client that asked is told; nothing for any other.
@@ -133,7 +141,22 @@ fn entry(out: &mut Vec<u8>, name: &str, us: u64) {
 
 /// Whole microseconds, to the nearest.
 pub fn micros(duration: Duration) -> u32 {
-    u32::try_from((duration.as_nanos() + 500) / 1_000).unwrap_or(u32::MAX)
+    let micros = u64::from((duration.subsec_nanos() + 500) / 1_000).saturating_add(of_seconds(duration));
+    u32::try_from(micros).unwrap_or(u32::MAX)
+}
+
+/// Whole microseconds that have passed. [`Duration::as_micros`] reckons in 128 bits.
+pub fn whole_micros(duration: Duration) -> u64 {
+    u64::from(duration.subsec_micros()).saturating_add(of_seconds(duration))
+}
+
+/// Whole milliseconds that have passed.
+pub fn whole_millis(duration: Duration) -> u64 {
+    u64::from(duration.subsec_millis()).saturating_add(duration.as_secs().saturating_mul(1_000))
+}
+
+fn of_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000)
 }
 
 #[cfg(test)]
@@ -143,7 +166,7 @@ mod tests {
     #[test]
     fn the_phases_of_an_exchange_add_up_to_it() {
         let now = Instant::now();
-        let mut clock = Clock::start(Some(now), now + Duration::from_micros(7), false);
+        let mut clock = Clock::start(now, now + Duration::from_micros(7), false);
         clock.laps = [1, 20, 3, 4].map(Duration::from_micros);
         let micros = Duration::from_micros;
         let phases = clock.phases(micros(1_000), micros(700), micros(52));
@@ -159,7 +182,7 @@ mod tests {
     #[test]
     fn a_receipt_is_a_list_of_durations() {
         let now = Instant::now();
-        let mut clock = Clock::start(None, now, true);
+        let mut clock = Clock::start(now, now, true);
         clock.laps = [800, 20_400, 3_000, 4_500].map(Duration::from_nanos);
         clock.answer = Some([Duration::from_millis(12), Duration::from_millis(8), Duration::from_micros(340_005)]);
         let mut text = Vec::new();

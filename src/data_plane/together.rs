@@ -15,37 +15,52 @@ use crate::domain::money::Money;
 use crate::json::splice::escape_into;
 use crate::limits;
 use std::io::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Has several candidates answer at once, if the request is one for that. `None` leaves it to the plain way.
-///
-/// # Errors
-/// The request asks for a council that cannot be.
-pub async fn run<'a>(
-    exchange: &mut Exchange<'_>,
-    down: &mut Downstream,
-    course: &mut Course<'a>,
-) -> Result<Option<Next>, Fault> {
+/// How several candidates answer at once.
+pub enum Way {
+    /// All of them, and one is chosen.
+    Council,
+    /// All of them, and the first is taken.
+    Race(race::Lineup),
+    /// A second one if the first is late.
+    Hedge(hedge::Lineup),
+}
+
+/// How several candidates are to answer at once, if the request is one for that. `None` leaves it to the plain way.
+pub fn way(exchange: &Exchange<'_>, course: &Course<'_>) -> Option<Way> {
     if course.plan.candidates.len() < 2 || !is_repeatable(course) {
-        return Ok(None);
+        return None;
     }
     let wishes = &course.inquiry.ask.wishes;
     if wishes.council.is_some() {
-        return Box::pin(council::run(exchange, down, course)).await;
+        return Some(Way::Council);
     }
     let terms = exchange.snapshot.settings.routing.tenant(&course.inquiry.key.tenant);
     if !terms.hedging || exchange.core.is_shedding() {
-        return Ok(None);
+        return None;
     }
-    if let Some(mode) = wishes.race
-        && let Some(lineup) = race::lineup(exchange, course, mode)
-    {
-        return Ok(Box::pin(race::run(exchange, down, course, lineup)).await);
-    }
-    match hedge::lineup(exchange, course) {
-        Some(lineup) => Ok(Box::pin(hedge::run(exchange, down, course, lineup)).await),
-        None => Ok(None),
+    let race = wishes.race.and_then(|mode| race::lineup(exchange, course, mode));
+    race.map(Way::Race).or_else(|| hedge::lineup(exchange, course).map(Way::Hedge))
+}
+
+/// Has several candidates answer at once. `None` leaves it to the plain way after all. Seldom, so that its work lies apart.
+///
+/// # Errors
+/// The request asks for a council that cannot be.
+#[cold]
+pub fn run<'r>(
+    exchange: &'r mut Exchange<'_>,
+    down: &'r mut Downstream,
+    course: &'r mut Course<'_>,
+    way: Way,
+) -> Pin<Box<dyn Future<Output = Result<Option<Next>, Fault>> + 'r>> {
+    match way {
+        Way::Council => Box::pin(council::run(exchange, down, course)),
+        Way::Race(lineup) => Box::pin(async move { Ok(race::run(exchange, down, course, lineup).await) }),
+        Way::Hedge(lineup) => Box::pin(async move { Ok(hedge::run(exchange, down, course, lineup).await) }),
     }
 }
 

@@ -35,9 +35,21 @@ enum Reach {
     Late,
 }
 
-/// What the failures so far rule out.
+/// What the failures so far rule out. Nearly every exchange has none, so what is known of them lies apart.
 #[derive(Default)]
 pub struct Trail {
+    failures: Option<Box<Failures>>,
+    /// Which failures the tenant wants repeated.
+    repeat: Repeat,
+    /// Whether nothing more is to be tried.
+    pub over: bool,
+    /// Whether the call is the provider's own: then its refusals are its own, too.
+    is_carried: bool,
+}
+
+/// What has failed, and candidates that could not be asked.
+#[derive(Default)]
+struct Failures {
     tried: Vec<Tried>,
     last: Option<Refusal>,
     classes: Vec<FaultClass>,
@@ -51,20 +63,14 @@ pub struct Trail {
     dead_models: Vec<(ProviderIx, Arc<str>)>,
     /// The prompt is too long for a window of so many tokens.
     window_exceeded: Option<u64>,
-    /// Which failures the tenant wants repeated.
-    repeat: Repeat,
     /// The provider that failed last, if trying again because of it needs a budget (rule Q2).
     charged: Option<ProviderId>,
     /// Whether the last failure may be gone after a moment.
     may_pass: bool,
     /// Why candidates could not be asked at all, the first of them.
-    pub unsuited: Option<request::Refusal>,
+    unsuited: Option<request::Refusal>,
     /// How many of them broke off.
     broken: usize,
-    /// Whether nothing more is to be tried.
-    pub over: bool,
-    /// Whether the call is the provider's own: then its refusals are its own, too.
-    is_carried: bool,
 }
 
 impl From<UpstreamFault> for Refusal {
@@ -83,46 +89,40 @@ impl Trail {
 
     /// Whether a candidate would fail as one before it did.
     pub fn rules_out(&self, candidate: &Candidate) -> bool {
-        let target = &candidate.target;
-        let dead_credential =
-            candidate.credential.as_ref().is_some_and(|credential| self.dead_credentials.contains(&credential.id));
-        let too_small = |exceeded| target.abilities.context_window.is_none_or(|window| window <= exceeded);
-        dead_credential
-            || self.dead_providers.contains(&target.provider)
-            || self.dead_models.iter().any(|(provider, model)| *provider == target.provider && *model == target.model)
-            || self.window_exceeded.is_some_and(too_small)
+        self.failures.as_ref().is_some_and(|failures| failures.rule_out(candidate))
     }
 
     /// Whether a candidate has another key for what failed last, and that is worth more than another provider: the provider lives.
     pub fn is_sibling(&self, candidate: &Candidate) -> bool {
         let target = &candidate.target;
-        self.sibling_of.as_ref().is_some_and(|(provider, model)| *provider == target.provider && *model == target.model)
+        let sibling_of = self.failures.as_ref().and_then(|failures| failures.sibling_of.as_ref());
+        sibling_of.is_some_and(|(provider, model)| *provider == target.provider && *model == target.model)
     }
 
     /// Whether what failed last may do better with another key of its provider.
     pub fn wants_sibling(&self) -> bool {
-        self.sibling_of.is_some()
+        self.failures.as_ref().is_some_and(|failures| failures.sibling_of.is_some())
     }
 
     /// How many keys were refused so far. Trying another one repeats no work, so an owner who allows no retries has not ruled that out.
     pub fn keys_refused(&self) -> u32 {
-        self.keys_refused
+        self.failures.as_ref().map_or(0, |failures| failures.keys_refused)
     }
 
     /// Whether anything has failed.
     pub fn has_failures(&self) -> bool {
-        self.last.is_some()
+        self.failures.as_ref().is_some_and(|failures| failures.last.is_some())
     }
 
     /// The provider that failed last, if trying again because of it needs a budget. What was not sent, and what was refused for the
     /// sake of a key, cost the provider no work.
     pub fn charged(&self) -> Option<&ProviderId> {
-        self.charged.as_ref()
+        self.failures.as_ref().and_then(|failures| failures.charged.as_ref())
     }
 
     /// Whether the last failure may be gone after a moment, so that the same provider may be asked again if there is no other.
     pub fn may_pass(&self) -> bool {
-        self.may_pass && !self.over
+        !self.over && self.failures.as_ref().is_some_and(|failures| failures.may_pass)
     }
 
     /// Takes a failure in. `is_large` says that the request cannot be sent twice.
@@ -136,11 +136,12 @@ impl Trail {
     ) {
         let class = refusal.fault.class;
         let reach = reach(outcome, class);
-        self.exclude(candidate, class);
+        let failures = self.failures.get_or_insert_default();
+        self.over |= failures.exclude(candidate, class);
         let target = &candidate.target;
-        self.sibling_of = class.again().other_key.then(|| (target.provider, target.model.clone()));
-        self.keys_refused += u32::from(is_about_the_key(class));
-        self.broken += usize::from(outcome == Outcome::Broken);
+        failures.sibling_of = class.again().other_key.then(|| (target.provider, target.model.clone()));
+        failures.keys_refused += u32::from(is_about_the_key(class));
+        failures.broken += usize::from(outcome == Outcome::Broken);
         self.over |= is_large && reach != Reach::Unsent;
         self.over |= class.again().other_provider == Elsewhere::Never;
         self.over |= match self.repeat {
@@ -149,16 +150,16 @@ impl Trail {
             Repeat::All => false,
         };
         let is_free = reach == Reach::Unsent || is_about_the_key(class);
-        self.charged = (!is_free).then(|| provider.id.clone());
-        self.may_pass =
+        failures.charged = (!is_free).then(|| provider.id.clone());
+        failures.may_pass =
             reach != Reach::Unsent && (outcome == Outcome::Broken || class.again().same_key == SameKey::AfterBackoff);
-        self.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: class.as_str() });
-        self.classes.push(class);
-        self.retry_after = match (self.retry_after, refusal.fault.retry_after) {
+        failures.tried.push(Tried { provider: provider.id.as_str().to_owned(), why: class.as_str() });
+        failures.classes.push(class);
+        failures.retry_after = match (failures.retry_after, refusal.fault.retry_after) {
             (Some(known), Some(new)) => Some(known.min(new)),
             (known, new) => known.or(new),
         };
-        self.last = Some(refusal);
+        failures.last = Some(refusal);
     }
 
     /// A stream broke off after the client had a part of it: whoever goes on repeats no work, so this alone ends nothing.
@@ -166,24 +167,46 @@ impl Trail {
         let fault = UpstreamFault::without_answer(FaultClass::ServerError, "the provider's stream broke off");
         let was_over = self.over;
         self.note(candidate, provider, fault.into(), Outcome::Broken, false);
-        (self.over, self.may_pass) = (was_over, false);
+        self.over = was_over;
+        self.failures.get_or_insert_default().may_pass = false;
     }
 
     /// A candidate whose format has no words for the request; the first of them is told if nobody is left.
     pub fn note_unsuited(&mut self, refusal: &request::Refusal) {
-        self.unsuited.get_or_insert_with(|| refusal.clone());
+        self.failures.get_or_insert_default().unsuited.get_or_insert_with(|| refusal.clone());
     }
 
     /// A candidate that its owner halted: not asked, but told of.
     pub fn note_forbidden(&mut self, candidate: &Candidate) {
         let provider = candidate.lane.provider.as_str();
-        if !self.tried.iter().any(|tried| tried.provider == provider) {
-            self.tried.push(Tried { provider: provider.to_owned(), why: "halted by the operator" });
+        let tried = &mut self.failures.get_or_insert_default().tried;
+        if !tried.iter().any(|tried| tried.provider == provider) {
+            tried.push(Tried { provider: provider.to_owned(), why: "halted by the operator" });
         }
     }
 
-    /// Rules out what would fail in the same way.
-    fn exclude(&mut self, candidate: &Candidate, class: FaultClass) {
+    /// What the client hears.
+    pub fn verdict(self) -> Fault {
+        self.failures.unwrap_or_default().verdict(self.is_carried)
+    }
+}
+
+// === impl Failures ===
+
+impl Failures {
+    fn rule_out(&self, candidate: &Candidate) -> bool {
+        let target = &candidate.target;
+        let dead_credential =
+            candidate.credential.as_ref().is_some_and(|credential| self.dead_credentials.contains(&credential.id));
+        let too_small = |exceeded| target.abilities.context_window.is_none_or(|window| window <= exceeded);
+        dead_credential
+            || self.dead_providers.contains(&target.provider)
+            || self.dead_models.iter().any(|(provider, model)| *provider == target.provider && *model == target.model)
+            || self.window_exceeded.is_some_and(too_small)
+    }
+
+    /// Rules out what would fail in the same way; whether that is everything.
+    fn exclude(&mut self, candidate: &Candidate, class: FaultClass) -> bool {
         let target = &candidate.target;
         if let Some(credential) = &candidate.credential
             && !matches!(class, FaultClass::ContextTooLong | FaultClass::ModelNotFound)
@@ -197,16 +220,16 @@ impl Trail {
                     self.window_exceeded = Some(self.window_exceeded.map_or(window, |known| known.max(window)));
                 }
                 // Nothing to compare with.
-                None => self.over = true,
+                None => return true,
             },
             FaultClass::ModelNotFound => self.dead_models.push((target.provider, target.model.clone())),
             _ if !class.again().other_key => self.dead_providers.push(target.provider),
             _ => {}
         }
+        false
     }
 
-    /// What the client hears.
-    pub fn verdict(self) -> Fault {
+    fn verdict(self, is_carried: bool) -> Fault {
         let Some(last) = self.last else {
             return match self.unsuited {
                 Some(request::Refusal { param, message }) => Fault::InvalidRequest { message, param: Some(param) },
@@ -230,7 +253,7 @@ impl Trail {
         }
         match last.fault.class {
             FaultClass::Timeout => Fault::UpstreamTimeout,
-            _ if self.is_carried && speaks_of_request(last.status) => refused_as(last.status, last),
+            _ if is_carried && speaks_of_request(last.status) => refused_as(last.status, last),
             FaultClass::BadRequest | FaultClass::ContextTooLong | FaultClass::ContentFilter => refused_as(400, last),
             FaultClass::ModelNotFound => refused_as(404, last),
             _ => Fault::AllUnavailable { tried: self.tried },

@@ -4,7 +4,7 @@ use super::attempt::{self, Answer, Call, Content, Failure, unless_lost};
 use super::books::Standing;
 use super::downstream::Downstream;
 use super::draft::{Carriage, Draft};
-use super::exchange::{Exchange, Next};
+use super::exchange::{Apart, Exchange, Next};
 use super::explain::trace_of;
 use super::folio::{Folio, Sending, micros};
 use super::inquiry::Inquiry;
@@ -17,19 +17,18 @@ use super::steer::{Permit, Refused};
 use super::stream::StreamFacts;
 use super::surface::Task;
 use super::trail::{Refusal, is_about_the_key};
+use super::upload::Upload;
 use super::{events, realtime, rota, unary};
 use crate::chat::fault::{self, BreakerWeight, FaultClass, UpstreamFault};
 use crate::chat::response::Response;
-use crate::domain::clock::UnixMillis;
 use crate::domain::id::RequestId;
 use crate::domain::text::bounded;
-use crate::domain::token::{Usage, UsageSource};
 use crate::limits;
 use crate::metering::tap;
 use crate::metering::terms::{Terms, Tier};
-use crate::report::{AttemptReport, Outcome};
+use crate::report::{AttemptReport, Opening, Outcome};
 use crate::routing::observed::{Sample, Verdict};
-use crate::routing::policy::Policy;
+use crate::rt;
 use crate::snapshot::{Provider, Role, Settings};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -74,13 +73,25 @@ impl<'a> Entrant<'a> {
         draft: Draft,
     ) -> Self {
         exchange.attempts += 1;
-        let report = open_report(exchange, inquiry, candidate, provider, plan.policy);
-        let terms = Terms { service_tier: inquiry.ask.service_tier, at: report.started };
+        let price = candidate.target.price.as_ref();
+        let opening = Opening {
+            exchange: exchange.id,
+            attempt: exchange.core.attempt_id(),
+            tenant: &candidate.tenant,
+            access_key: inquiry.key.id,
+            provider: &candidate.lane.provider,
+            credential: candidate.credential.as_ref().map(|credential| credential.id),
+            model: &candidate.target.model,
+            policy: plan.policy,
+            stream: inquiry.ask.stream,
+            price_version: price.map_or(0, |list| list.version()),
+            started: rt::wall(rt::coarse_now()),
+        };
+        let terms = Terms { service_tier: inquiry.ask.service_tier, at: opening.started };
         let bytes = inquiry.body().len() + draft.replayed;
         let tokens = plan.need.input_tokens + tap::estimate_tokens(draft.replayed);
-        let price = candidate.target.price.clone();
-        let folio = Folio::open(&exchange.books, report, price, terms, Sending { bytes, tokens });
-        let permit = exchange.core.steer.begin(&candidate.lane, tokens, folio.began());
+        let folio = Folio::open(&exchange.books, &opening, price, terms, Sending { bytes, tokens });
+        let permit = exchange.core.steer.begin(&candidate.lane, &candidate.known, tokens, folio.began());
         if rota::role(candidate) == Role::Standby {
             exchange.core.steer.begin_trial(&candidate.lane, folio.began());
         }
@@ -141,7 +152,7 @@ impl<'a> Entrant<'a> {
     fn teach(&mut self, exchange: &Exchange<'_>) {
         let Self { passage, permit, weight, key_refused, late, .. } = self;
         let Some(mut permit) = permit.take() else { return };
-        let now = Instant::now();
+        let now = rt::coarse_now();
         let (report, began) = (passage.folio.report(), passage.folio.began());
         let first_content = passage.folio.first_content();
         let mut sample = sample(&report, *weight, first_content.map(|at| now.saturating_duration_since(at)));
@@ -183,7 +194,7 @@ impl<'a> Entrant<'a> {
             facts = primed.facts;
         }
         let folio = &self.passage.folio;
-        folio.has_content(primed.map_or_else(Instant::now, |primed| primed.at));
+        folio.has_content(primed.map_or_else(rt::coarse_now, |primed| primed.at));
         folio.settle(Outcome::Superseded, &facts);
     }
 
@@ -208,7 +219,7 @@ impl<'a> Entrant<'a> {
     }
 
     fn see(&mut self, exchange: &Exchange<'_>, answer: &Answer) {
-        let (lane, now) = (&self.passage.candidate.lane, Instant::now());
+        let (lane, now) = (&self.passage.candidate.lane, rt::coarse_now());
         if let Some(permit) = &self.permit {
             exchange.core.steer.learn_quota(permit, lane, &answer.allowances, now);
         }
@@ -221,7 +232,7 @@ impl<'a> Entrant<'a> {
         let mut report = self.passage.folio.report_mut();
         report.status = answer.status;
         report.connect_us = micros(answer.connecting);
-        report.tls_us = micros(answer.tls);
+        report.tls_us = micros(answer.upstream.tls);
         report.first_byte_us = micros(answer.connecting + answer.waited);
     }
 
@@ -238,13 +249,32 @@ impl<'a> Entrant<'a> {
             Way::Unary => unary::unary(exchange, down, passage, answer).await,
             // A stream is long, and its state large: it lies apart, so that a connection without one is the smaller.
             Way::Events => Box::pin(events::events(exchange, down, passage, answer)).await,
-            // Seldom, and long or large: their work lies apart, so that every other attempt is the smaller.
-            Way::Opaque => Box::pin(relay::opaque(exchange, down, passage, answer)).await,
-            Way::Session => return Ended::Served(Box::pin(realtime::session(exchange, down, passage, answer)).await),
-            Way::Refused => return Box::pin(self.refused(exchange, down, answer)).await,
-            Way::Broken => return self.failed(Failure::Broken),
+            Way::Seldom(way) => return self.settle_apart(exchange, down, answer, way).await,
         };
         self.relayed(exchange, down, relayed)
+    }
+
+    /// The same where it is seldom, and long or large: the work lies apart, so that every other attempt is the smaller.
+    #[cold]
+    fn settle_apart<'w>(
+        &'w mut self,
+        exchange: &'w mut Exchange<'_>,
+        down: &'w mut Downstream,
+        answer: Answer,
+        way: Seldom,
+    ) -> Apart<'w, Ended> {
+        Box::pin(async move {
+            let passage = &self.passage;
+            match way {
+                Seldom::Opaque => {
+                    let relayed = relay::opaque(exchange, down, passage, answer).await;
+                    self.relayed(exchange, down, relayed)
+                }
+                Seldom::Session => Ended::Served(realtime::session(exchange, down, passage, answer).await),
+                Seldom::Refused => self.refused(exchange, down, answer).await,
+                Seldom::Broken => self.failed(Failure::Broken),
+            }
+        })
     }
 
     /// What is to become of an answer, by its head.
@@ -252,31 +282,32 @@ impl<'a> Entrant<'a> {
         let passage = &self.passage;
         if answer.status == 101 {
             passage.folio.report_mut().stream = true;
-            return Way::Session;
+            return Way::Seldom(Seldom::Session);
         }
         if !(200..300).contains(&answer.status) {
-            return Way::Refused;
+            return Way::Seldom(Seldom::Refused);
         }
         if passage.inquiry.ask.task == Task::Realtime {
             // A success that is no session is nothing that a WebSocket client could read.
-            return Way::Broken;
+            return Way::Seldom(Seldom::Broken);
         }
         passage.folio.report_mut().stream = matches!(answer.content, Content::Events | Content::Frames);
         let passes = passage.draft.carriage == Carriage::Pass;
         match answer.content {
             // Nothing but a stream can go on in a stream.
-            Content::Json | Content::Opaque if exchange.continuation.is_some() => Way::Broken,
-            Content::Json if passes && answer.remaining() == Some(0) => Way::Opaque,
+            Content::Json | Content::Opaque if exchange.continuation.is_some() => Way::Seldom(Seldom::Broken),
+            Content::Json if passes && answer.remaining() == Some(0) => Way::Seldom(Seldom::Opaque),
             Content::Json => Way::Unary,
             Content::Events => Way::Events,
             Content::Frames if !passes => Way::Events,
-            Content::Frames | Content::Opaque if passes => Way::Opaque,
+            Content::Frames | Content::Opaque if passes => Way::Seldom(Seldom::Opaque),
             // Not of the provider's own format: nobody can say it again.
-            Content::Frames | Content::Opaque => Way::Broken,
+            Content::Frames | Content::Opaque => Way::Seldom(Seldom::Broken),
         }
     }
 
     /// Notes a try that brought no answer.
+    #[cold]
     pub fn failed(&mut self, failure: Failure) -> Ended {
         let (outcome, class, words) = match failure {
             Failure::ClientGone | Failure::BodyBroken => {
@@ -333,12 +364,12 @@ impl<'a> Entrant<'a> {
             Ok(body) => body,
             Err(Failure::ClientGone) => return self.failed(Failure::ClientGone),
             // The status alone will have to do.
-            Err(_) => crate::rt::Buf::new(),
+            Err(_) => rt::Buf::new(),
         };
         let fields = std::mem::take(&mut answer.fields);
         let header = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
         let book = &passage.provider.spec.faults;
-        let mut fault = fault::classify(book, answer.status, &header, body.bytes(), UnixMillis::now());
+        let mut fault = fault::classify(book, answer.status, &header, body.bytes(), rt::wall(rt::coarse_now()));
         attempt::give_back(exchange.core, &passage.provider.origin, answer);
         passage.scrub(&mut fault);
         let param = blamed(body.bytes()).map(|param| bounded(&passage.scrubbed(&param), limits::FAULT_CODE_BYTES_MAX));
@@ -354,6 +385,12 @@ enum Way {
     Unary,
     /// Events as they come.
     Events,
+    /// Anything else.
+    Seldom(Seldom),
+}
+
+/// What is seldom to become of an answer.
+enum Seldom {
     /// Bytes that nobody here reads.
     Opaque,
     /// A WebSocket.
@@ -392,20 +429,31 @@ async fn ask(exchange: &Exchange<'_>, down: &mut Downstream, passage: &Passage<'
     match inquiry.upload.take() {
         None if inquiry.rest().is_some() => Err(Failure::Broken),
         None => unless_lost(down, open(sender, passage)).await?,
-        Some(mut upload) => {
-            let outbound = outbound(sender, passage);
-            let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
-            let write = |out: &mut Vec<u8>| addressed.write(out);
-            let call = call(sender, passage, &addressed, &write, &|| false);
-            let sent = Box::pin(attempt::send_streamed(exchange.core, down, &call, &mut upload)).await;
-            inquiry.unread.set(!upload.is_end());
-            if matches!(sent, Err(Failure::Unreachable)) {
-                // Nothing of it has gone: the next candidate can still have it.
-                inquiry.upload.replace(Some(upload));
-            }
-            sent
-        }
+        Some(upload) => ask_streamed(sender, down, passage, upload).await,
     }
+}
+
+/// The same where the rest of the body is still to come from the client.
+#[cold]
+fn ask_streamed<'w>(
+    sender: Sender<'w>,
+    down: &'w mut Downstream,
+    passage: &'w Passage<'_>,
+    mut upload: Box<Upload>,
+) -> Apart<'w, Result<Answer, Failure>> {
+    Box::pin(async move {
+        let outbound = outbound(sender, passage);
+        let addressed = outbound.address().map_err(|_| Failure::Unsigned)?;
+        let write = |out: &mut Vec<u8>| addressed.write(out);
+        let call = call(sender, passage, &addressed, &write, &|| false);
+        let sent = attempt::send_streamed(sender.core, down, &call, &mut upload).await;
+        passage.inquiry.unread.set(!upload.is_end());
+        if matches!(sent, Err(Failure::Unreachable)) {
+            // Nothing of it has gone: the next candidate can still have it.
+            passage.inquiry.upload.replace(Some(upload));
+        }
+        sent
+    })
 }
 
 /// Asks, and waits for the head of the answer; the client is not looked at. Dropped before it ends, it closes its connection.
@@ -458,40 +506,6 @@ fn call<'c>(
 fn blamed(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     body.get("error")?.get("param")?.as_str().map(str::to_owned)
-}
-
-fn open_report(
-    exchange: &Exchange<'_>,
-    inquiry: &Inquiry<'_>,
-    candidate: &Candidate,
-    provider: &Provider,
-    policy: Policy,
-) -> AttemptReport {
-    AttemptReport {
-        exchange: exchange.id,
-        attempt: exchange.core.attempt_id(),
-        last: false,
-        tenant: inquiry.key.tenant.clone(),
-        access_key: inquiry.key.id,
-        provider: provider.id.clone(),
-        credential: candidate.credential.as_ref().map(|credential| credential.id),
-        model: candidate.target.model.clone(),
-        policy,
-        outcome: Outcome::Broken,
-        status: 0,
-        key_refused: false,
-        stream: inquiry.ask.stream,
-        usage: Usage::default(),
-        usage_source: UsageSource::Unknown,
-        cost: None,
-        price_version: 0,
-        started: UnixMillis::now(),
-        connect_us: 0,
-        tls_us: 0,
-        first_token_us: 0,
-        first_byte_us: 0,
-        total_us: 0,
-    }
 }
 
 /// Whether a candidate's credential is no part of a rotation.

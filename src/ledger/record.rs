@@ -389,8 +389,27 @@ const OUTCOMES: [Outcome; 8] = [
 
 const SOURCES: [UsageSource; 3] = [UsageSource::Provider, UsageSource::Estimated, UsageSource::Unknown];
 
+// The code of a value is its place, in its list and in its declaration; who moves one there must write a table here.
+const _: () = {
+    let mut place = 0;
+    while place < OUTCOMES.len() {
+        assert!(OUTCOMES[place] as usize == place);
+        place += 1;
+    }
+    let mut place = 0;
+    while place < SOURCES.len() {
+        assert!(SOURCES[place] as usize == place);
+        place += 1;
+    }
+    let mut place = 0;
+    while place < Policy::ALL.len() {
+        assert!(Policy::ALL[place] as usize == place);
+        place += 1;
+    }
+};
+
 fn outcome_code(outcome: Outcome) -> u8 {
-    code(&OUTCOMES, outcome)
+    outcome as u8
 }
 
 fn outcome_of(code: u8) -> Option<Outcome> {
@@ -398,7 +417,7 @@ fn outcome_of(code: u8) -> Option<Outcome> {
 }
 
 fn source_code(source: UsageSource) -> u8 {
-    code(&SOURCES, source)
+    source as u8
 }
 
 fn source_of(code: u8) -> Option<UsageSource> {
@@ -406,14 +425,9 @@ fn source_of(code: u8) -> Option<UsageSource> {
 }
 
 fn policy_code(policy: Policy) -> u8 {
-    code(&Policy::ALL, policy)
+    policy as u8
 }
 
 fn policy_of(code: u8) -> Option<Policy> {
     Policy::ALL.get(usize::from(code)).copied()
-}
-
-/// Every value has its place in its list.
-fn code<T: PartialEq>(list: &[T], value: T) -> u8 {
-    list.iter().position(|known| *known == value).and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
 }

@@ -87,11 +87,8 @@ pub fn is_mistyped(text: &[u8]) -> bool {
 
 /// The digest under which an access key is known: `HMAC-SHA-256(pepper, key)`.
 pub fn digest(pepper: &Pepper, key: &[u8]) -> [u8; DIGEST_BYTES] {
-    let tag = hmac::sign(&pepper.key, key);
     let mut digest = [0; DIGEST_BYTES];
-    for (slot, byte) in digest.iter_mut().zip(tag.as_ref()) {
-        *slot = *byte;
-    }
+    hmac::sign_to_buffer(&pepper.key, key, &mut digest).expect("a digest has the bytes of a tag");
     digest
 }
 
