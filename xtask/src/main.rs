@@ -7,6 +7,7 @@
 mod account;
 mod bench;
 mod bench_estate;
+mod bench_http2;
 mod bench_ledger;
 mod bench_load;
 mod bench_overload;
@@ -49,7 +50,7 @@ cargo xtask <command>
   sdk                        real clients and coding agents against the gateway and the simulator
   browser                    every page of the dashboard in a real browser, before a live demo
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
-  gate [--write]             instructions of the request path under valgrind, against benches/instructions.txt
+  gate [--write]             instructions of the request path under valgrind, against benches/instructions/written.txt
   mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
   bench estate               memory, publications and reloads of a large estate
       --profile NAME         programs of this build profile (fast)
@@ -79,6 +80,12 @@ cargo xtask <command>
       --idle LIST            idle connections (1,1000,10000,100000)
       --keys LIST            access keys (1,1000,100000,1000000)
       --routes LIST          routes (1,100,10000)
+      --quick, --no-build, --docs
+  bench http2 [OPTIONS]      CPU of HTTP/2 beside HTTP/1.1, towards clients (by h2load) and towards providers
+      --profile NAME         programs of this build profile (release)
+      --driver NAME          io_uring or epoll (io_uring)
+      --requests N           requests of one round (20000); streams are a tenth of it
+      --rounds R             rounds (5)
       --quick, --no-build, --docs
   bench telemetry [OPTIONS]  CPU per request with nothing told and with traces, metrics and the access log on
       --requests N           requests of one round (20000)

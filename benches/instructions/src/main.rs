@@ -13,6 +13,7 @@ use igris::http::write;
 use igris::json::scan::{self, Names};
 use igris::json::splice::Edits;
 use igris::limits::JSON_DEPTH_MAX;
+use igris::metering::mould::Recall;
 use igris::metering::usage::{Accounting, usage_from_body};
 use igris::vault::access_key::{Pepper, digest};
 use std::hint::black_box;
@@ -21,13 +22,14 @@ use std::process::ExitCode;
 /// Makes what a piece needs and gives the piece.
 type Piece = fn() -> Box<dyn FnMut()>;
 
-const PIECES: [(&str, Piece); 11] = [
+const PIECES: [(&str, Piece); 12] = [
     ("head of a request", request_head),
     ("head of an answer", response_head),
     ("chunked body, 64 pieces", chunked),
     ("json, 2 KB checked", json_checked),
     ("json, members and splice of 2 KB", json_spliced),
     ("usage of an answer", usage),
+    ("usage of an answer like the last one", usage_again),
     ("stream of 64 events passed, Chat", || passed(Wire::Chat)),
     ("stream of 64 events passed, Messages", || passed(Wire::Messages)),
     ("stream of 64 events passed, Gemini", || passed(Wire::Gemini)),
@@ -137,10 +139,18 @@ fn json_spliced() -> Box<dyn FnMut()> {
     })
 }
 
+const ANSWER: &[u8] = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1764000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"A reverse proxy keeps a pool of connections and sends each request on one that is free.","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29}}"#;
+
 fn usage() -> Box<dyn FnMut()> {
-    let body = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1764000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"A reverse proxy keeps a pool of connections and sends each request on one that is free.","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29}}"#;
+    Box::new(|| {
+        black_box(usage_from_body(black_box(ANSWER), Accounting::OpenAi)).expect("usage");
+    })
+}
+
+fn usage_again() -> Box<dyn FnMut()> {
+    let mut recall = Recall::default();
     Box::new(move || {
-        black_box(usage_from_body(black_box(body), Accounting::OpenAi)).expect("usage");
+        black_box(recall.read(black_box(ANSWER), Accounting::OpenAi)).usage.expect("usage");
     })
 }
 
