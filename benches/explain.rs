@@ -71,9 +71,9 @@ fn benches(criterion: &mut Criterion) {
     criterion.bench_function("explain/marks", |bencher| {
         bencher.iter(|| {
             let now = Instant::now();
-            let mut clock = Clock::start(Some(now), now, false);
+            let mut clock = Clock::start(now, now, false);
             for lap in [Lap::Auth, Lap::Read, Lap::Parse, Lap::Plan] {
-                clock.mark(lap);
+                clock.mark(lap, Instant::now());
             }
             black_box(clock.phases(now.elapsed(), Duration::ZERO, Duration::ZERO))
         });
@@ -93,10 +93,10 @@ fn benches(criterion: &mut Criterion) {
         criterion.bench_function(&format!("explain/decision, {count} candidates"), |bencher| {
             bencher.iter_batched(
                 || plan(&lanes),
-                |plan| {
+                |mut plan| {
                     let attempts = vec![attempt(&lanes[0])];
                     let outcome = Outcome { attempts, status: 200, ..Outcome::default() };
-                    reports.push_decision(Box::new(decision(&subject, plan, outcome)));
+                    reports.push_decision(Box::new(decision(&subject, &mut plan, outcome)));
                 },
                 BatchSize::SmallInput,
             );

@@ -1,11 +1,11 @@
-//! What an exchange pays to know what its request needs, beside the scan that every exchange pays; and what rules for `auto` add.
+//! What an exchange pays to know what is asked for and what that needs, in one pass; and what rules for `auto` add.
 //!
 //! Run with `cargo bench --bench need`; say the machine and run twice, for a shared one moves by a tenth.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use igris::data_plane::ask::Ask;
+use igris::data_plane::features;
 use igris::data_plane::surface::{Asked, Task};
-use igris::data_plane::{features, need};
 use igris::dialects::Wire;
 use igris::http::head::RequestHead;
 use igris::routing::affinity;
@@ -41,7 +41,6 @@ fn needs(criterion: &mut Criterion) {
         group.bench_function("ask", |bench| {
             bench.iter_batched(|| (), |()| read(black_box(&body)), BatchSize::SmallInput)
         });
-        group.bench_function("need", |bench| bench.iter(|| need::read(&ask, black_box(body.as_bytes()))));
         group.bench_function("last words", |bench| {
             bench.iter(|| features::last_words(&ask, black_box(body.as_bytes())))
         });
