@@ -173,12 +173,13 @@ impl Pools {
     /// The pool of an origin, if it has one. They are few, and all snapshots in which an origin stays share its key, so that hardly ever more
     /// than addresses are compared.
     fn pool(&mut self, origin: &Origin) -> Option<&mut Pool> {
-        let place = self.by_origin.iter().position(|pool| Arc::ptr_eq(&pool.key, &origin.key));
-        let place = match place {
-            Some(place) => place,
-            None => self.find(origin)?,
-        };
+        let place = self.place(origin)?;
         self.by_origin.get_mut(place)
+    }
+
+    fn place(&mut self, origin: &Origin) -> Option<usize> {
+        let known = self.by_origin.iter().position(|pool| Arc::ptr_eq(&pool.key, &origin.key));
+        known.or_else(|| self.find(origin))
     }
 
     /// Finds the pool by what its key says, and takes over the key that stands for that now.
@@ -221,8 +222,7 @@ impl Pools {
 
     /// Notes that an origin is in use; its pool.
     fn used(&mut self, origin: &Origin, now: Instant) -> &mut Pool {
-        let known = self.by_origin.iter().position(|pool| Arc::ptr_eq(&pool.key, &origin.key));
-        let place = known.or_else(|| self.find(origin)).unwrap_or_else(|| {
+        let place = self.place(origin).unwrap_or_else(|| {
             self.by_origin.push(Pool::new(origin, now));
             self.by_origin.len() - 1
         });
