@@ -12,6 +12,7 @@ const PROVIDERS = ["openai", "mistral", "deepseek"];
 const PAGES = ["overview", "providers", "providers/openai", "keys", "access", "costs", "decisions", "events", "config", "alerts"];
 const PICTURES = join(SCRATCH, "pictures");
 const SHOWN_MS = 20_000;
+const SHOWN_TEXT_MAX = 4_000;
 
 for (const name of ["IGRIS", "CHROMIUM"]) assert.ok(process.env[name], `${name} must name a program`);
 
@@ -42,7 +43,12 @@ describe("dashboard", { skip: tools === null }, () => {
 
   const text = (selector) => page.locator(selector).first().textContent();
   const number = async (selector) => Number((await text(selector)).replace(/[^\d.]/g, ""));
-  const soon = async (ready, what) => assert.ok(await within(SHOWN_MS, ready), what);
+  const soon = async (ready, what) => {
+    if (await within(SHOWN_MS, ready)) return;
+    // What was there instead is half of the answer.
+    const shown = await page.locator("body").innerText();
+    assert.fail(`${what}; the page says:\n${shown.slice(0, SHOWN_TEXT_MAX)}`);
+  };
   const button = (name) => page.getByRole("button", { name, exact: true }).first();
   const dialog = () => page.locator("dialog[open]");
   const toast = (pattern) => soon(async () => pattern.test(await page.locator("#toasts").textContent()), `says ${pattern}`);

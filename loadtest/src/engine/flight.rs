@@ -224,7 +224,8 @@ impl Flight {
         let reusable = !close && body.is_ended();
         let mut ending = match reading.finish() {
             Ok(told) => Ending { outcome: Outcome::Ok, reason: String::new(), told, verified: false, reusable },
-            Err(flaw) => Ending { reusable, ..flawed(flaw) },
+            // Who breaks a stream closes its connection next, if not in the same breath: it carries no other request.
+            Err(flaw) => flawed(flaw),
         };
         if self.status != 200 {
             let reason = format!("status {}: {}", self.status, ending.told.text);
