@@ -31,6 +31,7 @@ mod parties;
 mod pgo;
 mod place;
 mod plot;
+mod postgres;
 mod process;
 mod promtool;
 mod rust;
@@ -179,6 +180,8 @@ fn test(place: &Place, steps: &mut Steps) {
             Err(why) => Outcome::Skipped(why),
         })
     });
+    postgres::run(steps);
+    postgres::network(steps);
     rust::tests_on_both_drivers(place, steps);
     promtool::run(place, steps);
     rust::example_config(place, steps);
@@ -199,6 +202,7 @@ fn test(place: &Place, steps: &mut Steps) {
 fn check(place: &Place, steps: &mut Steps) {
     rust::format(place, steps);
     rust::lint(place, steps);
+    postgres::run(steps);
     rust::unit_tests(place, steps);
     rust::tidy(place, steps);
 }

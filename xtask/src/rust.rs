@@ -15,6 +15,7 @@ use anyhow::Result;
 
 use crate::counts::Counts;
 use crate::place::{Place, names_in};
+use crate::postgres;
 use crate::process::{self, ask};
 use crate::steps::{Outcome, Steps};
 
@@ -29,7 +30,7 @@ const DRIVER_WORDS: [&str; 3] = ["IGRIS_TEST_IO", "CARGO_BIN_EXE_igris", "igris:
 
 /// Suites that start the gateway and ask it nothing that its driver decides: what they hold is said in configuration, books and snapshots,
 /// and their bytes take the roads that the suites of the data plane go on both drivers.
-const DRIVER_BLIND: [&str; 26] = [
+const DRIVER_BLIND: [&str; 27] = [
     "access_keys",
     "admin",
     "alerts",
@@ -43,6 +44,7 @@ const DRIVER_BLIND: [&str; 26] = [
     "dialects",
     "estate",
     "explain",
+    "fleet_stand",
     "isolation",
     "keys_api",
     "ledger_cli",
@@ -175,7 +177,16 @@ pub fn build_programs(place: &Place) -> Result<()> {
 }
 
 /// `cargo nextest run` or `cargo test` with the same selection of targets; of these only the integration tests named, if any are.
+/// They are told where PostgreSQL is.
 fn test_command(place: &Place, selection: &[&str], only: &[String]) -> Command {
+    let mut command = runner_command(place, selection, only);
+    if let Some(bin) = postgres::bin() {
+        command.env(postgres::VARIABLE, bin);
+    }
+    command
+}
+
+fn runner_command(place: &Place, selection: &[&str], only: &[String]) -> Command {
     let nextest = ask(&mut cargo(place, &["nextest", "--version"])).is_ok_and(|ran| ran.ok);
     if !nextest {
         println!("    cargo-nextest is not installed: `cargo test` runs instead");
