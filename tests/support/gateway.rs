@@ -3,7 +3,7 @@
 //! Set `IGRIS_TEST_IO` to `io_uring` or `epoll` to run the same tests on that driver.
 
 use super::client::{Answer, Client, Stream};
-use super::{SOON, bare, bearer, post};
+use super::{Namespace, SOON, bare, bearer, post};
 use igris_load::Simulator;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
@@ -54,6 +54,7 @@ pub struct Builder {
     io: Option<String>,
     variables: Vec<(String, String)>,
     tls: bool,
+    namespace: Option<Namespace>,
 }
 
 struct Provider {
@@ -172,6 +173,13 @@ impl Builder {
         self
     }
 
+    /// Runs in this network namespace; what asks it enters there, too.
+    #[must_use]
+    pub fn within(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Gateway {
@@ -194,6 +202,7 @@ impl Builder {
             io: self.io,
             variables: self.variables,
             tls: self.tls,
+            namespace: self.namespace,
             starts: 0,
             successor: None,
         };
@@ -242,6 +251,7 @@ pub struct Gateway {
     io: Option<String>,
     variables: Vec<(String, String)>,
     tls: bool,
+    namespace: Option<Namespace>,
     starts: u32,
     /// The process that took over last.
     successor: Option<u32>,
@@ -262,6 +272,7 @@ impl Gateway {
             io: None,
             variables: Vec::new(),
             tls: false,
+            namespace: None,
         }
     }
 
@@ -327,7 +338,15 @@ impl Gateway {
 
     /// A new connection to it.
     pub fn client(&self) -> Client {
-        Client::connect(self.address)
+        self.try_client().unwrap_or_else(|error| panic!("{} does not take connections: {error}", self.address))
+    }
+
+    /// A new connection to it, or why there is none.
+    pub fn try_client(&self) -> std::io::Result<Client> {
+        match &self.namespace {
+            Some(namespace) => namespace.within(|| Client::try_connect(self.address)),
+            None => Client::try_connect(self.address),
+        }
     }
 
     /// Asks on a new connection.
@@ -459,7 +478,9 @@ impl Gateway {
     /// The command that starts it, without its streams.
     pub fn command(&self) -> Command {
         let io = self.io.clone().or_else(|| std::env::var("IGRIS_TEST_IO").ok()).unwrap_or_else(|| "auto".into());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_igris"));
+        let program = env!("CARGO_BIN_EXE_igris");
+        let mut command =
+            self.namespace.as_ref().map_or_else(|| Command::new(program), |inside| inside.command(program));
         command.arg("serve").arg("--config").arg(self.home.join("igris.toml"));
         command.arg("--data-dir").arg(self.home.join("data")).args(["--listen", "127.0.0.1:0"]);
         command.args(["--workers", &self.workers.to_string(), "--io", &io]).args(&self.words);
@@ -506,7 +527,7 @@ impl Gateway {
 
     /// Whether it says that it takes requests.
     pub fn is_ready(&self) -> bool {
-        let Ok(mut client) = Client::try_connect(self.address) else { return false };
+        let Ok(mut client) = self.try_client() else { return false };
         client.send(&bare("GET", "/v1/health/ready", ""));
         client.try_answer().is_ok_and(|answer| answer.status == 200)
     }

@@ -9,6 +9,7 @@
 mod client;
 mod gate;
 mod gateway;
+mod namespace;
 mod scripted;
 mod speaker;
 pub mod websocket;
@@ -21,6 +22,8 @@ pub use gate::{Gate, SHORT_ANSWER};
 pub use gateway::{
     ACCESS_KEY, BOOKS_KEY, Builder, Gateway, INFERENCE_KEY, STRANGER_KEY, closed_address, provider_key, wait_until,
 };
+#[allow(unused_imports)]
+pub use namespace::Namespace;
 #[allow(unused_imports)]
 pub use scripted::Scripted;
 #[allow(unused_imports)]
