@@ -110,24 +110,27 @@ fn a_paused_server_keeps_connections_and_says_nothing() {
 
 #[test]
 fn with_tls_nobody_is_served_without_and_the_certificate_is_good() {
-    let Some(postgres) = or_skip(Postgres::builder().tls().start()) else { return };
-    let database = postgres.database();
+    let ground = Ground::builder(1).postgres_with(|cluster| cluster.tls()).wires().store("ca = \"{ca}\"");
+    let Some(ground) = or_skip(ground.start()) else { return };
+    let (postgres, database) = (ground.postgres(), ground.database());
     let trouble = Session::try_connect(&database.url()).err().expect("a plain connection is refused");
     println!("{trouble}");
-    let authority = postgres.home().join("ca.pem");
-    let ask = |trusted: &str| {
-        fs::write(&authority, trusted).expect("its folder can be written to");
-        let words = ["host=127.0.0.1 sslmode=verify-full", &format!("sslrootcert={}", authority.display())].join(" ");
+    let ca = postgres.ca_file().expect("it has one").display().to_string();
+    assert_eq!(ground.store_section(0), format!("[store]\nurl = \"{}\"\nca = \"{ca}\"\n", ground.store_url(0)));
+    let ask = |address: SocketAddr, ca: &str| {
+        let (host, port, name) = (address.ip(), address.port(), &database.name);
+        let place = format!("host={host} port={port} dbname={name} sslmode=verify-full sslrootcert={ca}");
         let sql = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        let mut psql = postgres.psql();
-        psql.args(["--dbname", &format!("{words} dbname={}", database.name), "--command", sql]);
-        psql.output().expect("psql is there")
+        let output = postgres.psql().args(["--dbname", &place, "--command", sql]).output().expect("psql is there");
+        println!("{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    let good = ask(postgres.ca_pem().expect("it has one"));
-    let version = String::from_utf8_lossy(&good.stdout).trim().to_owned();
-    assert_eq!(version, "TLSv1.3", "{}", String::from_utf8_lossy(&good.stderr));
+    assert_eq!(ask(postgres.address(), &ca), "TLSv1.3");
+    assert_eq!(ask(ground.wire(0).address(), &ca), "TLSv1.3", "a wire passes it on");
     let stranger = igris_load::certs::Authority::new("another").expect("the crypto library makes keys");
-    assert!(!ask(&stranger.cert_pem()).status.success(), "only its own authority vouches for it");
+    let other = postgres.home().join("stranger.pem");
+    fs::write(&other, stranger.cert_pem()).expect("its folder can be written to");
+    assert_eq!(ask(postgres.address(), &other.display().to_string()), "", "only its own authority vouches for it");
 }
 
 #[test]
@@ -360,12 +363,12 @@ fn what_a_killed_test_left_is_removed_by_the_next() {
     let net = or_skip(if made { Net::of(1) } else { Err("no network namespace can be made here".to_owned()) });
     if cluster.is_some() {
         assert!(!folder.exists());
-        assert!(!server.wait().expect("it was ended").success());
+        wait_until(SOON, "its processes were ended", || server.try_wait().is_ok_and(|ended| ended.is_some()));
     } else {
         let _ = (server.kill(), server.wait(), fs::remove_dir_all(&folder));
     }
     if let (Some(_), Some(inside)) = (net, &mut inside) {
         assert!(!left.iter().any(|name| namespaces().contains(name)), "{:?}", namespaces());
-        assert!(!inside.wait().expect("it was ended").success());
+        wait_until(SOON, "what ran inside was ended", || inside.try_wait().is_ok_and(|ended| ended.is_some()));
     }
 }

@@ -51,7 +51,7 @@ impl Builder {
         self
     }
 
-    /// One more line of every machine's `[store]`, beside its `url`.
+    /// One more line of every machine's `[store]`, beside its `url`; `{ca}` in it stands for the file with the cluster's authority.
     #[must_use]
     pub fn store(mut self, line: &str) -> Self {
         self.store.push_str(line);
@@ -155,6 +155,12 @@ impl Ground {
         self.database().url_at(address)
     }
 
+    /// A machine's `[store]` as its configuration has it.
+    pub fn store_section(&self, machine: usize) -> String {
+        let ca = self.postgres().ca_file().unwrap_or_default().display().to_string();
+        format!("[store]\nurl = \"{}\"\n{}", self.store_url(machine), self.store.replace("{ca}", &ca))
+    }
+
     /// Does this where a machine is: sockets that it makes are that machine's, and so are its threads.
     pub fn on<T: Send>(&self, machine: usize, work: impl FnOnce() -> T + Send) -> T {
         inside(self.namespace(machine), work)
@@ -181,7 +187,7 @@ impl Ground {
         let mut builder = Gateway::builder().provider("openai", &self.provider).env(ROOT_KEY_VARIABLE, ROOT_KEY);
         builder = builder.config_toml(&format!("[vault]\nroot_key = {{ env = \"{ROOT_KEY_VARIABLE}\" }}\n"));
         if self.postgres.is_some() {
-            builder = builder.config_toml(&format!("[store]\nurl = \"{}\"\n{}", self.store_url(number), self.store));
+            builder = builder.config_toml(&self.store_section(number));
         }
         match self.namespace(number) {
             Some(namespace) => builder.within(namespace),

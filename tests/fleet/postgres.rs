@@ -78,7 +78,7 @@ impl Builder {
         self
     }
 
-    /// Takes connections over TCP with TLS alone, under a certificate for its address and `localhost` ([`Postgres::ca_pem`]).
+    /// Takes connections over TCP with TLS alone, under a certificate for its address, `localhost` and 127.0.0.1 ([`Postgres::ca_file`]).
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -109,11 +109,14 @@ impl Builder {
             address: SocketAddr::new(address, free_port()),
             password: random_word(),
             owner,
-            ca_pem: self.tls.then(|| certify(&home, address, owner)),
+            encrypted: self.tls,
             home,
             server: Mutex::new(None),
             databases: AtomicU32::new(0),
         };
+        if postgres.encrypted {
+            postgres.certify();
+        }
         postgres.initialise(&self.settings);
         postgres.start();
         Ok(postgres)
@@ -151,7 +154,7 @@ pub struct Postgres {
     namespace: Option<String>,
     password: String,
     owner: Option<Owner>,
-    ca_pem: Option<String>,
+    encrypted: bool,
     server: Mutex<Option<Child>>,
     databases: AtomicU32,
 }
@@ -182,9 +185,9 @@ impl Postgres {
         self.address
     }
 
-    /// The authority behind its certificate, if it has one.
-    pub fn ca_pem(&self) -> Option<&str> {
-        self.ca_pem.as_deref()
+    /// A file with the authority behind its certificate (PEM), if it has one.
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        self.encrypted.then(|| self.home.join("ca.pem"))
     }
 
     /// Where its data, its socket and its log lie.
@@ -327,6 +330,15 @@ impl Postgres {
         command
     }
 
+    /// Also for 127.0.0.1, where a wire to it may begin.
+    fn certify(&self) {
+        let authority = Authority::new("PostgreSQL of a test").expect("the crypto library makes keys");
+        let names = ["localhost", "127.0.0.1", &self.address.ip().to_string()];
+        let issued = authority.issue(&names).expect("the crypto library signs");
+        let pem = [("ca.pem", authority.cert_pem()), ("server.crt", issued.cert_pem), ("server.key", issued.key_pem)];
+        pem.iter().for_each(|(name, text)| write_as(self.owner, &self.home.join(name), text));
+    }
+
     fn initialise(&self, settings: &str) {
         let password = self.home.join("password");
         write_as(self.owner, &password, &self.password);
@@ -335,8 +347,7 @@ impl Postgres {
         command.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);
         command.args(["--no-sync", "--no-instructions"]);
         output_of(&mut command).unwrap_or_else(|trouble| panic!("initdb: {trouble}"));
-        let encrypted = self.ca_pem.is_some();
-        let kind = if encrypted { "hostssl" } else { "host" };
+        let kind = if self.encrypted { "hostssl" } else { "host" };
         let rules = format!("local all all scram-sha-256\n{kind} all all all scram-sha-256\n");
         write_as(self.owner, &self.data().join("pg_hba.conf"), &rules);
         let home = self.home.display();
@@ -346,7 +357,7 @@ impl Postgres {
             address.ip(),
             address.port()
         );
-        if encrypted {
+        if self.encrypted {
             text.push_str(&format!(
                 "ssl = on\nssl_cert_file = '{home}/server.crt'\nssl_key_file = '{home}/server.key'\n"
             ));
@@ -436,15 +447,6 @@ fn new_home(owner: Option<Owner>) -> PathBuf {
     give(owner, &home);
     // As the kernel names the working directory of what runs there.
     home.canonicalize().expect("it was just made")
-}
-
-/// A certificate for this address; gives the authority's own.
-fn certify(home: &Path, address: IpAddr, owner: Option<Owner>) -> String {
-    let authority = Authority::new("PostgreSQL of a test").expect("the crypto library makes keys");
-    let issued = authority.issue(&["localhost", &address.to_string()]).expect("the crypto library signs");
-    write_as(owner, &home.join("server.crt"), &issued.cert_pem);
-    write_as(owner, &home.join("server.key"), &issued.key_pem);
-    authority.cert_pem()
 }
 
 /// A file that its server alone may read.
