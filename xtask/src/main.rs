@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything a machine can do for this repository, in one place and in one language.
 //!
-//! `test` is what the build machine runs; `check` is the short loop of a person at work; `sdk`, `fuzz` and `bench` run one
-//! part alone. A step that cannot run here says why and is counted as skipped; a step that fails makes the exit code 1.
+//! `test` is what the build machine runs; `check` is the short loop of a person at work; `sdk`, `deployment`, `fuzz` and `bench` run one
+//! part alone; `package` makes a release. A step that cannot run here says why and is counted as skipped; a step that fails makes the exit code 1.
 //! Nothing is written outside `target/`, but for pages and pictures that `bench … --docs` and `flame` are asked for.
 
 mod account;
@@ -19,6 +19,7 @@ mod browser;
 mod certs;
 mod counts;
 mod debian;
+mod deployment;
 mod flame;
 mod fuzz;
 mod gate;
@@ -27,6 +28,8 @@ mod hold;
 mod load;
 mod mutants;
 mod nginx;
+mod package;
+mod package_deb;
 mod parties;
 mod pgo;
 mod place;
@@ -35,6 +38,7 @@ mod postgres;
 mod process;
 mod promtool;
 mod rust;
+mod sbom;
 mod sdk;
 mod steps;
 
@@ -50,6 +54,7 @@ cargo xtask <command>
   check                      the short loop: format, lints, unit tests, tidy
   sdk                        real clients and coding agents against the gateway and the simulator
   browser                    every page of the dashboard in a real browser, before a live demo
+  deployment                 the Debian package, units, image, chart and bill of materials, each tried
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
   gate [--write]             instructions of the request path under valgrind, against benches/instructions/written.txt
   mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
@@ -118,6 +123,13 @@ cargo xtask <command>
       --profile NAME         build profile (release)
       --requests N           requests of each part of the training (100000)
       --tool-only            only look for an llvm-profdata that fits
+  package [OPTIONS]          a release: static programs, Debian package, bill of materials, checksums; the same commit gives the same bytes
+      --profile NAME         build profile (release)
+      --programs DIR         take the programs of this folder instead of building them
+      --parts LIST           what is made (programs,deb,sbom,sums)
+      --key FILE             sign the checksums with this secret key; its password is in IGRIS_SIGN_PASSWORD or asked for
+      --quick                compress the Debian package in a moment rather than well
+      --out DIR              where it goes (target/package)
   help                       this text";
 
 fn main() -> ExitCode {
@@ -143,7 +155,8 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
             println!("{HELP}");
             return Ok(ExitCode::SUCCESS);
         }
-        "test" | "check" | "sdk" | "browser" | "fuzz" | "gate" | "bench" | "mutants" | "flame" | "pgo" => {}
+        "test" | "check" | "sdk" | "browser" | "fuzz" | "gate" | "bench" | "mutants" | "flame" | "pgo"
+        | "deployment" | "package" => {}
         other => {
             eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
             return Ok(ExitCode::from(2));
@@ -155,6 +168,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "mutants" => return mutants::run(&place, rest),
         "flame" => return flame::run(&place, rest),
         "pgo" => return pgo::run(&place, rest),
+        "package" => return package::run(&place, rest),
         _ => {}
     }
     let mut steps = Steps::new();
@@ -163,6 +177,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "check" => check(&place, &mut steps),
         "sdk" => sdk::run(&place, &mut steps),
         "browser" => browser::run(&place, &mut steps),
+        "deployment" => deployment::run(&place, &mut steps),
         "gate" => gate::run(&place, &mut steps, rest.contains(&"--write")),
         _ => fuzz::run(&place, &mut steps, fuzz::seconds(rest)?),
     }
@@ -185,6 +200,7 @@ fn test(place: &Place, steps: &mut Steps) {
     rust::tests_on_both_drivers(place, steps);
     promtool::run(place, steps);
     rust::example_config(place, steps);
+    deployment::run(place, steps);
     // Real clients wait more than they compute; compilers fill the rest, and give way.
     let compilers = |steps: &mut Steps| {
         rust::doc_tests(place, steps);

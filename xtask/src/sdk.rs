@@ -127,7 +127,7 @@ fn python(place: &Place, set: &PythonSet) -> Result<Outcome> {
     }
     let pins = fs::read_to_string(folder.join(set.pins)).with_context(|| format!("{} cannot be read", set.pins))?;
     let venv = place.scratch(&format!("python-{}", digest(&pins)));
-    if let Err(why) = install_python(&venv, &folder.join(set.pins)) {
+    if let Err(why) = install_python(&venv, &folder.join(set.pins), &[]) {
         return Ok(Outcome::Skipped(why));
     }
     let scratch = fresh(place.scratch("sdk-python"))?;
@@ -140,8 +140,11 @@ fn python(place: &Place, set: &PythonSet) -> Result<Outcome> {
     Ok(Outcome::of(&process::run(&mut command, TEST_LIMIT)?))
 }
 
-/// Makes the virtual environment unless it is there and complete.
-fn install_python(venv: &Path, pins: &Path) -> Result<(), String> {
+/// Makes the virtual environment unless it is there and complete; `options` go to pip.
+///
+/// # Errors
+/// One sentence for a skipped step.
+pub fn install_python(venv: &Path, pins: &Path, options: &[&str]) -> Result<(), String> {
     let mark = venv.join("installed");
     if mark.is_file() {
         return Ok(());
@@ -156,7 +159,7 @@ fn install_python(venv: &Path, pins: &Path) -> Result<(), String> {
         }
     }
     let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(pins);
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(options).arg("--requirement").arg(pins);
     succeeded(&mut pip, "pip could not install the pinned packages")?;
     fs::write(mark, "").map_err(|error| format!("{} cannot be written: {error}", venv.display()))
 }
@@ -227,14 +230,18 @@ fn succeeded(command: &mut Command, otherwise: &str) -> Result<(), String> {
     }
 }
 
-fn fresh(folder: PathBuf) -> Result<PathBuf> {
+/// An empty folder in place of whatever was there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn fresh(folder: PathBuf) -> Result<PathBuf> {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
 /// A name for a content: it changes when the pins do.
-fn digest(text: &str) -> String {
+pub fn digest(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
