@@ -24,7 +24,7 @@ const FILES: [(&str, &str, u32); 9] = [
     ("config/kubernetes/sidecar.yaml", "usr/share/doc/igris/examples/sidecar.yaml", 0o644),
 ];
 /// Pages for whoever operates it, below `docs/`.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "alerts.md",
     "api.md",
     "configuration.md",
@@ -36,6 +36,7 @@ const PAGES: [&str; 12] = [
     "metrics.md",
     "observability.md",
     "operations.md",
+    "release.md",
     "signed-config.md",
 ];
 /// What is compressed on the way, as Debian has it.
