@@ -103,6 +103,17 @@ def test_the_chart_has_no_fault(helm):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_what_it_says_after_an_installation_is_true(helm):
+    ran = run(helm, "install", "igris", CHART, "--dry-run=client", "--namespace", "team", values={"replicas": 2})
+    assert ran.returncode == 0, ran.stderr
+    notes = ran.stdout.split("NOTES:\n", 1)[1]
+    (service, *_) = of_kind(rendered(helm), "Service")
+    assert f"http://{service['metadata']['name']}.team:{service['spec']['ports'][0]['port']}\n" in notes
+    assert "2 replicas: each has its own store" in notes
+    (folder,) = re.findall(r"--data-dir=(\S+)", " ".join(igris_of(pod_of(rendered(helm)))["args"]))
+    assert f"igris admin --socket {folder}/admin.sock reload" in notes
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", VALUES)
 def test_what_it_renders_is_what_kubernetes_takes(helm, name, version):

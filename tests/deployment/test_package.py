@@ -157,3 +157,65 @@ def test_the_manual_names_every_command(tmp_path, program):
         missing = {command for command in commands if not re.search(rf"^\.BI? {command}\b", page, re.M)}
         assert missing <= {"help"}
     assert page.startswith(f".TH {program.upper()} 1")
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_upgrade_hands_over_and_keeps_the_old_one_where_the_new_is_no_good(tmp_path, broken):
+    """The package's own script beside a gateway that runs, in a mount namespace that looks like a machine under systemd; systemctl alone is played."""
+    tree, tools = tmp_path / "tree", tmp_path / "tools"
+    run("dpkg-deb", "--raw-extract", package(), tree)
+    tools.mkdir()
+    calls = tmp_path / "calls"
+    for name in ("systemctl", "systemd-sysusers"):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{calls}\n')
+        (tools / name).chmod(0o755)
+    # The installed program: what dpkg has just put there, and what runs is the one before it.
+    program = tools / "igris"
+    shutil.copy(tree / "usr/bin/igris", program)
+    port = stage.free_port()
+    # What asks is a copy that works; what is started anew is what lies where the running one was started from.
+    (tmp_path / "ask").mkdir()
+    shutil.copy(program, tmp_path / "ask/igris")
+    following = tmp_path / "next"
+    if broken:
+        following.write_text("#!/bin/sh\nexit 1\n")
+    else:
+        shutil.copy(program, following)
+    following.chmod(0o755)
+    admin = "igris admin --socket /var/lib/igris/admin.sock"
+    script = f"""
+set -e
+mount -t tmpfs none /run && mkdir -p /run/systemd/system
+mount -t tmpfs none /var/lib && mkdir -p /var/lib/igris
+cd {tmp_path}
+igris serve --listen 127.0.0.1:{port} --data-dir /var/lib/igris >log 2>&1 </dev/null &
+for _ in $(seq 200); do {admin} status >/dev/null 2>&1 && break; sleep 0.1; done
+mv {following} {program}
+PATH={tmp_path}/ask:$PATH
+echo "before $({admin} status | grep ^pid)"
+sh {tree}/DEBIAN/postinst configure 0.0.9
+echo "after $({admin} status | grep ^pid)"
+ls /var/lib/igris/from-0.0.9.db
+# Whichever serves now ends before the namespace does.
+{admin} drain >/dev/null
+for _ in $(seq 100); do [ -S /var/lib/igris/admin.sock ] || break; sleep 0.1; done
+"""
+    env = {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "IGRIS_API_KEY": stage.SECRETS["IGRIS_API_KEY"],
+        "OPENAI_API_KEY": stage.SECRETS["OPENAI_API_KEY"],
+    }
+    # Processes that the namespace holds end with it.
+    command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90, env=env)
+    said = ran.stdout + ran.stderr + (tmp_path / "log").read_text()
+    assert ran.returncode == 0 and "from-0.0.9.db" in ran.stdout, said
+    before, after = re.search(r"^before .*?(\d+)", ran.stdout, re.M)[1], re.search(r"^after .*?(\d+)", ran.stdout, re.M)[1]
+    asked = calls.read_text().splitlines()
+    assert asked[:3] == ["systemd-sysusers --root=/ igris.conf", "systemctl daemon-reload", "systemctl --quiet is-active igris.service"]
+    if broken:
+        assert before == after and "the version before goes on serving" in ran.stderr, said
+    else:
+        assert before != after and "igris: the new version serves" in ran.stdout, said
