@@ -44,7 +44,7 @@ def free_port():
 def status(url):
     """The status that a URL of loopback answers with; 0: nobody is there."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

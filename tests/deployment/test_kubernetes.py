@@ -24,6 +24,7 @@ VALUES = {
         "image": {"repository": "r.example/igris", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "pull"}],
         "restartOnChange": True,
+        "tls": True,
         "service": {"type": "LoadBalancer", "port": 80, "annotations": {"example.com/a": "true"}},
         "metrics": {"port": 9999},
         "drain": {"preStop": 30, "streams": 600},
@@ -183,6 +184,16 @@ def test_nothing_runs_with_more_rights_than_it_needs(examples):
             assert rights["allowPrivilegeEscalation"] is False and rights["capabilities"]["drop"] == ["ALL"]
             assert "memory" in container["resources"]["limits"] and "cpu" in container["resources"]["requests"]
         assert igris_of(pod)["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_probes_speak_what_the_listener_speaks(helm, examples):
+    def schemes(text):
+        container = igris_of(pod_of(text))
+        probes = [container[key] for key in ("startupProbe", "livenessProbe", "readinessProbe")]
+        return {probe["httpGet"].get("scheme", "HTTP") for probe in probes}
+
+    assert schemes(examples["chart"]) == {"HTTP"}
+    assert schemes(rendered(helm, {"tls": True})) == {"HTTPS"}
 
 
 def test_no_secret_is_in_a_release(examples):

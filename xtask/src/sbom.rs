@@ -156,8 +156,9 @@ mod tests {
     #[test]
     fn it_names_what_is_compiled_in_and_nothing_else() {
         let dep = |name: &str, kind: Value| json!({"pkg": name, "dep_kinds": [{"kind": kind}]});
+        let packages = ["igris-overture", "igris-load", "used", "below", "builds", "tests"].map(package);
         let metadata = json!({
-            "packages": ["igris-overture", "igris-load", "used", "below", "builds", "tests"].map(package),
+            "packages": packages,
             "resolve": {"nodes": [
                 {"id": "igris-overture", "deps": [
                     dep("used", Value::Null), dep("builds", json!("build")), dep("tests", json!("dev")),
