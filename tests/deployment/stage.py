@@ -34,6 +34,14 @@ def stream_grace():
     return int(found[1])
 
 
+def may_make_namespaces():
+    """Whether this process may have mounts of its own."""
+    try:
+        return subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, timeout=20).returncode == 0
+    except OSError:
+        return False
+
+
 def free_port():
     """A port of loopback that nobody has just now."""
     with socket.socket() as place:
@@ -53,7 +61,7 @@ def status(url):
 
 
 class Gateway:
-    """A gateway of the test's own, in a folder of its own."""
+    """A program of the test's own that serves until it is stopped, and answers 200 at `health` once it does."""
 
     def __init__(self, command, health, env=None, log=None):
         self.log = log or SCRATCH / "gateway.log"

@@ -160,7 +160,7 @@ def test_the_manual_names_every_command(tmp_path, program):
 
 
 @as_root
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
+@pytest.mark.skipif(not stage.may_make_namespaces(), reason="no namespace may be made here")
 @pytest.mark.parametrize("broken", [False, True])
 def test_an_upgrade_hands_over_and_keeps_the_old_one_where_the_new_is_no_good(tmp_path, broken):
     """The package's own script beside a gateway that runs, in a mount namespace that looks like a machine under systemd; systemctl alone is played."""
