@@ -11,17 +11,17 @@ use crate::package::{Options, PROGRAMS};
 use crate::place::Place;
 use crate::process::ask;
 
-/// What comes from the repository as it is: from, to, mode.
-const FILES: [(&str, &str, u32); 9] = [
-    ("config/debian/igris.toml", "etc/igris/igris.toml", 0o644),
-    ("config/systemd/igris.service", "usr/lib/systemd/system/igris.service", 0o644),
-    ("config/systemd/igris.socket", "usr/lib/systemd/system/igris.socket", 0o644),
-    ("config/systemd/igris.conf", "usr/lib/sysusers.d/igris.conf", 0o644),
-    ("config/debian/copyright", "usr/share/doc/igris/copyright", 0o644),
-    ("config/igris.toml", "usr/share/doc/igris/examples/igris.toml", 0o644),
-    ("config/prometheus/alerts.yml", "usr/share/doc/igris/examples/alerts.yml", 0o644),
-    ("config/grafana/igris.json", "usr/share/doc/igris/examples/grafana.json", 0o644),
-    ("config/kubernetes/sidecar.yaml", "usr/share/doc/igris/examples/sidecar.yaml", 0o644),
+/// What comes from the repository as it is: from, to.
+const FILES: [(&str, &str); 9] = [
+    ("config/debian/igris.toml", "etc/igris/igris.toml"),
+    ("config/systemd/igris.service", "usr/lib/systemd/system/igris.service"),
+    ("config/systemd/igris.socket", "usr/lib/systemd/system/igris.socket"),
+    ("config/systemd/igris.conf", "usr/lib/sysusers.d/igris.conf"),
+    ("config/debian/copyright", "usr/share/doc/igris/copyright"),
+    ("config/igris.toml", "usr/share/doc/igris/examples/igris.toml"),
+    ("config/prometheus/alerts.yml", "usr/share/doc/igris/examples/alerts.yml"),
+    ("config/grafana/igris.json", "usr/share/doc/igris/examples/grafana.json"),
+    ("config/kubernetes/sidecar.yaml", "usr/share/doc/igris/examples/sidecar.yaml"),
 ];
 /// Pages for whoever operates it, below `docs/`.
 const PAGES: [&str; 13] = [
@@ -57,8 +57,8 @@ pub fn make(place: &Place, options: &Options, version: &str, bill: &Path, epoch:
     for program in PROGRAMS {
         put(&options.out.join(program), &tree.join("usr/bin").join(program), 0o755)?;
     }
-    for (from, to, mode) in FILES {
-        put(&place.root.join(from), &tree.join(to), mode)?;
+    for (from, to) in FILES {
+        put(&place.root.join(from), &tree.join(to), 0o644)?;
     }
     for page in PAGES {
         put(&place.root.join("docs").join(page), &tree.join("usr/share/doc/igris").join(page), 0o644)?;
