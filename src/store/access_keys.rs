@@ -113,7 +113,7 @@ impl Store {
         if !self.has_tenant(tenant)? {
             return Err(StoreError::NotFound("tenant"));
         }
-        let inserted = self.connection.execute(
+        let inserted = self.change(
             "INSERT INTO access_keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL, NULL, NULL)
              ON CONFLICT (digest) DO NOTHING",
             params![
@@ -171,7 +171,7 @@ impl Store {
         new: &NewAccessKey<'_>,
     ) -> Result<(), StoreError> {
         let old = old.bits().to_be_bytes();
-        let ended = self.connection.execute(
+        let ended = self.change(
             "UPDATE access_keys SET expires = ?3 WHERE tenant = ?1 AND id = ?2 AND revoked IS NULL",
             params![tenant.as_str(), old, to_sql(ends.0)],
         )?;
@@ -179,7 +179,7 @@ impl Store {
             return Err(StoreError::NotFound("access key"));
         }
         self.insert_access_key(tenant, new)?;
-        self.connection.execute(
+        self.change(
             "UPDATE access_keys SET succeeds = ?2,
                  holder = (SELECT coalesce(holder, id) FROM access_keys WHERE tenant = ?1 AND id = ?2)
              WHERE tenant = ?1 AND id = ?3",
@@ -201,7 +201,7 @@ impl Store {
         limits: &str,
         expires: Option<UnixMillis>,
     ) -> Result<(), StoreError> {
-        let changed = self.connection.execute(
+        let changed = self.change(
             "UPDATE access_keys SET name = ?3, scopes = ?4, limits = ?5, expires = ?6
              WHERE tenant = ?1 AND id = ?2 AND revoked IS NULL",
             params![
@@ -221,7 +221,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], also when it is another tenant's or revoked already.
     pub fn revoke_access_key(&mut self, tenant: &TenantId, id: AccessKeyId, now: UnixMillis) -> Result<(), StoreError> {
-        let changed = self.connection.execute(
+        let changed = self.change(
             "UPDATE access_keys SET revoked = ?3 WHERE tenant = ?1 AND id = ?2 AND revoked IS NULL",
             params![tenant.as_str(), id.bits().to_be_bytes(), to_sql(now.0)],
         )?;
@@ -233,10 +233,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], also when it is another tenant's or revoked.
     pub fn end_access_key(&mut self, tenant: &TenantId, id: AccessKeyId, now: UnixMillis) -> Result<(), StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("UPDATE access_keys SET expires = ?3 WHERE tenant = ?1 AND id = ?2 AND revoked IS NULL")?;
-        let changed = statement.execute(params![tenant.as_str(), id.bits().to_be_bytes(), to_sql(now.0)])?;
+        let changed = self.change(
+            "UPDATE access_keys SET expires = ?3 WHERE tenant = ?1 AND id = ?2 AND revoked IS NULL",
+            params![tenant.as_str(), id.bits().to_be_bytes(), to_sql(now.0)],
+        )?;
         if changed == 1 { Ok(()) } else { Err(StoreError::NotFound("access key")) }
     }
 }

@@ -158,11 +158,11 @@ impl Store {
     /// are.
     pub(super) fn begin_audit_head(&mut self) -> Result<(), StoreError> {
         let key = self.audit_key()?;
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         let (sequence, bond) = last(&transaction)?;
         let next = sequence.saturating_add(1);
         Head { sequence, keyed_from: next, broken_at: 0, bond: Vec::new() }.write(&transaction, &key, &bond)?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     fn audit_key(&self) -> Result<std::sync::Arc<AuditKey>, StoreError> {
@@ -178,7 +178,7 @@ impl Admin<'_> {
     /// [`StoreError::Database`]; [`VaultError::AuditKeyMissing`] before the hierarchy was opened.
     pub fn append_audit(&mut self, entry: &AuditEntry<'_>) -> Result<u64, StoreError> {
         let key = self.store.audit_key()?;
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         let (last_sequence, before) = last(&transaction)?;
         let head = Head::read(&transaction)?;
         let whole = head.as_ref().is_some_and(|head| head.fits(&key, last_sequence, &before));

@@ -48,7 +48,7 @@ impl Store {
         // A transaction that is never ended: the first statement in it fixes the instant.
         connection.execute_batch("BEGIN")?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        Ok(Self { connection, flush_due: Cell::new(false), audit_key: None, lock: None })
+        Ok(Self { connection, flush_due: Cell::new(false), audit_key: None, lock: None, share: None })
     }
 
     /// Copies the store to a new file of mode 0600. Takes as long as reading and writing it takes; meant for a store from

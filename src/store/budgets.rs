@@ -91,7 +91,7 @@ impl Store {
         let sql = "INSERT INTO budgets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                    ON CONFLICT (tenant, holder, origin, period) DO UPDATE SET cap = excluded.cap,
                        amount_pico = excluded.amount_pico, alert_at = excluded.alert_at, updated = excluded.updated";
-        self.connection.execute(
+        self.change(
             sql,
             params![
                 tenant.as_str(),
@@ -122,7 +122,7 @@ impl Store {
         let sql = "DELETE FROM budgets
                    WHERE tenant = ?1 AND holder = ?2 AND origin = ?3 AND (?4 IS NULL OR period = ?4)";
         let values = params![tenant.as_str(), holder.to_sql(), origin.name(), period.map(Period::name)];
-        Ok(self.connection.execute(sql, values)?)
+        self.change(sql, values)
     }
 
     /// Writes down that a threshold was told of.

@@ -138,7 +138,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Changed`] when the data key is not the one it was sealed with, or sealed something in between.
     pub fn insert_credential(&mut self, tenant: &TenantId, new: &NewCredential<'_>) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         store_count(&transaction, tenant, new.data_key_generation, new.seals)?;
         let row = new.row;
         let (origin, rotated) = row.origin.columns();
@@ -161,7 +161,7 @@ impl Store {
                 rotated,
             ],
         )?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Makes a key that came by a rotation one of the configuration, which names it by now.
@@ -170,7 +170,7 @@ impl Store {
     /// [`StoreError::NotFound`], also when it is another tenant's or revoked.
     pub fn adopt_credential(&mut self, tenant: &TenantId, id: CredentialId) -> Result<(), StoreError> {
         let sql = "UPDATE credentials SET rotated = 0 WHERE tenant = ?1 AND id = ?2 AND record IS NOT NULL";
-        let changed = self.connection.execute(sql, params![tenant.as_str(), id.bits().to_be_bytes()])?;
+        let changed = self.change(sql, params![tenant.as_str(), id.bits().to_be_bytes()])?;
         if changed == 1 { Ok(()) } else { Err(StoreError::NotFound("provider key")) }
     }
 
@@ -215,7 +215,7 @@ impl Store {
         timeout_ms: u32,
         max_retries: u32,
     ) -> Result<(), StoreError> {
-        let changed = self.connection.execute(
+        let changed = self.change(
             "UPDATE credentials SET timeout_ms = ?3, max_retries = ?4 WHERE tenant = ?1 AND id = ?2 AND record IS NOT NULL",
             params![tenant.as_str(), id.bits().to_be_bytes(), timeout_ms, max_retries],
         )?;
@@ -232,7 +232,7 @@ impl Store {
         steps: &[CredentialStep],
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         apply(&transaction, tenant, steps, now)?;
         transaction.commit()?;
         if steps.iter().any(|step| step.to == CredentialState::Revoked) {
@@ -251,7 +251,7 @@ impl Store {
         key: &WrappedDataKey,
         resealed: &[CredentialRow],
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         let sql = "SELECT count(*) FROM credentials WHERE tenant = ?1 AND record IS NOT NULL";
         let living: i64 = transaction.query_row(sql, [tenant.as_str()], |row| row.get(0))?;
         for row in resealed {

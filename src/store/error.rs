@@ -1,5 +1,6 @@
 //! What can go wrong in the store, whose fault it is, and whether trying again helps.
 
+use super::shared::ShareError;
 use crate::vault::{Again, VaultError, Whose};
 use std::io;
 use std::path::PathBuf;
@@ -65,6 +66,20 @@ pub enum StoreError {
     /// It may exist only once.
     #[error("such a {0} exists already")]
     Exists(&'static str),
+    /// The file is one machine's copy of what several share, and was to be used as a store of its own.
+    #[error("{} is a copy of an estate in a database; set [store] url to that database, or carry the estate over with `igris admin store copy`", .path.display())]
+    Copy {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is the copy of another database than the configured one, or has an estate of its own.
+    #[error(
+        "the store in the data directory is of another estate than the database; give this machine an empty --data-dir, or carry the estate over with `igris admin store migrate`"
+    )]
+    OtherFleet,
+    /// The database that machines share did not take a change.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The vault refused.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -87,6 +102,10 @@ impl StoreError {
     pub fn again(&self) -> Again {
         match self {
             Self::Changed(_) | Self::InUse { .. } | Self::Database(_) => Again::Later,
+            Self::Share(error) => match error {
+                ShareError::Refused(_) => Again::Never,
+                ShareError::Behind | ShareError::Unreachable(_) | ShareError::Unknown(_) => Again::Later,
+            },
             Self::Vault(error) => error.again(),
             _ => Again::Never,
         }

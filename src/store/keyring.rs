@@ -62,6 +62,17 @@ impl Store {
         Ok(keyring)
     }
 
+    /// Opens the hierarchy as it is stored now, with the root key of one that is open.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongRootKey`] when it was put under another root key; otherwise as [`Keyring::open`].
+    pub fn unlock_again(&mut self, open: &Keyring) -> Result<Keyring, StoreError> {
+        let rows = self.keyring_rows()?.ok_or(StoreError::NotFound("key hierarchy"))?;
+        let keyring = open.reopened(&rows)?;
+        self.audit_key = keyring.audit_key().cloned();
+        Ok(keyring)
+    }
+
     /// Hands an open hierarchy's audit key to a store that only reads.
     pub fn bind_reading(&mut self, keyring: &Keyring) {
         self.audit_key = keyring.audit_key().cloned();
@@ -93,8 +104,10 @@ impl Store {
             keyring.adopt_audit_key(new);
             self.audit_key = keyring.audit_key().cloned();
             return self.all_or_nothing(|store| {
-                store.connection.execute("UPDATE vault SET root_check = ?1", params![root_check])?;
-                insert_audit_key(&store.connection, &wrapped)?;
+                store.change("UPDATE vault SET root_check = ?1", params![root_check])?;
+                let write = store.write()?;
+                insert_audit_key(&write, &wrapped)?;
+                write.commit()?;
                 store.begin_audit_head()
             });
         }
@@ -126,7 +139,7 @@ impl Store {
     }
 
     fn insert_hierarchy(&mut self, rows: &KeyringRows, now: UnixMillis) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         let oldest = rows.masters.iter().map(|row| row.version).min().unwrap_or(1);
         transaction.execute("INSERT INTO vault VALUES (1, ?1, ?2)", params![rows.root_check, oldest])?;
         for row in &rows.masters {
@@ -139,7 +152,7 @@ impl Store {
         if let Some(row) = &rows.audit {
             insert_audit_key(&transaction, row)?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 }
 
@@ -180,9 +193,9 @@ impl Admin<'_> {
     /// # Errors
     /// [`StoreError::Database`]; then nothing changed.
     pub fn insert_master_key(&mut self, new: &NewMasterKey, now: UnixMillis) -> Result<(), StoreError> {
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         insert_master(&transaction, &new.wrapped, now)?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Rewraps whatever still hangs below an older master key, then drops the older ones. Doing it twice does nothing twice.
@@ -235,7 +248,7 @@ impl Admin<'_> {
         let (peppers, audit) = (self.store.pepper_rows()?, self.store.audit_key_row()?);
         let rows = KeyringRows { root_check, masters, peppers, audit };
         let moved = Keyring::open(root, &rows)?;
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         transaction.execute("UPDATE vault SET root_check = ?1", params![rows.root_check])?;
         for row in &rows.masters {
             let values = params![row.record, row.version];
@@ -271,7 +284,7 @@ impl Admin<'_> {
     fn rewrap_peppers(&mut self, keyring: &Keyring, entropy: &mut dyn Entropy) -> Result<u64, StoreError> {
         let mut moved = 0;
         let (rows, audit) = (self.store.pepper_rows()?, self.store.audit_key_row()?);
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         if let Some(new) = audit.map(|row| keyring.rewrap_audit_key(&row, entropy)).transpose()?.flatten() {
             transaction
                 .execute("UPDATE audit_key SET kek_version = ?1, record = ?2", params![new.kek_version, new.record])?;
@@ -290,7 +303,7 @@ impl Admin<'_> {
 
     fn rewrap_batch(&mut self, keyring: &Keyring, entropy: &mut dyn Entropy) -> Result<u64, StoreError> {
         let active = keyring.active_version()?;
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         let mut moved = 0;
         for (tenant, row) in older_data_keys(&transaction, active)? {
             if let Some(new) = keyring.rewrap_data_key(&tenant, &row, entropy)? {
@@ -313,7 +326,7 @@ impl Admin<'_> {
     /// Only when a scan finds no user; the foreign keys of the tables would refuse otherwise.
     fn drop_older_masters(&mut self, keyring: &mut Keyring) -> Result<(), StoreError> {
         let active = keyring.active_version()?;
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         let users: u64 = transaction.query_row(
             "SELECT (SELECT count(*) FROM tenants WHERE dek_kek_version < ?1)
                   + (SELECT count(*) FROM peppers WHERE kek_version < ?1)

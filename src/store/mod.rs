@@ -21,6 +21,7 @@ mod history;
 mod keyring;
 mod rotations;
 mod schema;
+mod shared;
 mod tenants;
 mod usage;
 mod webhooks;
@@ -38,6 +39,7 @@ pub use credentials::{CredentialRow, CredentialState, CredentialStep, NewCredent
 pub use error::StoreError;
 pub use history::HourSum;
 pub use rotations::RotationRow;
+pub use shared::{Adopted, Column, ESTATE, Kind, News, RowChange, ShareError, Shared, Table, Value};
 pub use usage::{Ingested, UsageBatch, UsageFilter, UsageRow};
 pub use webhooks::{DeliveryRow, DeliveryState, NewDelivery, WebhookRow};
 
@@ -60,23 +62,36 @@ pub struct Store {
     /// Held for as long as the connection, but by who only reads; the field order closes the connection first. `None` also while the
     /// store is released.
     lock: Option<Lock>,
+    /// The other machines, where the estate is shared.
+    share: Option<shared::Share>,
 }
-
-/// A transaction over many calls; dropped without its end, also by a panic, it undoes them.
-struct Whole<'s>(&'s mut Store);
 
 impl Store {
     /// Opens the store, making it and its directory when they are missing, and brings its tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another process has it, [`StoreError::TooNew`], [`StoreError::Foreign`],
+    /// [`StoreError::InUse`] when another process has it, [`StoreError::TooNew`], [`StoreError::Foreign`], [`StoreError::Copy`],
     /// [`StoreError::File`], [`StoreError::Database`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::open_copy(path)?;
+        // Changed by itself, a copy would tell another story than the database it is of.
+        if shared::position(&store.connection)?.is_some() {
+            Err(StoreError::Copy { path: path.to_owned() })
+        } else {
+            Ok(store)
+        }
+    }
+
+    /// As [`Store::open`], for a file that is or shall be the copy of what machines share: [`Store::share`] says of which.
+    ///
+    /// # Errors
+    /// As there, but for [`StoreError::Copy`].
+    pub fn open_copy(path: &Path) -> Result<Self, StoreError> {
         let lock = files::prepare(path)?;
         let mut connection = Connection::open(path)?;
         schema::configure(&connection)?;
         schema::migrate(&mut connection, path)?;
-        let store = Self { connection, flush_due: Cell::new(false), audit_key: None, lock: Some(lock) };
+        let store = Self { connection, flush_due: Cell::new(false), audit_key: None, lock: Some(lock), share: None };
         // A crash may have left erased rows in the log.
         store.flush_log()?;
         Ok(store)
@@ -105,8 +120,11 @@ impl Store {
     /// As [`Store::open`]; then it is still released.
     pub fn take_back(&mut self, path: &Path) -> Result<(), StoreError> {
         if self.lock.is_none() {
-            let mut open = Self::open(path)?;
+            let mut open = Self::open_copy(path)?;
             open.audit_key = self.audit_key.take();
+            if let Some(share) = self.share.take() {
+                open.share_again(share)?;
+            }
             *self = open;
         }
         Ok(())
@@ -140,11 +158,9 @@ impl Store {
         &mut self,
         work: impl FnOnce(&mut Store) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
-        let whole = Whole(self);
-        let answer = work(whole.0)?;
-        whole.0.connection.execute_batch("COMMIT").map_err(StoreError::from)?;
-        drop(whole);
+        let mut whole = self.write()?;
+        let answer = work(whole.store())?;
+        whole.commit()?;
         if self.flush_due.get() {
             self.flush_log()?;
         }
@@ -171,17 +187,6 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn flush_if_due(&self) -> Result<(), StoreError> {
         if self.flush_due.get() { self.flush_log() } else { Ok(()) }
-    }
-}
-
-// === impl Whole ===
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        if !self.0.connection.is_autocommit() {
-            // A rollback that fails leaves the transaction to be undone when the connection closes: nothing was committed.
-            let _ = self.0.connection.execute_batch("ROLLBACK");
-        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Store {
         row: &RotationRow,
         steps: &[CredentialStep],
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         let (old, new) = (row.old.bits().to_be_bytes(), row.new.bits().to_be_bytes());
         // A new key that has left `pending` is nobody's but the old one's matter any more, and may itself be replaced.
         let rotating = "SELECT 1 FROM rotations JOIN credentials ON credentials.id = new_credential
@@ -78,7 +78,7 @@ impl Store {
                 to_sql(row.updated.0),
             ],
         )?;
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 
     /// Takes one step: refused unless the rotation is open and in state `from`.
@@ -92,7 +92,7 @@ impl Store {
         row: &RotationRow,
         steps: &[CredentialStep],
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         write_step(&transaction, tenant, from, row)?;
         apply(&transaction, tenant, steps, row.updated)?;
         transaction.commit()?;
@@ -147,7 +147,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO retired_keys VALUES (?1, ?2, ?3, ?4, ?5)";
         let values = params![tenant.as_str(), provider.as_str(), pepper_version, digest, to_sql(now.0)];
-        self.connection.execute(sql, values)?;
+        self.change(sql, values)?;
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Store {
         digest: &[u8; 32],
     ) -> Result<(), StoreError> {
         let sql = "DELETE FROM retired_keys WHERE tenant = ?1 AND provider = ?2 AND digest = ?3";
-        self.connection.execute(sql, params![tenant.as_str(), provider.as_str(), digest])?;
+        self.change(sql, params![tenant.as_str(), provider.as_str(), digest])?;
         Ok(())
     }
 }

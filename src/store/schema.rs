@@ -10,6 +10,7 @@ mod books;
 mod config;
 mod estate;
 mod rotations;
+mod shared;
 mod tables;
 mod vault;
 
@@ -100,4 +101,5 @@ const STEPS: &[&str] = &[
     estate::STEP,
     books::STEP,
     alerts::STEP,
+    shared::STEP,
 ];

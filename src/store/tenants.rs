@@ -62,7 +62,7 @@ impl Admin<'_> {
         let last: Option<i64> = self.store.connection.query_row(sql, [tenant.as_str()], |row| row.get(0)).optional()?;
         let generation = last.map_or(1, |last| from_sql(last).saturating_add(1));
         let key = keyring.make_data_key(tenant, generation, entropy)?;
-        self.store.connection.execute(
+        self.store.change(
             "INSERT INTO tenants VALUES (?1, ?2, NULL, ?3, ?4, ?5, 0)
              ON CONFLICT (id) DO UPDATE SET destroyed = NULL, dek_generation = excluded.dek_generation,
                  dek_kek_version = excluded.dek_kek_version, dek_record = excluded.dek_record, dek_seals = 0",
@@ -76,7 +76,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such tenant.
     pub fn destroy_tenant(&mut self, tenant: &TenantId, now: UnixMillis) -> Result<(), StoreError> {
-        let transaction = self.store.connection.savepoint()?;
+        let transaction = self.store.write()?;
         let values = params![tenant.as_str(), to_sql(now.0)];
         let sql = "UPDATE tenants SET destroyed = ?2, dek_kek_version = NULL, dek_record = NULL
                    WHERE id = ?1 AND destroyed IS NULL";

@@ -111,7 +111,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn put_webhook(&mut self, tenant: &TenantId, row: &WebhookRow) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.connection.execute(
+        self.change(
             sql,
             params![
                 tenant.as_str(),
@@ -131,7 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when this tenant has none of this id (rule T1).
     pub fn remove_webhook(&mut self, tenant: &TenantId, id: WebhookId) -> Result<(), StoreError> {
-        let transaction = self.connection.savepoint()?;
+        let transaction = self.write()?;
         let sql = "DELETE FROM webhooks WHERE tenant = ?1 AND id = ?2";
         if transaction.execute(sql, params![tenant.as_str(), id.bits().to_be_bytes()])? == 0 {
             return Err(StoreError::NotFound("webhook"));

@@ -196,6 +196,14 @@ impl Keyring {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.root.bytes(), root.bytes()).is_ok()
     }
 
+    /// The hierarchy as others changed it, under the same root key.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn reopened(&self, rows: &KeyringRows) -> Result<Self, VaultError> {
+        Self::open(self.root.duplicate()?, rows)
+    }
+
     /// The same hierarchy once more, in locked memory of its own: for reading the store beside its writer.
     ///
     /// # Errors

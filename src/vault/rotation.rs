@@ -186,6 +186,15 @@ impl Tally {
     }
 }
 
+impl Tally {
+    fn learn(&mut self, other: &Self) {
+        self.good = self.good.max(other.good);
+        self.refused = self.refused.max(other.refused);
+        self.good_in_a_row = self.good_in_a_row.max(other.good_in_a_row);
+        self.refused_in_a_row = self.refused_in_a_row.max(other.refused_in_a_row);
+    }
+}
+
 // === impl HeldReason ===
 
 impl HeldReason {
@@ -337,6 +346,13 @@ impl Rotation {
             Which::Old => self.old.count(evidence),
             Which::New => self.new.count(evidence),
         }
+    }
+
+    /// Takes in what another machine knows of the keys. Whatever one of them has seen was seen; counts are the greater of the two, since
+    /// nobody can tell which attempts both have counted.
+    pub fn learn(&mut self, other: &Self) {
+        self.old.learn(&other.old);
+        self.new.learn(&other.new);
     }
 
     /// Lets time pass.
