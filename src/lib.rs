@@ -17,6 +17,7 @@ pub mod demo;
 pub mod dialects;
 pub mod domain;
 pub mod export;
+pub mod fleet;
 pub mod handover;
 pub mod http;
 pub mod http2;

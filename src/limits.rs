@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod analytics;
 pub mod books;
 pub mod dashboard;
+pub mod fleet;
 pub mod http2;
 pub mod ledger;
 mod routing;

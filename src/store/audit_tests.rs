@@ -85,7 +85,7 @@ fn taking_the_key_away_does_not_make_a_new_log() {
     let (place, store) = three("audit-no-key");
     store.connection.execute_batch("DELETE FROM audit_head; DELETE FROM audit_key").expect("removed");
     drop(store);
-    let mut store = Store::open(&place.database()).expect("opened");
+    let mut store = place.store();
     let refused = store.unlock(&place.root(), &mut crate::vault::OsEntropy, UnixMillis(1));
     assert!(matches!(refused, Err(StoreError::Vault(VaultError::AuditKeyMissing))));
 }

@@ -10,14 +10,28 @@ use std::path::PathBuf;
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_795_416_713_000);
 
-/// A directory of its own for one test, gone with it.
-pub(crate) struct Place(PathBuf);
+/// A directory of its own for one test, gone with it. Where `IGRIS_TEST_STORE_URL` names a cluster of PostgreSQL, the stores in it share
+/// a database of their own there, and at the end another copy of it must be the same.
+pub(crate) struct Place(PathBuf, Option<String>);
 
 impl Place {
     pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("igris-store-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        Self(path)
+        let cluster = std::env::var("IGRIS_TEST_STORE_URL").ok();
+        let database = cluster.map(|cluster| {
+            let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+            crate::fleet::testing::database(&cluster, &format!("store_{plain}_{}", std::process::id()))
+        });
+        Self(path, database)
+    }
+
+    /// The store, on either engine.
+    pub(crate) fn store(&self) -> Store {
+        match &self.1 {
+            None => Store::open(&self.database()).expect("store"),
+            Some(url) => joined(&self.database(), url),
+        }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -29,7 +43,7 @@ impl Place {
     }
 
     pub(crate) fn open(&self) -> (Store, Keyring) {
-        let mut store = Store::open(&self.database()).expect("store");
+        let mut store = self.store();
         let keyring = store.unlock(&self.root(), &mut OsEntropy, NOW).expect("key ring");
         (store, keyring)
     }
@@ -41,8 +55,32 @@ impl Place {
     }
 }
 
+/// A copy of a database, with all of its news.
+fn joined(path: &std::path::Path, url: &str) -> Store {
+    let mut store = Store::open_copy(path).expect("store");
+    let (fleet, id) = crate::fleet::testing::join(url);
+    store.share(id, Box::new(fleet.clone())).expect("it joins");
+    let news = fleet.pull(store.shared_generation().expect("shared")).expect("news");
+    store.adopt(&news).expect("taken in");
+    store
+}
+
+/// What a store has of what is shared, in one order.
+fn estate_of(store: &Store) -> Vec<String> {
+    let mut rows: Vec<String> = store.estate().expect("rows").iter().map(|row| format!("{row:?}")).collect();
+    rows.sort();
+    rows
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(url) = self.1.as_deref().filter(|_| !std::thread::panicking() && self.database().exists()) {
+            let other = joined(&self.0.join("other.db"), url);
+            // A test may hold its store until the end of its scope, which is after this: then there is nothing to compare.
+            if let Ok(own) = Store::open_copy(&self.database()) {
+                assert_eq!(estate_of(&own), estate_of(&other), "another copy has the same");
+            }
+        }
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -135,7 +173,7 @@ fn the_hierarchy_comes_back_with_its_root_key_only() {
     let kept = fs::read(&path).expect("read");
     fs::remove_file(&path).expect("removed");
     place.root().make(&mut OsEntropy).expect("another");
-    let mut store = Store::open(&place.database()).expect("store");
+    let mut store = place.store();
     let refused = store.unlock(&place.root(), &mut OsEntropy, NOW);
     assert!(matches!(refused, Err(StoreError::Vault(VaultError::WrongRootKey))));
 
@@ -497,7 +535,7 @@ fn how_long_a_snapshot_load_takes() {
 #[test]
 fn a_released_store_is_another_processs_until_it_is_taken_back() {
     let place = Place::new("released");
-    let mut store = Store::open(&place.database()).expect("opened");
+    let mut store = place.store();
     let batch = |sequence| UsageBatch { source: "reports", sequence, rows: &[] };
     store.admin().add_usage(&batch(3)).expect("added");
     store.release().expect("released");

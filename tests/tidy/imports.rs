@@ -9,16 +9,16 @@ use crate::source::{Finding, Source, is_name, name_at, words};
 struct Row(&'static str, &'static [&'static str]);
 
 #[rustfmt::skip]
-const TABLE: [Row; 32] = [
+const TABLE: [Row; 33] = [
     Row("main",          &["cli"]),
     Row("lib",           &[]),
-    Row("cli",           &["app", "demo", "admin", "export", "ledger", "report", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
+    Row("cli",           &["app", "demo", "admin", "export", "ledger", "fleet", "report", "control_plane", "store", "vault", "config", "providers", "routing", "metering", "json", "domain", "limits", "telemetry", "rt"]),
     Row("demo",          &["app", "config", "vault", "json", "domain", "limits", "telemetry"]),
     Row("app",           &["admin", "handover", "ledger", "dashboard", "data_plane", "control_plane", "snapshot", "report", "board", "providers", "store", "routing", "metering", "vault", "http", "config", "domain", "limits", "telemetry", "rt", "tls"]),
     Row("dashboard",     &["admin", "vault", "json", "domain", "limits", "telemetry"]),
     Row("admin",         &["control_plane", "export", "snapshot", "ledger", "report", "providers", "store", "routing", "metering", "vault", "json", "chat", "config", "domain", "limits", "telemetry"]),
     Row("data_plane",    &["rt", "tls", "http2", "http", "json", "snapshot", "allowance", "ledger", "report", "board", "routing", "metering", "chat", "dialects", "providers", "domain", "limits", "vault::scrub", "vault::access_key", "vault::sign"]),
-    Row("control_plane", &["tls", "store", "vault", "config", "snapshot", "allowance", "ledger", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
+    Row("control_plane", &["tls", "fleet", "store", "vault", "config", "snapshot", "allowance", "ledger", "report", "board", "providers", "routing", "metering", "chat", "domain", "limits", "json", "telemetry"]),
     Row("export",        &["report", "domain", "limits"]),
     Row("snapshot",      &["allowance", "providers", "routing", "metering", "vault", "chat", "dialects", "tls", "domain", "limits"]),
     Row("ledger",        &["report", "routing", "metering", "vault", "domain", "limits", "telemetry"]),
@@ -28,6 +28,7 @@ const TABLE: [Row; 32] = [
     Row("board",         &["routing", "domain", "limits"]),
     Row("providers",     &["routing", "metering", "http", "chat", "dialects", "json", "domain", "limits", "vault::sign"]),
     Row("dialects",      &["metering", "chat", "http", "json", "domain", "limits"]),
+    Row("fleet",         &["store", "tls", "domain", "limits"]),
     Row("store",         &["report", "metering", "vault", "json", "domain", "limits"]),
     Row("routing",       &["metering", "chat", "domain", "limits"]),
     Row("metering",      &["json", "domain", "limits"]),

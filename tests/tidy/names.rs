@@ -11,15 +11,17 @@ struct Reserved {
 }
 
 const CONTROL: &[&str] = &["control_plane", "admin", "dashboard", "demo", "app"];
+const DATABASE: &str = "the database that machines share is spoken to in one module (rule T2)";
+const DATABASE_REMEDY: &str = "change the store; what it shares goes there by itself";
 const PLANES: &str = "the data plane is one thread per core without tokio; only the control side may name it";
 const PLANES_REMEDY: &str = "hand the data plane a snapshot; take a report back";
 const BLOCKS: &str = "it blocks the core that calls it, and every connection of that core";
 
-const RESERVED: [Reserved; 15] = [
+const RESERVED: [Reserved; 18] = [
     // `http2` names two traits of tokio that the `h2` crate asks for, and nothing that runs.
     Reserved {
         name: "tokio",
-        modules: &["control_plane", "admin", "dashboard", "demo", "app", "http2"],
+        modules: &["control_plane", "admin", "dashboard", "demo", "app", "fleet", "http2"],
         why: PLANES,
         remedy: PLANES_REMEDY,
     },
@@ -29,6 +31,9 @@ const RESERVED: [Reserved; 15] = [
         why: "one adapter around the frames of HTTP/2 holds the limits of rule H22",
         remedy: "use what `http2` offers, or extend it",
     },
+    Reserved { name: "tokio_postgres", modules: &["fleet"], why: DATABASE, remedy: DATABASE_REMEDY },
+    Reserved { name: "tokio_postgres_rustls", modules: &["fleet"], why: DATABASE, remedy: DATABASE_REMEDY },
+    Reserved { name: "deadpool_postgres", modules: &["fleet"], why: DATABASE, remedy: DATABASE_REMEDY },
     Reserved { name: "tokio_rustls", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "axum", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },
     Reserved { name: "hyper", modules: CONTROL, why: PLANES, remedy: PLANES_REMEDY },

@@ -1,0 +1,33 @@
+//! Bounds of what is kept in a database that machines share.
+
+use std::time::Duration;
+
+/// Until a database must have taken a connection. A machine that has its copy starts without it after this.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Until a change must be committed. The control plane waits for it, and nobody else does.
+pub const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
+/// Until news must be there. A connection that went silent meanwhile is given up after this.
+pub const PULL_DEADLINE: Duration = Duration::from_secs(10);
+/// The same for a whole estate, and for the tables of one: a large one takes a while.
+pub const FIRST_PULL_DEADLINE: Duration = Duration::from_secs(60);
+/// Until a database must say which generation it is at; later it counts as gone.
+pub const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+/// How often it is asked where it does not say so by itself. A change is everywhere within a second.
+pub const LOOK_TICK: Duration = Duration::from_millis(500);
+/// How often it is asked where it does: for what was said while nobody listened.
+pub const LISTENING_TICK: Duration = Duration::from_secs(5);
+/// How often a database that is gone is tried.
+pub const RECONNECT_TICK: Duration = Duration::from_secs(1);
+/// Connections for changes and news, beside the one that listens.
+pub const CONNECTIONS_MAX: usize = 2;
+/// How long a connection of these may be unused: a database counts its connections, and there may be many machines.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(30);
+/// Rows in one statement.
+pub const ROWS_PER_STATEMENT: usize = 1_000;
+/// Tries to make the tables, while another machine may be making them.
+pub const MIGRATION_TRIES: u32 = 20;
+/// How often a change is made again because another machine was faster.
+pub const CHANGE_TRIES: u32 = 8;
+
+const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
+const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());
