@@ -44,6 +44,8 @@ const PROVIDERS: &[KnownProvider<'static>] = &[
 const DIALECTS: &[&str] = &["openai", "anthropic", "gemini", "azure", "bedrock", "vertex"];
 const KNOWN: Known<'static> = Known { providers: PROVIDERS, dialects: DIALECTS };
 const EXAMPLE: &str = include_str!("../config/igris.toml");
+/// What cannot stand beside the rest: a store that machines share.
+const FLEET_EXAMPLE: &str = include_str!("../config/fleet.toml");
 
 fn parsed(text: &str) -> Config {
     Config::parse("igris.toml", text, &KNOWN).unwrap_or_else(|problems| panic!("{text}\n{problems}"))
@@ -189,8 +191,9 @@ const TABLE_PLACES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_key_that_can_be_written_is_in_the_example() {
+fn every_key_that_can_be_written_is_in_an_example() {
     let tree: toml::Value = toml::from_str(EXAMPLE).expect("the example is TOML");
+    let fleet: toml::Value = toml::from_str(FLEET_EXAMPLE).expect("the fleet's example is TOML");
     for (table, keys) in raw::TABLES {
         if *table == "KeyReference" {
             assert!(["{ env = ", "{ file = ", "{ fd = "].iter().all(|form| EXAMPLE.contains(form)));
@@ -198,7 +201,7 @@ fn every_key_that_can_be_written_is_in_the_example() {
         }
         let (_, path) =
             TABLE_PLACES.iter().find(|(name, _)| name == table).unwrap_or_else(|| panic!("place of {table}"));
-        let mut tables = vec![&tree];
+        let mut tables = vec![&tree, &fleet];
         for part in path.split('.').filter(|part| !part.is_empty()) {
             let found = tables.iter().filter_map(|value| value.get(part));
             tables =

@@ -11,6 +11,7 @@ mod base_url;
 mod bounds;
 pub mod check;
 mod cidr;
+mod database;
 mod leaf;
 mod ledger;
 mod model;
@@ -38,9 +39,10 @@ pub use alerts::{AlertWebhook, Alerts};
 pub use base_url::{BaseUrl, Reach, reach};
 pub use bounds::Limits;
 pub use cidr::Cidr;
+pub use database::{Database, Store, without_passwords};
 pub use ledger::{Durability, Ledger};
 pub use model::{Model, Target};
-pub use operation::{Admin, KeySource, Log, LogFormat, LogLevel, Store, Trust};
+pub use operation::{Admin, KeySource, Log, LogFormat, LogLevel, Trust};
 pub use problem::{Complaint, Place, Problem, Problems, Severity};
 pub use provider::{ExtraHeader, Provider};
 pub use read::{At, Leaf, Typed};
@@ -239,7 +241,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         identity,
         server,
         admin,
-        store: operation::store(raw.store, findings),
+        store: database::store(raw.store, findings),
         root_key: operation::root_key(raw.vault, findings),
         ledger: ledger::ledger(raw.ledger, findings),
         log: operation::log(raw.log, findings),

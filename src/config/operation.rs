@@ -1,4 +1,4 @@
-//! How the process is run: `[admin]`, `[store]`, `[vault]`, `[log]`, `[trust]`, and where secrets are.
+//! How the process is run: `[admin]`, `[vault]`, `[log]`, `[trust]`, and where secrets are.
 //!
 //! A path that is not given lies in the data directory, which only the command line knows; it stays `None` here. Secrets are references
 //! ([`KeySource`]); a secret typed in their place is refused without being repeated (rule R1).
@@ -49,13 +49,6 @@ pub struct Admin {
     pub allowed_uids: Vec<AllowedUser>,
     /// What these users must show with a change, once there is one.
     pub tokens: Vec<AdminToken>,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// SQLite in this file; `None` means `igris.db` in the data directory.
-    Sqlite(Option<PathBuf>),
 }
 
 /// `[log]`.
@@ -163,27 +156,6 @@ fn host_name(typed: &Typed) -> Result<String, Complaint> {
         return Ok(name.to_ascii_lowercase());
     }
     Err(Complaint::new("is not the name of a host", "write a name such as \"igris.example\", without scheme and port"))
-}
-
-/// `[store]` as meant.
-pub(super) fn store(raw: Option<raw::Store>, findings: &mut Findings) -> Store {
-    let path = findings.value("url", raw.and_then(|raw| raw.url), sqlite_path);
-    Store::Sqlite(path)
-}
-
-/// A URL of another kind is not repeated: it may hold a password.
-fn sqlite_path(typed: &Typed) -> Result<PathBuf, Complaint> {
-    const REMEDY: &str = "write it as in \"sqlite:igris-data/igris.db\"";
-    let url = text(typed)?;
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Err(Complaint::new("names PostgreSQL, which this version does not speak", REMEDY));
-    }
-    let path = url.strip_prefix("sqlite:").ok_or_else(|| Complaint::new("names no store that is known", REMEDY))?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() || path.contains(['?', '#']) || path.starts_with(':') {
-        return Err(Complaint::new("does not name a plain file", REMEDY));
-    }
-    Ok(PathBuf::from(path))
 }
 
 /// `[vault] root_key` as meant; `None` means `root.key` in the data directory, made on first start.

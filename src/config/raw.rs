@@ -87,7 +87,7 @@ tables! {
         name: Leaf, roles: Vec<Leaf>, key: KeyReference,
     }
     /// `[store]`.
-    Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf }
+    Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf, password: KeyReference }
     /// `[vault]`.
     Vault like "{ root_key = { file = \"igris-data/root.key\" } }" { root_key: KeyReference }
     /// `[ledger]`.

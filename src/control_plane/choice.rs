@@ -53,8 +53,11 @@ pub(super) struct Resumed {
 
 /// Where the store lies unless the configuration says otherwise.
 pub(super) fn store_path(config: &Config, data_dir: &Path) -> PathBuf {
-    let StorePlace::Sqlite(path) = &config.store;
-    path.clone().unwrap_or_else(|| data_dir.join("igris.db"))
+    match &config.store {
+        StorePlace::Sqlite(Some(path)) => path.clone(),
+        // Of a database the copy lies here.
+        StorePlace::Sqlite(None) | StorePlace::Database(_) => data_dir.join("igris.db"),
+    }
 }
 
 /// Chooses between the file and what the store knows.

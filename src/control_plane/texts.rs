@@ -1,6 +1,7 @@
 //! The text of the live configuration beside the one that a reload would read, to compare them.
 
 use super::{ConfigSource, Control, ControlError, parse_config};
+use crate::config::without_passwords;
 use crate::control_plane::reload::stamp;
 use crate::limits::CONFIG_BYTES_MAX;
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ impl Control {
     /// The store refuses.
     pub fn config_texts(&mut self) -> Result<Value, ControlError> {
         let kept = self.store.admin().config_history()?.live.filter(|live| live.digest == self.stamp.digest);
-        let live = kept.map(|live| json!({ "digest": live.digest, "version": live.version, "text": live.text }));
+        let live = kept.map(
+            |live| json!({ "digest": live.digest, "version": live.version, "text": without_passwords(&live.text) }),
+        );
         let offered = match &self.place.source {
             ConfigSource::File(path) => Some(offered(path)),
             ConfigSource::Environment => None,
@@ -37,5 +40,5 @@ fn offered(path: &Path) -> Value {
         Ok((config, ..)) => (Some(config.version), Vec::new()),
         Err(error) => (None, error.lines()),
     };
-    json!({ "digest": stamp(0, &text).digest, "version": version, "text": text, "problems": problems })
+    json!({ "digest": stamp(0, &text).digest, "version": version, "text": without_passwords(&text), "problems": problems })
 }

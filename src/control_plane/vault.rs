@@ -127,6 +127,7 @@ impl VaultPlace {
     pub fn of(config: Option<&Config>, data_dir: &Path) -> Self {
         let store = config.and_then(|config| match &config.store {
             StorePlace::Sqlite(path) => path.clone(),
+            StorePlace::Database(_) => None,
         });
         let root = match config.and_then(|config| config.root_key.as_ref()) {
             None => RootSource::File(data_dir.join("root.key")),
