@@ -3,6 +3,7 @@
 //! A refusal has a status, a stable code and one sentence with its remedy. Its sentence never repeats a value of the request, only
 //! names of members and paths, bounded (rules R1 and R5).
 
+use super::again::Again;
 use crate::control_plane::ControlError;
 use crate::domain::text::bounded;
 use crate::limits::LOG_TEXT_BYTES_MAX;
@@ -19,6 +20,8 @@ pub struct Refusal {
     message: String,
     param: Option<String>,
     problems: Vec<String>,
+    /// Whether the same request may be made again at once: another machine changed something meanwhile.
+    again: bool,
 }
 
 /// What a route answers: a response, or why not.
@@ -63,7 +66,7 @@ fn plain(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Respo
 impl Refusal {
     /// A refusal in our own words.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), param: None, problems: Vec::new() }
+        Self { status, code: code.to_owned(), message: message.into(), param: None, problems: Vec::new(), again: false }
     }
 
     /// 400 that blames a member of the body or of the query.
@@ -117,7 +120,7 @@ impl Refusal {
 
 impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
-        Self::new(error.status(), error.code(), error.to_string())
+        Self { again: error.is_behind(), ..Self::new(error.status(), error.code(), error.to_string()) }
     }
 }
 
@@ -136,6 +139,9 @@ impl From<Refusal> for Response {
             json!({ "error": error, "problems": refusal.problems })
         };
         let mut response = plain(status, "application/json", body.to_string().into_bytes());
+        if refusal.again {
+            response.extensions_mut().insert(Again);
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -6,6 +6,7 @@
 
 mod access_keys;
 mod admission;
+mod again;
 mod alerts;
 mod answer;
 mod audit;

@@ -5,6 +5,7 @@
 //! of a new access key is in the answer that makes it, once.
 
 use super::admission::{self, Admission};
+use super::again::again;
 use super::answer::{Outcome, Refusal, bytes, created, fine, json_answer};
 use super::events::feed;
 use super::keys::{self, Owner};
@@ -67,7 +68,8 @@ pub fn router_for(control: Shared, drain: Drain, admission: impl Into<Arc<Admiss
         .merge(upgrade::routes())
         .with_state(Desk { control: control.clone(), drain });
     let admit = middleware::from_fn_with_state(admission.into(), admission::admit);
-    with_fallbacks(read_router(control).merge(writing)).layer(admit)
+    let again = middleware::from_fn_with_state(control.clone(), again);
+    with_fallbacks(read_router(control).merge(writing)).layer(again).layer(admit)
 }
 
 /// What only looks: `/health`, `/status`, `/providers`, `/breakers`, `/routes`, `/scores`, `/histograms`, `/tenants`, `/usage`, `/costs`,

@@ -6,6 +6,7 @@
 //! scopes.
 
 use super::access_keys;
+use super::again::again;
 use super::alerts;
 use super::answer::{Outcome, Refusal, fine};
 use super::budgets;
@@ -27,6 +28,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use axum::middleware;
 use axum::routing::get;
 use serde_json::Value;
 
@@ -56,6 +58,7 @@ pub fn router(control: Shared) -> Router {
         .route("/v1/routing/decisions/{id}", get(decision))
         .fallback(nothing)
         .method_not_allowed_fallback(async || Refusal::wrong_method())
+        .layer(middleware::from_fn_with_state(control.clone(), again))
         .with_state(control)
 }
 

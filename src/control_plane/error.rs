@@ -3,7 +3,7 @@
 use super::access::AccessError;
 use super::credentials::CredentialError;
 use crate::config::Problems;
-use crate::store::StoreError;
+use crate::store::{ShareError, StoreError};
 use crate::vault::{Again, Whose};
 use std::io;
 use std::path::PathBuf;
@@ -119,6 +119,7 @@ fn of_store(error: &StoreError) -> u16 {
     match error {
         StoreError::NotFound(_) => 404,
         StoreError::Changed(_) | StoreError::Exists(_) | StoreError::Occupied { .. } => 409,
+        StoreError::Share(ShareError::Refused(_)) => 409,
         other if other.whose() == Whose::Client => 400,
         other if other.again() == Again::Later => 503,
         _ => 500,

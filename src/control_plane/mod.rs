@@ -13,11 +13,13 @@ mod analytics;
 mod audit;
 mod breakers;
 mod build;
+pub mod carriage;
 mod choice;
 pub mod credentials;
 mod decisions;
 mod error;
 mod events;
+mod fleet;
 mod ingest;
 mod inputs;
 pub mod journal;
@@ -72,6 +74,7 @@ pub use credentials::{CredentialView, KeyConfig};
 pub use decisions::DecisionFilter;
 pub use error::ControlError;
 pub use events::Event;
+pub use fleet::{Behind, CATCH_UP_PAUSE};
 pub use inputs::Environment;
 pub use journal::proof::{Balance, LedgerProof, Problem};
 pub use journal::scan::{ScanFault, Scanned, Wanted};
@@ -196,6 +199,8 @@ pub struct Control {
     trouble: Option<String>,
     /// Whether another process has the store.
     rests: bool,
+    /// This machine among others, where they share a store.
+    member: Option<fleet::Member>,
     wall: Wall,
     /// Who is told of every attempt.
     observer: Option<Observer>,

@@ -13,6 +13,7 @@ use crate::config::{Config, Problems, TenantLimits};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
 use crate::limits::CONFIG_BYTES_MAX;
+use crate::limits::fleet::CHANGE_TRIES;
 use crate::snapshot::ConfigStamp;
 use crate::store::{AuditEntry, Store};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -117,8 +118,20 @@ impl Control {
     /// # Errors
     /// As [`Control::reload`]; [`ControlError::Conflict`] while another one is on trial.
     pub fn change_config(&mut self, who: &str, change: Change) -> Result<Reloaded, ControlError> {
-        let done = self.try_change(who, change);
-        if let Err(error) = &done {
+        let from_file = change.pushed.is_none().then_some(change.watch);
+        let mut done = self.try_change(who, change);
+        for _ in 1..CHANGE_TRIES {
+            match (&done, from_file) {
+                // One that was pushed is made again by who pushed it.
+                (Err(error), Some(watch)) if error.is_behind() && self.catch_up().is_ok() => {
+                    done = self.try_change(who, Change { pushed: None, watch });
+                }
+                _ => break,
+            }
+        }
+        if let Err(error) = &done
+            && !error.is_behind()
+        {
             self.standing.refused = self.standing.refused.saturating_add(1);
             self.note(
                 "config",

@@ -9,6 +9,7 @@ use super::build::TermsBook;
 use super::choice::{Footing, Resumed};
 use super::decisions::Decisions;
 use super::events::Events;
+use super::fleet::{self, Joined};
 use super::ingest::Ingest;
 use super::inputs::{self, Environment, Inputs};
 use super::parts::{Ends, Retired, Touched};
@@ -36,7 +37,7 @@ use crate::providers::Catalogue;
 use crate::providers::aliases::Aliases;
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
-use crate::store::{AuditEntry, Store, StoreError};
+use crate::store::{AuditEntry, StoreError};
 use crate::vault::{AccessKeyText, Entropy, Keyring};
 use arc_swap::ArcSwap;
 use serde_json::Map;
@@ -122,18 +123,19 @@ impl Control {
         let inputs = inputs::gather(&config, &env, None)?;
         let mut trusts = Trusts::default();
         let configured = configured(&config, &inputs, &mut trusts, &catalogue, now)?;
-        let routes = build::route_table(&config.models, &configured, &catalogue, &aliases, now);
-        let routes = routes.map_err(|error| ControlError::Config(vec![error]))?;
+        let routes = build::route_table(&config.models, &configured, &catalogue, &aliases, now)
+            .map_err(|error| ControlError::Config(vec![error]))?;
         let unserved = build::unserved_rules(&config.routing.rules, &routes);
         ready()?;
-        let mut store = Store::open(&store_path)?;
-        let keyring = store.unlock(&root, &mut *entropy, now)?;
-        let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
-        let version = config_mark(&stamp);
-        let (who, what, target) = ("start", "config.load", stamp.digest.as_str());
-        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: "", after: &version };
-        let record = |store: &mut Store| entry.write(store, now);
-        let notes = supply::apply(means, &config, &inputs, &configured, &audit, record)?.notes;
+        let Joined { mut store, member, keyring, notes: joined } =
+            fleet::open(&config.store, &env, (&store_path, &root), (&mut *entropy, now))?;
+        let (version, what, target) = (config_mark(&stamp), "config.load", stamp.digest.as_str());
+        let audit = AuditEntry { at: now, tenant: None, who: "start", what, target, before: "", after: &version };
+        let applied = fleet::insist(&mut store, member.as_ref(), |store| {
+            let means = Means { store, keyring: &keyring, entropy: &mut *entropy, now };
+            supply::apply(means, &config, &inputs, &configured, &audit, |store| entry.write(store, now))
+        });
+        let notes = fleet::unless_alone(applied)?;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
         let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
@@ -186,11 +188,13 @@ impl Control {
             stages: Vec::new(),
             trouble: None,
             rests: false,
+            member,
             wall: Wall::default(),
             observer: None,
             teller: Teller::default(),
         };
-        let found = [("alarm", found), ("config", notes), ("config", unserved), ("rotation", unread)];
+        let alarms = [found, joined].concat();
+        let found = [("alarm", alarms), ("config", notes), ("config", unserved), ("rotation", unread)];
         control.set_out(found, resumed, &data_dir)?;
         Ok(Opened { control, minted })
     }

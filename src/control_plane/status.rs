@@ -51,6 +51,7 @@ impl Control {
             "providers": providers,
             "ledger": self.ledger_status(),
             "store": { "path": self.place.store.display().to_string(), "ok": tenants.is_ok() && self.trouble.is_none() },
+            "fleet": self.fleet_status(),
             "trouble": self.trouble,
         })
     }

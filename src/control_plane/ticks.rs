@@ -10,7 +10,7 @@ use super::resolve::{Found, Learned, Resolver};
 use super::scores::score_due;
 use super::supply::Means;
 use super::token::{self, Fresh, Wanted};
-use super::{Control, day_of, means, otlp};
+use super::{Control, day_of, fleet, means, otlp};
 use crate::config::BaseUrl;
 use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
@@ -46,6 +46,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     let tokens = tokio::spawn(exchange_always(control.clone(), resolver.clone()));
     let scores = tokio::spawn(score_always(control.clone()));
     let messages = tokio::spawn(alerts::deliver_always(control.clone(), resolver.clone()));
+    let news = tokio::spawn(fleet::follow_always(control.clone()));
     let spans = tokio::spawn(otlp::export_always(control.clone(), resolver.clone()));
     let measures = tokio::spawn(otlp::measure_always(control.clone(), resolver.clone()));
     let collector = resolver.clone();
@@ -64,6 +65,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     tokens.abort();
     scores.abort();
     messages.abort();
+    news.abort();
     spans.abort();
     measures.abort();
     if let Some(names) = names {
@@ -163,6 +165,7 @@ impl Control {
             self.configured.iter_mut().for_each(|provider| provider.list_living(&self.catalogue, now));
             (self.dirty.providers, self.dirty.routes) = (true, true);
         }
+        self.watch_fleet();
         self.watch_breakers();
         self.watch_refused_keys();
         let ingested = self.take_in(false).map(drop);

@@ -37,7 +37,7 @@ mod postgres;
 mod wire;
 
 #[allow(unused_imports)]
-pub use ground::{Ground, ROOT_KEY};
+pub use ground::{Builder as GroundBuilder, Ground, ROOT_KEY};
 #[allow(unused_imports)]
 pub use load::{Load, Served};
 #[allow(unused_imports)]
@@ -45,7 +45,7 @@ pub use machine::{Machine, seen_by_all};
 #[allow(unused_imports)]
 pub use net::{Link, Net};
 #[allow(unused_imports)]
-pub use postgres::{Database, Postgres};
+pub use postgres::{Builder as PostgresBuilder, Database, Postgres};
 #[allow(unused_imports)]
 pub use wire::Wire;
 

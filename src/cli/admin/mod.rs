@@ -12,6 +12,7 @@ mod costs;
 mod decisions;
 mod keys;
 mod rotations;
+mod store;
 mod tenants;
 mod upgrade;
 
@@ -119,6 +120,8 @@ pub enum Verb {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Carry the estate between this machine's file and a database that machines share; the gateway must be stopped
+    Store(store::StoreArgs),
     /// Metrics in Prometheus text
     Metrics,
     /// Live feed of events; ends with Ctrl-C
@@ -175,6 +178,7 @@ pub(super) enum Shown {
 pub fn run(args: &AdminArgs) -> ExitCode {
     let outcome = match &args.verb {
         Verb::Replay(replay) => replayed(args, replay),
+        Verb::Store(store) => carried(args, store),
         verb => call(verb).and_then(|call| ask(args, &call)),
     };
     match outcome {
@@ -183,6 +187,17 @@ pub fn run(args: &AdminArgs) -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+fn carried(args: &AdminArgs, store: &store::StoreArgs) -> anyhow::Result<ExitCode> {
+    let answer = store::run(store)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{answer}")?;
+    } else {
+        writeln!(out, "{}", print::fields(&answer).trim_end())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn replayed(args: &AdminArgs, replay: &ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -316,6 +331,8 @@ fn call(verb: &Verb) -> anyhow::Result<Call> {
         Verb::Decisions(decisions) => Ok(decisions::call(decisions)),
         Verb::Audit(audit) => Ok(audit::call(audit)),
         Verb::Backup { file } => Ok(audit::backup(file)?),
+        // Carried out here, with no gateway to ask.
+        Verb::Store(_) => simple("GET", "/status", Shown::Fields),
         Verb::Replay(_) => simple("GET", "/decisions?format=jsonl", Shown::Text),
         Verb::Metrics => simple("GET", "/metrics", Shown::Text),
         Verb::Events => simple("GET", "/events", Shown::Feed),

@@ -101,6 +101,8 @@ families! {
     KEYS_DUE Gauge "igris_provider_keys_due" ["provider"] "Keys in use that are old enough to be rotated.";
     REPORTS_WAITING Gauge "igris_reports_waiting" [] "Closed attempts not yet in the books.";
     BOOKS_AGE Gauge "igris_books_age_seconds" [] "Since the books last took in all that waited.";
+    FLEET_REACHABLE Gauge "igris_fleet_reachable" [] "Whether the database that machines share answers; absent where none is shared.";
+    FLEET_GENERATION Gauge "igris_fleet_generation" ["of"] "Generation of the shared estate: of the copy here, and of the database at the last look.";
     STORE_TROUBLE Gauge "igris_store_trouble" [] "Whether the books cannot be written just now.";
     LEDGER_RECORDS Counter "igris_ledger_records_total" [] "Records written to the journal.";
     LEDGER_BYTES Counter "igris_ledger_bytes_total" [] "Bytes written to the journal.";

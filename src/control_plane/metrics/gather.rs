@@ -39,6 +39,7 @@ impl Control {
         together(&mut page, &sum);
         self.score_figures(&mut page);
         self.key_figures(&mut page);
+        self.fleet_figures(&mut page);
         self.book_figures(&mut page, &self.reports);
         self.teller.add_to(&mut page);
         page.one(&UNTOLD, sum(|gauges| &gauges.exchanges_untold));
@@ -61,6 +62,13 @@ impl Control {
         page.one(&CONFIG_EXPIRED, self.has_expired());
         page.one(&CONFIG_EXPIRY, self.config.identity.expires_at.map_or(0, |end| end.0 / 1_000));
         page.one(&GENERATION, self.published.load().generation);
+    }
+
+    fn fleet_figures(&self, page: &mut Page) {
+        let Some(standing) = self.standing_of_fleet() else { return };
+        page.one(&FLEET_REACHABLE, standing.is_reachable);
+        let generations = [("copy", self.shared_generation()), ("database", standing.generation)];
+        page.each(&FLEET_GENERATION, generations.map(|(of, count)| (vec![of.to_owned()], Value::Count(count))));
     }
 
     /// Tenants, where the owner wants them: as many as have room, the rest together.

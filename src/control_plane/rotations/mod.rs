@@ -87,6 +87,17 @@ impl Rotations {
         Ok((rotations, notes))
     }
 
+    /// Takes the place of these, with what is known here of the keys.
+    pub(super) fn join(&mut self, mut next: Self) {
+        for (id, open) in &mut next.open {
+            let Some(known) = self.open.get(id) else { continue };
+            open.rotation.learn(&known.rotation);
+            open.written = known.written;
+            open.unwritten = known.unwritten;
+        }
+        (self.open, self.by_key) = (next.open, next.by_key);
+    }
+
     /// Takes in how an attempt came out.
     pub(super) fn count(&mut self, report: &AttemptReport) {
         let Some((id, which)) = report.credential.and_then(|key| self.by_key.get(&key)) else { return };
@@ -241,11 +252,16 @@ impl Control {
         drop(published);
         let mut trouble = None;
         for (id, step, next) in due {
-            if let Err(error) = self.take_step(BY_ITSELF, id, step, next, (now, instant)) {
+            // Another machine may have taken it: the next tick knows.
+            if let Err(error) = self.take_step(BY_ITSELF, id, step, next, (now, instant))
+                && !error.is_behind()
+            {
                 trouble = Some(format!("{id} cannot take its next step and will try again: {error}"));
             }
         }
-        if let Err(error) = self.write_rotations(now, instant) {
+        if let Err(error) = self.write_rotations(now, instant)
+            && !error.is_behind()
+        {
             trouble = trouble.or(Some(format!("the counts of rotations cannot be written: {error}")));
         }
         if trouble != self.rotations.trouble

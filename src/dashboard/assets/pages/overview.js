@@ -85,6 +85,7 @@ function status(status, parts, extra) {
     ["Budgets", extra.budgets === null ? "none reported" : budgetLine(extra.budgets)],
     ["Configuration", `version ${status.config.version}, digest ${status.config.digest.slice(0, 12)}`],
     ["Snapshot", `generation ${status.snapshot.generation}`],
+    ["Estate", status.fleet ? `shared, generation ${status.fleet.generation}` : "of this machine alone"],
     ["Tenants", `${count(status.tenants)}, with ${count(status.access_keys)} access keys`],
     ["Rotations", rotationLine(status.rotations)],
     ["Halted", status.halted === 0 ? "nothing" : count(status.halted) + " lanes, credentials or providers"],
@@ -96,6 +97,9 @@ function status(status, parts, extra) {
 function alarms(status, extra) {
   const found = [];
   if (status.trouble) found.push(["bad", "Trouble: " + status.trouble, "#/events"]);
+  if (status.fleet && !status.fleet.reachable) {
+    found.push(["bad", `The shared database is gone (${status.fleet.trouble ?? "no answer"}). This machine serves from its copy and changes nothing.`, "#/events"]);
+  }
   const ledger = shapes.ledger(status);
   if (ledger?.trouble) found.push(["bad", "The ledger: " + ledger.trouble, "#/events"]);
   if (status.config.expired) found.push(["bad", "The configuration has expired.", "#/config"]);
