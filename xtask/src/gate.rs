@@ -4,6 +4,9 @@
 //! (`benches/instructions`, the same count on every run), and whole requests through the gateway's worker thread (a few in a hundred
 //! apart from run to run, since its clock ticks too). `written.txt` there has what each may take; `gate --write` takes it anew, in
 //! the commit that changes it. Other compilers make other code: with another one than the written one the step is skipped.
+//!
+//! Every run of the tests counts the pieces as well, in the build that is there by then, whose profile optimises nothing
+//! (`written-dev.txt`): that tells a second pass or a copy more, and costs no build.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,18 +25,31 @@ use crate::process::{self, Background, ask};
 use crate::rust;
 use crate::steps::{Outcome, Steps};
 
-/// What each may take, below the root of the repository.
-const WRITTEN: &str = "benches/instructions/written.txt";
 const PROFILE: &str = "probe";
+
+/// What is counted, and in which build.
+struct Way {
+    /// What each may take, below the root of the repository.
+    written: &'static str,
+    profile: &'static str,
+    /// Rounds of a piece in the two runs that are subtracted.
+    rounds: [u64; 2],
+    /// Whether whole requests are counted too.
+    whole: bool,
+}
+
+/// With the optimiser's help, as it is served.
+const SERVED: Way =
+    Way { written: "benches/instructions/written.txt", profile: PROFILE, rounds: [10, 110], whole: true };
+/// As the tests have built it.
+const TESTED: Way =
+    Way { written: "benches/instructions/written-dev.txt", profile: "dev", rounds: [2, 12], whole: false };
 /// The gateway and the pieces in one go: two selections would have cargo unify features twice, and build the gateway twice. The loader is
 /// the one of the other checks: nobody counts it.
 const BUILD: [&str; 9] =
     ["build", "--profile", PROFILE, "--locked", "-p", "igris-overture", "-p", "igris-instructions", "--bins"];
 const BUILD_LIMIT: Duration = Duration::from_secs(1_500);
 const RUN_LIMIT: Duration = Duration::from_secs(240);
-/// Rounds of a piece in the two runs that are subtracted.
-const FEW: u64 = 10;
-const MANY: u64 = 110;
 /// Rounds of whole requests until one counts.
 const TRIES: usize = 3;
 /// Requests of a whole round.
@@ -50,23 +66,36 @@ const CREDENTIAL: &str = "sk-gate-credential-0123456789";
 /// Counts by name.
 type Figures = BTreeMap<String, u64>;
 
-/// Runs the gate as a step of the checks; `write` takes the figures anew.
-pub fn run(place: &Place, steps: &mut Steps, write: bool) {
-    steps.step("instructions", || {
+/// Runs the gate as steps of the checks; `--write` takes the figures anew, `--tested` counts in the build of the tests alone.
+pub fn run(place: &Place, steps: &mut Steps, words: &[&str]) {
+    let write = words.contains(&"--write");
+    if !words.contains(&"--tested") {
+        held(place, steps, write, &SERVED);
+    }
+    held(place, steps, write, &TESTED);
+}
+
+/// The pieces alone, in the build of the tests.
+pub fn tested(place: &Place, steps: &mut Steps) {
+    held(place, steps, false, &TESTED);
+}
+
+fn held(place: &Place, steps: &mut Steps, write: bool, way: &Way) {
+    steps.step(&format!("instructions ({})", way.profile), || {
         for (program, package) in [("valgrind", "valgrind"), ("callgrind_control", "valgrind")] {
             if let Err(why) = debian::program(program, package) {
                 return Ok(Outcome::Skipped(why));
             }
         }
         let compiler = compiler()?;
-        let written = fs::read_to_string(place.root.join(WRITTEN)).unwrap_or_default();
-        let (made_with, allowed) = read(&written)?;
+        let file = place.root.join(way.written);
+        let (made_with, allowed) = read(&fs::read_to_string(&file).unwrap_or_default())?;
         if !write && made_with != compiler {
-            return Ok(Outcome::Skipped(format!("{WRITTEN} is for {made_with}, and this is {compiler}")));
+            return Ok(Outcome::Skipped(format!("{} is for {made_with}, and this is {compiler}", way.written)));
         }
-        let figures = count(place)?;
+        let figures = count(place, way)?;
         if write {
-            fs::write(place.root.join(WRITTEN), print(&compiler, &figures))?;
+            fs::write(&file, print(way.profile, &compiler, &figures))?;
             return Ok(Outcome::Passed(Counts { passed: figures.len() as u64, ..Counts::default() }));
         }
         Ok(judge(&allowed, &figures))
@@ -123,11 +152,11 @@ fn read(text: &str) -> Result<(String, Figures)> {
     let mut compiler = "nothing".to_owned();
     let mut figures = Figures::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-        let (name, value) = line.rsplit_once(" = ").with_context(|| format!("{WRITTEN}: `{line}` has no ` = `"))?;
+        let (name, value) = line.rsplit_once(" = ").with_context(|| format!("`{line}` has no ` = `"))?;
         match name {
             "compiler" => compiler = value.to_owned(),
             _ => {
-                let count = value.parse().with_context(|| format!("{WRITTEN}: `{value}` is no count"))?;
+                let count = value.parse().with_context(|| format!("`{value}` is no count"))?;
                 figures.insert(name.to_owned(), count);
             }
         }
@@ -135,9 +164,9 @@ fn read(text: &str) -> Result<(String, Figures)> {
     Ok((compiler, figures))
 }
 
-fn print(compiler: &str, figures: &Figures) -> String {
+fn print(profile: &str, compiler: &str, figures: &Figures) -> String {
     let mut text = format!(
-        "# Instructions on the request path, profile `{PROFILE}`, by `cargo xtask gate --write`. Held by `cargo xtask gate`.\n\
+        "# Instructions on the request path, profile `{profile}`, by `cargo xtask gate --write`. Held by `cargo xtask gate`.\n\
          compiler = {compiler}\n"
     );
     figures.iter().for_each(|(name, count)| text.push_str(&format!("{name} = {count}\n")));
@@ -146,20 +175,23 @@ fn print(compiler: &str, figures: &Figures) -> String {
 
 // ---- Counting ---------------------------------------------------------------------------------------------------------------
 
-fn count(place: &Place) -> Result<Figures> {
+fn count(place: &Place, way: &Way) -> Result<Figures> {
     rust::build_programs(place)?;
-    ensure!(process::run(&mut rust::patient(build(place)), BUILD_LIMIT)?.ok, "the programs do not build");
-    let pieces = place.built(PROFILE, "instructions");
+    ensure!(process::run(&mut rust::patient(build(place, way)), BUILD_LIMIT)?.ok, "the programs do not build");
+    let pieces = place.built(if way.profile == "dev" { "debug" } else { way.profile }, "instructions");
     let folder = place.scratch("gate");
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder)?;
     let mut figures = Figures::new();
     let names = ask(&mut Command::new(&pieces))?.output;
     for name in names.lines().filter(|line| !line.is_empty()) {
-        let [few, many] = [FEW, MANY].map(|rounds| piece(&pieces, name, rounds, &folder));
-        figures.insert(name.to_owned(), many?.saturating_sub(few?) / (MANY - FEW));
+        let [few, many] = way.rounds.map(|rounds| piece(&pieces, name, rounds, &folder));
+        figures.insert(name.to_owned(), many?.saturating_sub(few?) / (way.rounds[1] - way.rounds[0]));
     }
     ensure!(!figures.is_empty(), "benches/instructions lists no piece");
+    if !way.whole {
+        return Ok(figures);
+    }
     for (name, stream) in [("whole: a unary request", false), ("whole: a stream of 64 words", true)] {
         // A gateway that valgrind slows down beside others may turn requests away; such a round counts nothing.
         let counted = (0..TRIES).find_map(|_| {
@@ -173,7 +205,11 @@ fn count(place: &Place) -> Result<Figures> {
 }
 
 /// Never in increments: these cut the code into other pieces, and counts would depend on who has built before.
-fn build(place: &Place) -> Command {
+fn build(place: &Place, way: &Way) -> Command {
+    if way.profile == "dev" {
+        // Among the programs of the tests, which are all built by now but for this small one.
+        return rust::cargo(place, &["build", "--locked", "--bin", "instructions"]);
+    }
     let mut command = rust::cargo(place, &BUILD);
     command.env("CARGO_INCREMENTAL", "0");
     command
@@ -296,7 +332,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let figures =
             Figures::from([("head of a request".to_owned(), 4_100), ("whole: a unary request".to_owned(), 60_000)]);
-        let (compiler, again) = read(&print("rustc 1.95.0", &figures)).unwrap();
+        let (compiler, again) = read(&print("dev", "rustc 1.95.0", &figures)).unwrap();
         assert_eq!((compiler.as_str(), again), ("rustc 1.95.0", figures));
         assert!(read("no count here").is_err());
         assert!(read("a piece = many").is_err());

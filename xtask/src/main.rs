@@ -17,6 +17,7 @@ mod bench_scale;
 mod bench_telemetry;
 mod browser;
 mod certs;
+mod cluster;
 mod counts;
 mod debian;
 mod deployment;
@@ -56,7 +57,8 @@ cargo xtask <command>
   browser                    every page of the dashboard in a real browser, before a live demo
   deployment                 the Debian package, units, image, chart and bill of materials, each tried
   fuzz [SECONDS]             every fuzz target for SECONDS (10)
-  gate [--write]             instructions of the request path under valgrind, against benches/instructions/written.txt
+  gate [--write] [--tested]  instructions of the request path under valgrind, against benches/instructions/written*.txt;
+                             --tested: in the build of the tests alone, as every run of the tests counts them
   mutants [OPTIONS]          what of the vault no test would miss; options go on to cargo-mutants
   bench estate               memory, publications and reloads of a large estate
       --profile NAME         programs of this build profile (fast)
@@ -178,7 +180,7 @@ fn dispatch(words: &[&str]) -> anyhow::Result<ExitCode> {
         "sdk" => sdk::run(&place, &mut steps),
         "browser" => browser::run(&place, &mut steps),
         "deployment" => deployment::run(&place, &mut steps),
-        "gate" => gate::run(&place, &mut steps, rest.contains(&"--write")),
+        "gate" => gate::run(&place, &mut steps, rest),
         _ => fuzz::run(&place, &mut steps, fuzz::seconds(rest)?),
     }
     Ok(steps.finish())
@@ -198,6 +200,8 @@ fn test(place: &Place, steps: &mut Steps) {
     postgres::run(steps);
     postgres::network(steps);
     rust::tests_on_both_drivers(place, steps);
+    rust::store_on_postgres(place, steps);
+    gate::tested(place, steps);
     promtool::run(place, steps);
     rust::example_config(place, steps);
     deployment::run(place, steps);

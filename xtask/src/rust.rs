@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cluster::Cluster;
 use crate::counts::Counts;
 use crate::place::{Place, names_in};
 use crate::postgres;
@@ -123,6 +124,32 @@ pub fn tests_on_both_drivers(place: &Place, steps: &mut Steps) {
     });
 }
 
+/// The store's own tests once more, where machines share what is in it: each has a database of its own in one cluster, and at its
+/// end another copy of that must be the same.
+pub fn store_on_postgres(place: &Place, steps: &mut Steps) {
+    steps.step("store (PostgreSQL)", || {
+        let Some(bin) = postgres::bin() else {
+            return Ok(Outcome::Skipped("there is no PostgreSQL on this machine".to_owned()));
+        };
+        let cluster = Cluster::start(&bin)?;
+        // The same selection of targets as before, so that nothing is built again.
+        let mut command = runner_command(place, &["--lib", "--bins", "--tests"], &[]);
+        command
+            .args(["--filterset", &format!("package(igris-overture) & kind(lib) & ({STORE_TESTS})")])
+            .env("IGRIS_TEST_STORE_URL", cluster.url());
+        Ok(match Outcome::of(&process::run(&mut command, TEST_LIMIT)?) {
+            // What was not selected is not skipped: it ran before.
+            Outcome::Passed(counts) => Outcome::Passed(Counts { skipped: 0, ..counts }),
+            other => other,
+        })
+    });
+}
+
+/// Left out are those that write past the store, which a copy refuses, and those of the lock of one file.
+const STORE_TESTS: &str = "test(/^store::/) - test(/shared::tests::/) \
+    - test(/audit::tests::(who_rewrites|taking_the_key|a_log_cut|rows_from_before)/) \
+    - test(/store::tests::(many_openers|a_second_opener|a_released_store|the_audit_chain)/)";
+
 /// Tests inside `src/`, of the whole workspace.
 pub fn unit_tests(place: &Place, steps: &mut Steps) {
     steps.step("unit tests", || {
@@ -153,13 +180,15 @@ pub fn docs(place: &Place, steps: &mut Steps) {
     });
 }
 
-/// The commented example is a configuration that the program itself accepts. The tests have built it.
+/// The commented examples are configurations that the program itself accepts. The tests have built it.
 pub fn example_config(place: &Place, steps: &mut Steps) {
-    steps.step("example configuration", || {
-        let mut command = Command::new(place.built("debug", "igris"));
-        command.current_dir(&place.root).args(["check", "config/igris.toml"]);
-        Ok(Outcome::of(&process::run(&mut command, Duration::from_secs(30))?))
-    });
+    for file in ["config/igris.toml", "config/fleet.toml"] {
+        steps.step(&format!("example: {file}"), || {
+            let mut command = Command::new(place.built("debug", "igris"));
+            command.current_dir(&place.root).args(["check", file]);
+            Ok(Outcome::of(&process::run(&mut command, Duration::from_secs(30))?))
+        });
+    }
 }
 
 /// Builds `igris` and `igris-load` as the steps with real clients use them, unless the tests have just done that.

@@ -22,9 +22,11 @@ use std::process::ExitCode;
 /// Makes what a piece needs and gives the piece.
 type Piece = fn() -> Box<dyn FnMut()>;
 
-const PIECES: [(&str, Piece); 12] = [
-    ("head of a request", request_head),
-    ("head of an answer", response_head),
+const PIECES: [(&str, Piece); 14] = [
+    ("head of a request", || request_head(false)),
+    ("head of a request like the last one", || request_head(true)),
+    ("head of an answer", || response_head(false)),
+    ("head of an answer like the last one", || response_head(true)),
     ("chunked body, 64 pieces", chunked),
     ("json, 2 KB checked", json_checked),
     ("json, members and splice of 2 KB", json_spliced),
@@ -73,19 +75,28 @@ x-ratelimit-limit-tokens: 2000000\r\nx-ratelimit-remaining-requests: 9999\r\nx-r
 x-ratelimit-reset-requests: 6ms\r\nx-ratelimit-reset-tokens: 30ms\r\nx-request-id: req_0123456789abcdef\r\n\
 strict-transport-security: max-age=31536000; includeSubDomains; preload\r\ncf-cache-status: DYNAMIC\r\n\r\n";
 
-fn request_head() -> Box<dyn FnMut()> {
+/// `again`: on a connection that had the same head before.
+fn request_head(again: bool) -> Box<dyn FnMut()> {
     let mut head = RequestHead::default();
     Box::new(move || {
-        head.reset();
+        if again {
+            head.reset();
+        } else {
+            head = RequestHead::default();
+        }
         head.parse(black_box(REQUEST), &HeadLimits::REQUEST).expect("a good head");
         black_box((head.path(REQUEST), head.framing(), head.credentials(REQUEST)));
     })
 }
 
-fn response_head() -> Box<dyn FnMut()> {
+fn response_head(again: bool) -> Box<dyn FnMut()> {
     let mut head = ResponseHead::default();
     Box::new(move || {
-        head.reset();
+        if again {
+            head.reset();
+        } else {
+            head = ResponseHead::default();
+        }
         head.parse(black_box(RESPONSE), &HeadLimits::UPSTREAM).expect("a good head");
         black_box((head.status(), head.framing(Method::Post), head.persist(Method::Post)));
     })
