@@ -2,14 +2,13 @@
 
 use super::connect::words;
 use super::key;
+use super::pipeline::all;
 use super::text::{clear, delete, upsert};
 use super::value::{Parameter, array, unstorable};
 use crate::limits::fleet::ROWS_PER_STATEMENT;
 use crate::store::{ESTATE, RowChange, ShareError, Table, Value};
 use deadpool_postgres::ClientWrapper as Client;
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
 use tokio_postgres::types::ToSql;
 
 /// What went wrong, and how far it had come.
@@ -141,21 +140,6 @@ async fn steps_in_turn(client: &Client, steps: &[Step]) -> Result<(), tokio_post
         client.execute(&statement, &lent(&step.values)).await?;
     }
     Ok(())
-}
-
-/// Waits for all of them, begun in their order; the first that failed, in that order, is the error of all.
-async fn all<T, E>(mut under_way: Vec<Pin<Box<impl Future<Output = Result<T, E>> + ?Sized>>>) -> Result<Vec<T>, E> {
-    let mut ended: Vec<Option<Result<T, E>>> = under_way.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (one, end) in under_way.iter_mut().zip(&mut ended).filter(|(_, end)| end.is_none()) {
-            if let Poll::Ready(answer) = one.as_mut().poll(context) {
-                *end = Some(answer);
-            }
-        }
-        if ended.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    ended.into_iter().flatten().collect()
 }
 
 /// Rolls back, so that the connection can be used again; one that cannot is not.

@@ -14,6 +14,7 @@ mod commit;
 mod connect;
 mod key;
 mod news;
+mod pipeline;
 mod schema;
 mod service;
 #[cfg(test)]

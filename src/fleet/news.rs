@@ -2,10 +2,13 @@
 
 use super::connect::words;
 use super::key;
+use super::pipeline::all;
 use super::text::since as select;
 use super::value;
 use crate::store::{ESTATE, News, RowChange, ShareError, Table};
-use tokio_postgres::{Client, IsolationLevel};
+use deadpool_postgres::ClientWrapper;
+use std::pin::Pin;
+use tokio_postgres::{Client, Row};
 
 /// The generation the estate is at.
 pub(super) async fn generation(client: &Client) -> Result<u64, tokio_postgres::Error> {
@@ -14,19 +17,44 @@ pub(super) async fn generation(client: &Client) -> Result<u64, tokio_postgres::E
 }
 
 /// Everything after a generation.
-pub(super) async fn news(client: &mut Client, fleet: [u8; 16], since: u64) -> Result<News, ShareError> {
+pub(super) async fn news(client: &ClientWrapper, fleet: [u8; 16], since: u64) -> Result<News, ShareError> {
     read(client, fleet, since).await.map_err(|error| ShareError::Unreachable(words(&error)))?
 }
 
 async fn read(
-    client: &mut Client,
+    client: &ClientWrapper,
     fleet: [u8; 16],
     since: u64,
 ) -> Result<Result<News, ShareError>, tokio_postgres::Error> {
-    let build = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    let transaction = build.start().await?;
-    let row = transaction.query_one("SELECT id, generation FROM igris.fleet WHERE one = 1", &[]).await?;
-    let (id, generation): (Vec<u8>, i64) = (row.get(0), row.get(1));
+    type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send + 'a>>;
+    let after = i64::try_from(since).unwrap_or(i64::MAX);
+    let selects: Vec<String> = ESTATE.iter().map(select).chain([GONE.to_owned()]).collect();
+    let texts = std::iter::once(WHERE).chain(selects.iter().map(String::as_str));
+    let statements = all(texts.map(|sql| Box::pin(client.prepare_cached(sql))).collect()).await?;
+    let plain = |sql: &'static str| -> Answer<'_> {
+        Box::pin(async move { client.batch_execute(sql).await.map(|()| Vec::new()) })
+    };
+    let rows = statements.iter().enumerate().map(|(place, statement)| -> Answer<'_> {
+        Box::pin(async move {
+            match place {
+                0 => client.query(statement, &[]).await,
+                _ => client.query(statement, &[&after]).await,
+            }
+        })
+    });
+    // As of one instant, and sent in one go.
+    let begin = plain("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+    let mut answers = all(std::iter::once(begin).chain(rows).chain([plain("COMMIT")]).collect()).await?;
+    answers.pop();
+    told(&answers[1..], fleet, since)
+}
+
+/// Makes news of the answers: the database's own row, the rows of each table, the rows that are gone.
+fn told(answers: &[Vec<Row>], fleet: [u8; 16], since: u64) -> Result<Result<News, ShareError>, tokio_postgres::Error> {
+    let Some(own) = answers.first().and_then(|rows| rows.first()) else {
+        return Ok(Err(ShareError::Refused("its tables are damaged (igris.fleet)".to_owned())));
+    };
+    let (id, generation): (Vec<u8>, i64) = (own.try_get(0)?, own.try_get(1)?);
     if id != fleet {
         return Ok(Err(ShareError::Refused("it is another database than before".to_owned())));
     }
@@ -38,19 +66,19 @@ async fn read(
         );
         return Ok(Err(ShareError::Refused(sentence)));
     }
-    let after = i64::try_from(since).unwrap_or(i64::MAX);
-    let mut rows = Vec::new();
-    for table in ESTATE {
-        for row in transaction.query(&select(table), &[&after]).await? {
-            rows.push(value::read(table, &row)?);
+    let mut changes = Vec::new();
+    for (table, rows) in ESTATE.iter().zip(&answers[1..]) {
+        for row in rows {
+            changes.push(value::read(table, row)?);
         }
     }
-    let sql = "SELECT tbl, key FROM igris.gone WHERE fleet_generation > $1";
-    for row in transaction.query(sql, &[&after]).await? {
-        let (table, gone): (String, String) = (row.get(0), row.get(1));
+    for row in answers.last().into_iter().flatten() {
+        let (table, gone): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (Some(table), Some(key)) = (Table::named(&table), key::read(&gone)) else { continue };
-        rows.push(RowChange { table, key, row: None });
+        changes.push(RowChange { table, key, row: None });
     }
-    transaction.commit().await?;
-    Ok(Ok(News { fleet, since, generation, rows }))
+    Ok(Ok(News { fleet, since, generation, rows: changes }))
 }
+
+const WHERE: &str = "SELECT id, generation FROM igris.fleet WHERE one = 1";
+const GONE: &str = "SELECT tbl, key FROM igris.gone WHERE fleet_generation > $1";

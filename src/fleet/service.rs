@@ -308,9 +308,9 @@ async fn replace(pool: &Pool, rows: &[RowChange], tells: bool) -> Result<Option<
 
 async fn pull(pool: &Pool, fleet: Option<[u8; 16]>, since: u64) -> Result<News, ShareError> {
     let fleet = fleet.ok_or_else(|| ShareError::Unreachable("no connection yet".to_owned()))?;
-    let mut client = client(pool).await?;
+    let client = client(pool).await?;
     let deadline = if since == 0 { FIRST_PULL_DEADLINE } else { PULL_DEADLINE };
-    let outcome = match timeout(deadline, news::news(&mut client, fleet, since)).await {
+    let outcome = match timeout(deadline, news::news(&client, fleet, since)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ShareError::Unreachable("it does not answer in time".to_owned())),
     };
