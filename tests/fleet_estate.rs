@@ -69,6 +69,14 @@ fn what_one_machine_changes_all_have_within_a_second() {
     let served = load.end();
     assert_eq!(served.failures, Vec::<String>::new());
     assert!(served.answered > 20, "{}", served.answered);
+    // A budget binds where it was not set, and no longer once it is taken away.
+    let path = "/v1/tenants/default/budget";
+    let set = machines[2].ask(&post_with(path, &bearer(support::ACCESS_KEY), br#"{"budget":"$0.000001/month"}"#));
+    assert_eq!(set.status, 200, "{}", set.text());
+    seen_by_all(&machines, SOON, "the budget refuses", |machine| ask_with(machine, support::INFERENCE_KEY) == 402);
+    let gone = machines[1].ask(&support::bare("DELETE", path, &bearer(support::ACCESS_KEY)));
+    assert_eq!(gone.status, 200, "{}", gone.text());
+    seen_by_all(&machines, SOON, "nothing refuses", |machine| ask_with(machine, support::INFERENCE_KEY) == 200);
     // One log, written by all of them in turns, and whole.
     for machine in &machines {
         let proof = machine.admin_ask("POST", "/vault/verify", "{}");

@@ -1,8 +1,8 @@
 //! A change that another machine was faster with is made again, as soon as this one knows what came before. Who asked hears nothing of it.
 
 use super::{Shared, locked};
-use crate::control_plane::{Behind, CATCH_UP_PAUSE};
 use crate::limits::ADMIN_REQUEST_DEADLINE;
+use crate::limits::fleet::CATCH_UP_PAUSE;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::Method;
@@ -27,12 +27,13 @@ pub(super) async fn again(State(control): State<Shared>, request: Request, next:
         return super::Refusal::new(400, "invalid_request", "The body could not be read; send it again.").into();
     };
     loop {
-        let behind = Behind { generation: locked(&control).shared_generation() };
+        let before = locked(&control).shared_generation();
         let response = next.clone().run(Request::from_parts(parts.clone(), Body::from(body.clone()))).await;
         if response.extensions().get::<Again>().is_none() || Instant::now() > until {
             return response;
         }
-        while !locked(&control).has_caught_up(behind) {
+        locked(&control).look_for_news();
+        while locked(&control).shared_generation() <= before {
             if Instant::now() > until {
                 return response;
             }

@@ -11,17 +11,18 @@ use super::{Control, ControlError, lock};
 use crate::config::{Database, Store as StorePlace, secrets};
 use crate::control_plane::inputs::Environment;
 use crate::domain::clock::UnixMillis;
+use crate::domain::id::TenantId;
 use crate::domain::secret::Secret;
 use crate::fleet::{Encryption, Fleet, FleetError, Place, Standing};
 use crate::limits::PEM_BYTES_MAX;
 use crate::limits::fleet::CHANGE_TRIES;
-use crate::store::{News, ShareError, Store, StoreError};
+use crate::store::{HolderName, News, ShareError, Store, StoreError};
 use crate::vault::{Entropy, Keyring, RootSource};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// This machine's part in a fleet.
@@ -42,13 +43,6 @@ pub(super) struct Joined {
     pub(super) member: Option<Member>,
     pub(super) keyring: Keyring,
     pub(super) notes: Vec<String>,
-}
-
-/// What has to be done to make a change again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behind {
-    /// The generation that was too old.
-    pub generation: u64,
 }
 
 // === Joining ===
@@ -216,14 +210,11 @@ impl Control {
         self.member.as_ref().map(|member| member.fleet.standing())
     }
 
-    /// Whether the copy here has moved on since a change was refused; asks the database to be looked at if it has not.
-    pub fn has_caught_up(&self, behind: Behind) -> bool {
-        let Some(member) = &self.member else { return true };
-        let has = self.store.shared_generation().is_some_and(|generation| generation > behind.generation);
-        if !has {
+    /// Has the database looked at now: a change was refused, so that there is news.
+    pub fn look_for_news(&self) {
+        if let Some(member) = &self.member {
             member.fleet.look();
         }
-        has
     }
 
     /// How far the copy here is; 0 where nothing is shared.
@@ -280,17 +271,33 @@ impl Control {
             let notes = self.rotations.follow(&mut self.store, now)?;
             self.note_all("rotation", notes);
         }
-        if adopted.budgets || adopted.webhooks {
-            self.resume_alerts()?;
-            self.dirty.access = true;
+        if adopted.webhooks {
+            self.alerts.reload_webhooks(&mut self.store)?;
         }
         for tenant in &adopted.tenants {
             if !self.store.has_tenant(tenant)? {
                 self.rotations.forget(tenant);
                 self.allowances.forget_own(tenant);
+                self.alerts.forget_tenant(tenant);
             }
         }
+        self.follow_budgets(adopted.budgets)?;
         self.publish()?;
+        Ok(())
+    }
+
+    /// Makes budgets hold that another machine set or took away, as if they were set here.
+    fn follow_budgets(&mut self, holders: BTreeSet<(TenantId, HolderName)>) -> Result<(), ControlError> {
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let all = self.store.admin().budgets()?;
+        for (tenant, holder) in holders {
+            if self.store.has_tenant(&tenant)? {
+                let rows = all.iter().filter(|row| row.tenant == tenant && row.holder == holder).cloned().collect();
+                self.adopt_budgets(&tenant, &holder, rows)?;
+            }
+        }
         Ok(())
     }
 
@@ -374,9 +381,6 @@ impl ControlError {
         matches!(self.shared(), Some(ShareError::Behind))
     }
 }
-
-/// How long a change waits for this machine to catch up before it is made again.
-pub const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 
 impl Rotations {
     /// Reads what others did to rotations. What is known here of the keys stays: the more that is known, the better.

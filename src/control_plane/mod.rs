@@ -74,7 +74,6 @@ pub use credentials::{CredentialView, KeyConfig};
 pub use decisions::DecisionFilter;
 pub use error::ControlError;
 pub use events::Event;
-pub use fleet::{Behind, CATCH_UP_PAUSE};
 pub use inputs::Environment;
 pub use journal::proof::{Balance, LedgerProof, Problem};
 pub use journal::scan::{ScanFault, Scanned, Wanted};

@@ -26,6 +26,8 @@ pub const CONNECTION_IDLE: Duration = Duration::from_secs(30);
 pub const ROWS_PER_STATEMENT: usize = 1_000;
 /// Tries to make the tables, while another machine may be making them.
 pub const MIGRATION_TRIES: u32 = 20;
+/// Between two looks whether this machine has taken in what a refused change did not know.
+pub const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 /// How often a change is made again because another machine was faster.
 pub const CHANGE_TRIES: u32 = 8;
 

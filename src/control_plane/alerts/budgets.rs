@@ -180,7 +180,7 @@ impl Control {
     }
 
     /// Makes the budgets hold: for a tenant, every one of its access keys carries them.
-    fn adopt_budgets(
+    pub(in crate::control_plane) fn adopt_budgets(
         &mut self,
         tenant: &TenantId,
         holder: &HolderName,

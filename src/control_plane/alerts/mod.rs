@@ -67,10 +67,21 @@ impl Alerts {
         for mark in store.admin().budget_marks(now)? {
             alerts.keep(mark);
         }
-        for row in store.admin().webhooks()? {
-            alerts.webhooks.entry(row.tenant.clone()).or_default().push(row);
-        }
+        alerts.reload_webhooks(store)?;
         Ok(alerts)
+    }
+
+    /// Reads the webhooks anew: another machine changed some.
+    ///
+    /// # Errors
+    /// As the store; then nothing changed.
+    pub(super) fn reload_webhooks(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let rows = store.admin().webhooks()?;
+        self.webhooks.clear();
+        for row in rows {
+            self.webhooks.entry(row.tenant.clone()).or_default().push(row);
+        }
+        Ok(())
     }
 
     /// A tenant is gone, and its things with it.

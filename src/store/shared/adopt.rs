@@ -1,5 +1,6 @@
 //! What other machines changed, taken into this copy.
 
+use super::super::HolderName;
 use super::super::Store;
 use super::super::error::StoreError;
 use super::capture;
@@ -30,8 +31,8 @@ pub struct Adopted {
     pub hierarchy: bool,
     /// Rotations.
     pub rotations: bool,
-    /// Budgets.
-    pub budgets: bool,
+    /// Whose budgets, each holder with its tenant.
+    pub budgets: BTreeSet<(TenantId, HolderName)>,
     /// Webhooks.
     pub webhooks: bool,
 }
@@ -220,10 +221,13 @@ impl Adopted {
                 "vault" | "kek_versions" | "peppers" | "audit_key" => adopted.hierarchy = true,
                 "audit" | "audit_head" => {}
                 name => {
-                    adopted.rotations |= matches!(name, "rotations");
-                    adopted.budgets |= name == "budgets";
+                    let tenant = tenant(change);
+                    adopted.rotations |= name == "rotations";
                     adopted.webhooks |= name == "webhooks";
-                    adopted.tenants.extend(tenant(change));
+                    if name == "budgets" {
+                        adopted.budgets.extend(tenant.clone().zip(holder(change)));
+                    }
+                    adopted.tenants.extend(tenant);
                 }
             }
         }
@@ -234,6 +238,15 @@ impl Adopted {
 fn access_key(key: &[Value]) -> Option<AccessKeyId> {
     match key {
         [Value::Blob(id)] => Some(AccessKeyId::from_bits(u128::from_be_bytes(id.as_slice().try_into().ok()?))),
+        _ => None,
+    }
+}
+
+/// Whose budget it is.
+fn holder(change: &RowChange) -> Option<HolderName> {
+    let mut key = change.table.keys().zip(&change.key);
+    match key.find(|(column, _)| column.name == "holder")?.1 {
+        Value::Blob(bytes) => HolderName::from_sql(bytes),
         _ => None,
     }
 }

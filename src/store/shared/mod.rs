@@ -27,7 +27,6 @@ pub use tables::{Column, ESTATE, Kind, Table};
 use super::error::StoreError;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use std::fmt;
 
 pub use adopt::Adopted;
 pub(super) use adopt::position;
@@ -208,11 +207,5 @@ impl rusqlite::ToSql for Value {
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
         }))
-    }
-}
-
-impl fmt::Debug for Share {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Share").field("generation", &self.generation).finish_non_exhaustive()
     }
 }
