@@ -165,6 +165,7 @@ const TABLE_PLACES: &[(&str, &str)] = &[
     ("Store", "store"),
     ("Price", "prices"),
     ("Vault", "vault"),
+    ("Fleet", "fleet"),
     ("Ledger", "ledger"),
     ("Log", "log"),
     ("Trust", "trust"),

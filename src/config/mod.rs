@@ -12,6 +12,7 @@ mod bounds;
 pub mod check;
 mod cidr;
 mod database;
+mod fleet;
 mod leaf;
 mod ledger;
 mod model;
@@ -40,6 +41,7 @@ pub use base_url::{BaseUrl, Reach, reach};
 pub use bounds::Limits;
 pub use cidr::Cidr;
 pub use database::{Database, Store, without_passwords};
+pub use fleet::{Fleet, WithoutDatabase};
 pub use ledger::{Durability, Ledger};
 pub use model::{Model, Target};
 pub use operation::{Admin, KeySource, Log, LogFormat, LogLevel, Trust};
@@ -78,6 +80,8 @@ pub struct Config {
     pub store: Store,
     /// `[vault] root_key`; `None` means `root.key` in the data directory.
     pub root_key: Option<KeySource>,
+    /// `[fleet]`.
+    pub fleet: Fleet,
     /// `[ledger]`.
     pub ledger: Ledger,
     /// `[log]`.
@@ -175,6 +179,7 @@ impl Default for Config {
             admin: Admin::default(),
             store: Store::Sqlite(None),
             root_key: None,
+            fleet: Fleet::default(),
             ledger: Ledger::default(),
             log: Log::default(),
             trust: None,
@@ -243,6 +248,7 @@ fn meant(raw: raw::Document, known: &Known<'_>, findings: &mut Findings) -> Conf
         admin,
         store: database::store(raw.store, findings),
         root_key: operation::root_key(raw.vault, findings),
+        fleet: fleet::fleet(raw.fleet, findings),
         ledger: ledger::ledger(raw.ledger, findings),
         log: operation::log(raw.log, findings),
         trust: operation::trust(raw.trust, findings),

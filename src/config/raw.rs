@@ -56,7 +56,7 @@ tables! {
     /// The whole file.
     Document like "{ … }" {
         version: Leaf, format: Leaf, config_id: Leaf, issued_at: Leaf, expires_at: Leaf, not_for: Vec<Leaf>,
-        server: Server, admin: Admin, store: Store, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
+        server: Server, admin: Admin, store: Store, fleet: Fleet, vault: Vault, ledger: Ledger, log: Log, trust: Trust,
         rollout: Rollout, rotation: Rotation, alerts: Alerts, telemetry: Telemetry,
         routing: Routing,
         providers: Vec<Provider>, models: Vec<Model>, prices: Vec<Price>, tenants: Vec<Tenant>, access_keys: Vec<AccessKey>,
@@ -88,6 +88,8 @@ tables! {
     }
     /// `[store]`.
     Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf, password: KeyReference }
+    /// `[fleet]`.
+    Fleet like "{ without_database = \"lease\" }" { without_database: Leaf, keep_attempts: Leaf, keep_hours: Leaf }
     /// `[vault]`.
     Vault like "{ root_key = { file = \"igris-data/root.key\" } }" { root_key: KeyReference }
     /// `[ledger]`.

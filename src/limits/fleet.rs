@@ -30,6 +30,10 @@ pub const MIGRATION_TRIES: u32 = 20;
 pub const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 /// How often a change is made again because another machine was faster.
 pub const CHANGE_TRIES: u32 = 8;
+/// The least of `[fleet] keep_attempts` and `keep_hours`: two days, so that no partition goes that is still written to.
+pub const KEEP_SHARED_FLOOR: Duration = Duration::from_secs(2 * 86_400);
+/// `[fleet] keep_hours` unless set: a year, and the month that it is compared with.
+pub const KEEP_HOURS_DEFAULT: Duration = Duration::from_secs(400 * 86_400);
 
 const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
 const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());
