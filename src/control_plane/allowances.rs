@@ -216,6 +216,11 @@ impl Allowances {
         found
     }
 
+    /// Has a holder looked at again, since what was found could not be written down.
+    pub(super) fn look_again(&mut self, name: HolderName, now: Instant) {
+        self.moved.insert(name, now);
+    }
+
     /// How far each budget of a holder is spent; empty where it has none.
     pub(super) fn spent(&self, name: &HolderName) -> Vec<Spent> {
         let Some(entry) = self.entries.get(name) else { return Vec::new() };

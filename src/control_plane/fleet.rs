@@ -210,6 +210,11 @@ impl Control {
         self.member.as_ref().map(|member| member.fleet.standing())
     }
 
+    /// What this machine is called among others; `None`: there are none.
+    pub(super) fn machine(&self) -> Option<String> {
+        self.member.as_ref().map(|_| host())
+    }
+
     /// Has the database looked at now: a change was refused, so that there is news.
     pub fn look_for_news(&self) {
         if let Some(member) = &self.member {
@@ -270,6 +275,10 @@ impl Control {
             let now = self.now();
             let notes = self.rotations.follow(&mut self.store, now)?;
             self.note_all("rotation", notes);
+        }
+        if adopted.alerts {
+            let now = self.now();
+            self.alerts.follow(&mut self.store, now)?;
         }
         if adopted.webhooks {
             self.alerts.reload_webhooks(&mut self.store)?;
@@ -351,6 +360,15 @@ impl Control {
             "listens": standing.listens,
             "trouble": standing.trouble,
         })
+    }
+}
+
+/// The name of the machine, as its kernel has it.
+pub(super) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "igris".to_owned(),
+        name => name.to_owned(),
     }
 }
 

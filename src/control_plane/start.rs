@@ -140,7 +140,9 @@ impl Control {
         let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
         let (rotations, unread) = Rotations::take_up(&mut store, now)?;
-        let (allowances, alerts) = (Allowances::open(&mut store, now)?, Alerts::open(&mut store, now)?);
+        let machine = member.as_ref().map(|_| fleet::host());
+        let allowances = Allowances::open(&mut store, now)?;
+        let alerts = Alerts::open(&mut store, machine.as_deref(), now)?;
         let first = first_snapshot(&config, &stamp, &keyring, routes, &control_socket, started)?;
         let mut control = Control {
             store,

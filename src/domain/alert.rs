@@ -24,6 +24,11 @@ impl AlertKind {
     pub const ALL: [Self; 7] =
         [Self::Budget, Self::Anomaly, Self::KeyAge, Self::Rotation, Self::Ledger, Self::Alarm, Self::Webhook];
 
+    /// Whether it tells of one gateway rather than of what several share.
+    pub const fn is_of_one_machine(self) -> bool {
+        matches!(self, Self::Ledger | Self::Alarm | Self::Webhook)
+    }
+
     /// The name in configuration, in answers, in the store and on webhooks.
     pub const fn name(self) -> &'static str {
         match self {

@@ -56,6 +56,8 @@ pub const UNUSUAL_RATES_MIN: usize = 24;
 pub const UNUSUAL_WATCHED_MAX: usize = 20_000;
 /// Histories that are read from the books by one look: each is a few hundred lines.
 pub const UNUSUAL_READ_PER_LOOK: usize = 32;
+/// Alerts of the past that are read for whom they were about.
+pub const UNUSUAL_TOLD_READ: u32 = 1_000;
 /// How often what is unusual is looked for.
 pub const UNUSUAL_TICK: Duration = Duration::from_secs(5);
 

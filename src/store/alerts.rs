@@ -78,14 +78,14 @@ const COLUMNS: &str =
 // === impl Store ===
 
 impl Store {
-    /// Writes an alert down.
+    /// Writes an alert down; one that is there already stays as it is.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Share`].
     pub fn add_alert(&mut self, tenant: &TenantId, alert: &NewAlert) -> Result<(), StoreError> {
         let sql = "INSERT INTO alerts (id, tenant, kind, subject, sentence, data, created, resolved)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.connection.execute(
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
+        self.change(
             sql,
             params![
                 alert.id.bits().to_be_bytes(),
@@ -134,7 +134,7 @@ impl Store {
         let sql = "UPDATE alerts SET acknowledged = coalesce(acknowledged, ?3), acknowledged_by = coalesce(acknowledged_by, ?4)
                    WHERE tenant = ?1 AND id = ?2";
         let values = params![tenant.as_str(), id.bits().to_be_bytes(), to_sql(now.0), who];
-        if self.connection.execute(sql, values)? == 1 { Ok(()) } else { Err(StoreError::NotFound("alert")) }
+        if self.change(sql, values)? == 1 { Ok(()) } else { Err(StoreError::NotFound("alert")) }
     }
 
     /// Notes that what an alert told of is over.
@@ -150,7 +150,7 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let sql =
             "UPDATE alerts SET resolved = ?4 WHERE tenant = ?1 AND kind = ?2 AND subject = ?3 AND resolved IS NULL";
-        Ok(self.connection.execute(sql, params![tenant.as_str(), kind, subject, to_sql(now.0)])?)
+        self.change(sql, params![tenant.as_str(), kind, subject, to_sql(now.0)])
     }
 }
 
@@ -186,7 +186,7 @@ impl Admin<'_> {
     /// [`StoreError::Database`].
     pub fn forget_alerts(&mut self, before: UnixMillis) -> Result<usize, StoreError> {
         let sql = "DELETE FROM alerts WHERE resolved IS NOT NULL AND created < ?1";
-        Ok(self.store.connection.execute(sql, [to_sql(before.0)])?)
+        self.store.change(sql, [to_sql(before.0)])
     }
 }
 

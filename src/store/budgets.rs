@@ -131,7 +131,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn mark_budget(&mut self, tenant: &TenantId, mark: &BudgetMark) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO budget_marks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.connection.execute(
+        self.change(
             sql,
             params![
                 tenant.as_str(),
@@ -165,14 +165,14 @@ impl Admin<'_> {
         Ok(found)
     }
 
-    /// Every mark of a period that is not over by `now`; the others are forgotten.
+    /// Every mark of a period that is not over by `now`.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub fn budget_marks(&mut self, now: UnixMillis) -> Result<Vec<BudgetMark>, StoreError> {
-        self.forget_budget_marks(now)?;
-        let mut statement = self.store.connection.prepare_cached("SELECT * FROM budget_marks")?;
-        let mut rows = statement.query([])?;
+        let sql = "SELECT * FROM budget_marks WHERE ends IS NULL OR ends > ?1";
+        let mut statement = self.store.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([to_sql(now.0)])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(BudgetMark {
@@ -194,7 +194,7 @@ impl Admin<'_> {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn forget_budget_marks(&mut self, now: UnixMillis) -> Result<(), StoreError> {
-        self.store.connection.execute("DELETE FROM budget_marks WHERE ends <= ?1", [to_sql(now.0)])?;
+        self.store.change("DELETE FROM budget_marks WHERE ends <= ?1", [to_sql(now.0)])?;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod estate;
 mod rotations;
 mod shared;
 mod tables;
+mod told;
 mod vault;
 
 use super::error::StoreError;
@@ -102,4 +103,5 @@ const STEPS: &[&str] = &[
     books::STEP,
     alerts::STEP,
     shared::STEP,
+    told::STEP,
 ];

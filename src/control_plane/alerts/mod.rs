@@ -29,8 +29,8 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{RotationId, TenantId};
 use crate::limits::alerts::{ALERT_TICK, ALERTS_FORGOTTEN_EVERY, ALERTS_KEPT};
 use crate::report::AttemptReport;
-use crate::store::{BudgetMark, BudgetOrigin, HolderName, Store, StoreError, WebhookRow};
-use std::collections::HashMap;
+use crate::store::{BudgetMark, BudgetOrigin, HolderName, NewAlert, Store, StoreError, WebhookRow};
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 use trouble::Troubles;
 use watch::Watch;
@@ -49,6 +49,8 @@ pub(super) struct Alerts {
     watch: Watch,
     /// What else is wrong.
     troubles: Troubles,
+    /// What was told while the database was gone, and is not among the alerts of all machines yet.
+    late: VecDeque<NewAlert>,
     looked: Option<Instant>,
     forgot: Option<Instant>,
     trouble: Option<String>,
@@ -61,14 +63,27 @@ impl Alerts {
     ///
     /// # Errors
     /// As the store.
-    pub(super) fn open(store: &mut Store, now: UnixMillis) -> Result<Self, StoreError> {
-        let (watch, troubles) = (Watch::open(store)?, Troubles::open(store)?);
+    pub(super) fn open(store: &mut Store, machine: Option<&str>, now: UnixMillis) -> Result<Self, StoreError> {
+        let (watch, troubles) = (Watch::open(store, machine)?, Troubles::open(store)?);
         let mut alerts = Self { watch, troubles, ..Self::default() };
         for mark in store.admin().budget_marks(now)? {
             alerts.keep(mark);
         }
         alerts.reload_webhooks(store)?;
         Ok(alerts)
+    }
+
+    /// Takes in what other machines told, which is not told here again.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) fn follow(&mut self, store: &mut Store, now: UnixMillis) -> Result<(), StoreError> {
+        self.marks.clear();
+        for mark in store.admin().budget_marks(now)? {
+            self.keep(mark);
+        }
+        self.troubles.follow(store)?;
+        self.watch.follow_others(store)
     }
 
     /// Reads the webhooks anew: another machine changed some.
@@ -132,11 +147,15 @@ impl Control {
         }
         self.alerts.looked = Some(instant);
         let mut outcome = self.watch_budgets(now, instant);
-        outcome = outcome.and_then(|()| self.watch_unusual(now, instant)).and_then(|()| self.tell_of_troubles(now));
+        outcome = outcome.and_then(|()| self.watch_unusual(now, instant));
+        // What is wrong with this machine is told whatever becomes of the rest.
+        outcome = outcome.and(self.tell_of_troubles(now)).and(self.join_late_alerts());
         if !recent(self.alerts.forgot, ALERTS_FORGOTTEN_EVERY) {
             self.alerts.forgot = Some(instant);
             outcome = outcome.and(self.forget_old_alerts(now));
         }
+        // A machine that was faster, or a database that is gone, is no trouble of the books: it is told by the fleet, and looked at again.
+        let outcome = outcome.or_else(|error| if matches!(error, StoreError::Share(_)) { Ok(()) } else { Err(error) });
         let trouble = outcome.err().map(|error| error.to_string());
         if trouble != self.alerts.trouble
             && let Some(sentence) = &trouble
@@ -152,7 +171,8 @@ impl Control {
     /// As the store.
     pub(super) fn resume_alerts(&mut self) -> Result<(), StoreError> {
         let now = self.now();
-        self.alerts = Alerts::open(&mut self.store, now)?;
+        let machine = self.machine();
+        self.alerts = Alerts::open(&mut self.store, machine.as_deref(), now)?;
         self.allowances.reload_own(&mut self.store)
     }
 

@@ -14,12 +14,17 @@ use std::time::Instant;
 impl Control {
     /// Tells of every threshold that was passed and not told of. A budget whose alert cannot be written down is looked at again.
     pub(super) fn watch_budgets(&mut self, now: UnixMillis, instant: Instant) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
         for (holder, tenant) in self.allowances.moved(instant) {
             for spent in self.allowances.spent(&holder) {
-                self.watch_budget(&holder, &tenant, &spent, now)?;
+                if let Err(error) = self.watch_budget(&holder, &tenant, &spent, now) {
+                    self.allowances.look_again(holder.clone(), instant);
+                    outcome = Err(error);
+                    break;
+                }
             }
         }
-        Ok(())
+        outcome
     }
 
     fn watch_budget(

@@ -41,8 +41,19 @@ impl Troubles {
     /// # Errors
     /// As the store.
     pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
+        let mut troubles = Self::default();
+        troubles.follow(store)?;
+        Ok(troubles)
+    }
+
+    /// Takes in whose age was told by others.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) fn follow(&mut self, store: &mut Store) -> Result<(), StoreError> {
         let open = store.admin().open_alerts()?.into_iter().filter(|row| row.kind == AlertKind::KeyAge.name());
-        Ok(Self { ages: open.map(|row| (row.subject, row.tenant)).collect(), ..Self::default() })
+        self.ages = open.map(|row| (row.subject, row.tenant)).collect();
+        Ok(())
     }
 
     /// An event was noted; some are alerts, too.

@@ -13,10 +13,10 @@ use crate::domain::id_hash::IdHash;
 use crate::domain::money::Money;
 use crate::limits::alerts::{
     UNUSUAL_ATTEMPTS_MIN, UNUSUAL_ATTEMPTS_PAST_MIN, UNUSUAL_DAYS, UNUSUAL_HOURS_MIN, UNUSUAL_RATES_MIN,
-    UNUSUAL_READ_PER_LOOK, UNUSUAL_TICK, UNUSUAL_WATCHED_MAX,
+    UNUSUAL_READ_PER_LOOK, UNUSUAL_TICK, UNUSUAL_TOLD_READ, UNUSUAL_WATCHED_MAX,
 };
 use crate::report::{AttemptReport, Outcome};
-use crate::store::{AlertFilter, HourSum, Store, StoreError, UsageRow};
+use crate::store::{AlertFilter, AlertRow, HourSum, Store, StoreError, UsageRow};
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -82,24 +82,33 @@ impl Subject {
 // === impl Watch ===
 
 impl Watch {
-    /// Goes on with what was told.
+    /// Goes on with what was told, where machines share what is told: by this one.
     ///
     /// # Errors
     /// As the store.
-    pub(super) fn open(store: &mut Store) -> Result<Self, StoreError> {
+    pub(super) fn open(store: &mut Store, machine: Option<&str>) -> Result<Self, StoreError> {
         let mut watch = Self::default();
-        let kind = Some(AlertKind::Anomaly.name().to_owned());
-        let mut rows = store.admin().alerts(&AlertFilter { kind, most: 1_000, ..AlertFilter::default() })?;
-        rows.reverse();
-        for row in rows {
-            let Some(named) = Subject::parse(&row.subject) else { continue };
-            let since = row.resolved.is_none().then_some(row.created);
+        for (named, row) in told(store)? {
+            let since = row.resolved.is_none().then_some(row.created).filter(|_| is_by(&row, machine));
             watch.standings.insert(named, Standing { since, told: Some(row.created) });
             if since.is_some() {
                 watch.follow(named.0, &row.tenant, UsageRow::hour_of(row.created));
             }
         }
         Ok(watch)
+    }
+
+    /// Takes in what was told by other machines: it is not told again before it has cooled down, and is theirs to end, since each machine
+    /// sees its own part of what is spent.
+    ///
+    /// # Errors
+    /// As the store.
+    pub(super) fn follow_others(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        for (named, row) in told(store)? {
+            let standing = self.standings.entry(named).or_default();
+            standing.told = standing.told.max(Some(row.created));
+        }
+        Ok(())
     }
 
     /// Takes in an attempt, once it is in the books.
@@ -282,6 +291,22 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// An alert, and what it was about.
+type Told = ((Subject, Measure), AlertRow);
+
+/// What was told lately, the oldest first.
+fn told(store: &mut Store) -> Result<Vec<Told>, StoreError> {
+    let kind = Some(AlertKind::Anomaly.name().to_owned());
+    let rows = store.admin().alerts(&AlertFilter { kind, most: UNUSUAL_TOLD_READ, ..AlertFilter::default() })?;
+    Ok(rows.into_iter().rev().filter_map(|row| Some((Subject::parse(&row.subject)?, row))).collect())
+}
+
+/// Whether a machine told it; what names no machine was told by the only one there is.
+fn is_by(row: &AlertRow, machine: Option<&str>) -> bool {
+    let data: serde_json::Value = serde_json::from_str(&row.data).unwrap_or_default();
+    machine.is_none() || data["machine"].as_str().is_none_or(|teller| Some(teller) == machine)
 }
 
 fn raised(

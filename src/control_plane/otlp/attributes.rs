@@ -2,6 +2,7 @@
 
 use super::proto::{Any, AnyValue, KeyValue, Resource, Scope};
 use crate::config::Otlp;
+use crate::control_plane::fleet::host;
 use crate::report::exchange::Surface;
 
 /// The conventions by which spans and metrics are named.
@@ -51,14 +52,6 @@ pub(super) fn resource(terms: &Otlp) -> Resource {
         }
     }
     Resource { attributes: attributes.0 }
-}
-
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "igris".to_owned(),
-        name => name.to_owned(),
-    }
 }
 
 /// What makes the spans and metrics.

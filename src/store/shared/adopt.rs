@@ -35,6 +35,8 @@ pub struct Adopted {
     pub budgets: BTreeSet<(TenantId, HolderName)>,
     /// Webhooks.
     pub webhooks: bool,
+    /// What somebody was told.
+    pub alerts: bool,
 }
 
 /// The copy's position; `None`: this store was never a copy.
@@ -220,6 +222,7 @@ impl Adopted {
                 "access_keys" => adopted.access_keys.extend(access_key(&change.key)),
                 "vault" | "kek_versions" | "peppers" | "audit_key" => adopted.hierarchy = true,
                 "audit" | "audit_head" => {}
+                "alerts" | "budget_marks" => adopted.alerts = true,
                 name => {
                     let tenant = tenant(change);
                     adopted.rotations |= name == "rotations";

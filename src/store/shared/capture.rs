@@ -45,7 +45,7 @@ pub(super) fn shut(connection: &Connection) -> Result<(), StoreError> {
 pub(super) fn end(connection: &Connection) -> Result<Vec<RowChange>, StoreError> {
     let mut touched: Vec<(usize, Vec<Value>)> = Vec::new();
     {
-        let sql = "SELECT DISTINCT place, k0, k1, k2, k3 FROM temp.igris_touched ORDER BY place";
+        let sql = "SELECT DISTINCT place, k0, k1, k2, k3, k4 FROM temp.igris_touched ORDER BY place";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

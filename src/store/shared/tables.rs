@@ -60,7 +60,7 @@ const fn blob(name: &'static str) -> Column {
 }
 
 /// Columns of a primary key, at most.
-pub(super) const KEY_COLUMNS_MAX: usize = 4;
+pub(super) const KEY_COLUMNS_MAX: usize = 5;
 
 /// Every shared table, those first that others refer to.
 pub static ESTATE: &[Table] = &[
@@ -195,6 +195,35 @@ pub static ESTATE: &[Table] = &[
             number("secret_version"),
             number("former_until"),
             number("created"),
+        ],
+    },
+    Table {
+        name: "budget_marks",
+        columns: &[
+            text("tenant"),
+            key("holder", Kind::Blob),
+            key("origin", Kind::Text),
+            key("period", Kind::Text),
+            key("started", Kind::Integer),
+            key("threshold", Kind::Integer),
+            text("amount_pico"),
+            number("ends"),
+        ],
+    },
+    Table {
+        name: "alerts",
+        columns: &[
+            key("sequence", Kind::Integer),
+            blob("id"),
+            text("tenant"),
+            text("kind"),
+            text("subject"),
+            text("sentence"),
+            text("data"),
+            number("created"),
+            number("resolved"),
+            number("acknowledged"),
+            text("acknowledged_by"),
         ],
     },
 ];

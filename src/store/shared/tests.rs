@@ -1,7 +1,7 @@
 use super::super::tests::{NOW, Place, tenant};
-use super::super::{AuditEntry, Store, StoreError};
+use super::super::{AlertFilter, AuditEntry, NewAlert, Store, StoreError};
 use super::*;
-use crate::domain::id::TenantId;
+use crate::domain::id::{AlertId, TenantId};
 use crate::vault::{Keyring, OsEntropy};
 use std::sync::{Arc, Mutex};
 
@@ -211,4 +211,36 @@ fn the_list_of_shared_tables_is_what_the_file_has() {
         let theirs: Vec<_> = columns.into_iter().map(|(name, kind, key)| (name, kind, key > 0)).collect();
         assert_eq!(ours, theirs, "{}", table.name);
     }
+}
+
+#[test]
+fn what_was_told_has_one_order_and_who_is_behind_tells_nothing() {
+    let (hub, _places, [mut first, mut second], keyring) = pair("told");
+    let acme = tenant(&mut first, &keyring, "acme");
+    second.adopt(&hub.news(second.shared_generation().expect("shared"))).expect("taken in");
+    let alert = |bits| NewAlert {
+        id: AlertId::from_bits(bits),
+        tenant: acme.clone(),
+        kind: "budget_alert".to_owned(),
+        subject: "acme".to_owned(),
+        sentence: "It is so.".to_owned(),
+        data: "{}".to_owned(),
+        created: NOW,
+        lasts: false,
+    };
+    first.add_alert(&acme, &alert(1)).expect("told");
+    let late = second.add_alert(&acme, &alert(2));
+    assert!(matches!(late, Err(StoreError::Share(ShareError::Behind))), "{late:?}");
+    let adopted = second.adopt(&hub.news(second.shared_generation().expect("shared"))).expect("taken in");
+    assert_eq!((adopted.alerts, adopted.rows, adopted.tenants.len()), (true, 1, 0));
+    second.add_alert(&acme, &alert(2)).expect("told");
+    first.adopt(&hub.news(first.shared_generation().expect("shared"))).expect("taken in");
+    let all = AlertFilter { most: 9, ..AlertFilter::default() };
+    let told: Vec<(u64, u128)> =
+        first.alerts(&acme, &all).expect("read").iter().map(|row| (row.sequence, row.id.bits())).collect();
+    assert_eq!(told, [(2, 2), (1, 1)]);
+    // What is there already is no change.
+    let before = hub.generation();
+    first.add_alert(&acme, &alert(2)).expect("there");
+    assert_eq!(hub.generation(), before);
 }

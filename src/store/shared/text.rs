@@ -10,7 +10,7 @@ pub(super) fn triggers() -> String {
     let mut sql = format!(
         "CREATE TEMP TABLE igris_mode (mode INTEGER NOT NULL);
          INSERT INTO igris_mode VALUES ({SHUT});
-         CREATE TEMP TABLE igris_touched (place INTEGER NOT NULL, k0, k1, k2, k3);\n"
+         CREATE TEMP TABLE igris_touched (place INTEGER NOT NULL, k0, k1, k2, k3, k4);\n"
     );
     for (place, table) in ESTATE.iter().enumerate() {
         triggers_of(&mut sql, place, table);
