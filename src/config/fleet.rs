@@ -1,6 +1,6 @@
 //! `[fleet]`: what machines that share a database do without it, and how long it keeps what they did.
 
-use super::leaf::{Reading, duration, one_of};
+use super::leaf::{Reading, duration, one_of, truth};
 use super::problem::Findings;
 use super::raw;
 use super::read::Typed;
@@ -15,6 +15,8 @@ pub struct Fleet {
     pub without_database: WithoutDatabase,
     /// How long the database keeps the record of each single attempt; `None`: for ever.
     pub keep_attempts: Option<Duration>,
+    /// Whether machines tell each other how providers do.
+    pub share_scores: bool,
     /// How long it keeps sums by the hour; `None`: for ever. Sums by the day are never let go.
     pub keep_hours: Option<Duration>,
 }
@@ -35,6 +37,7 @@ impl Default for Fleet {
             without_database: WithoutDatabase::default(),
             keep_attempts: Some(KEEP_DEFAULT),
             keep_hours: Some(KEEP_HOURS_DEFAULT),
+            share_scores: true,
         }
     }
 }
@@ -56,6 +59,7 @@ pub(super) fn fleet(raw: Option<raw::Fleet>, findings: &mut Findings) -> Fleet {
         without_database: findings.value("without_database", raw.without_database, one_of(WORDS)).unwrap_or_default(),
         keep_attempts: findings.value("keep_attempts", raw.keep_attempts, keep).unwrap_or(usual.keep_attempts),
         keep_hours: findings.value("keep_hours", raw.keep_hours, keep).unwrap_or(usual.keep_hours),
+        share_scores: findings.value("share_scores", raw.share_scores, truth).unwrap_or(usual.share_scores),
     }
 }
 
@@ -87,13 +91,21 @@ mod tests {
             without_database: WithoutDatabase::Lease,
             keep_attempts: Some(90 * DAY),
             keep_hours: Some(400 * DAY),
+            share_scores: true,
         };
         assert_eq!(read("").expect("read"), usual);
-        let said =
-            read("without_database = \"refuse\"\nkeep_attempts = \"7d\"\nkeep_hours = \"forever\"").expect("read");
+        let said = read(
+            "without_database = \"refuse\"\nkeep_attempts = \"7d\"\nkeep_hours = \"forever\"\nshare_scores = false",
+        )
+        .expect("read");
         assert_eq!(
             said,
-            Fleet { without_database: WithoutDatabase::Refuse, keep_attempts: Some(7 * DAY), keep_hours: None }
+            Fleet {
+                without_database: WithoutDatabase::Refuse,
+                keep_attempts: Some(7 * DAY),
+                keep_hours: None,
+                share_scores: false
+            }
         );
         for word in ["lease", "refuse"] {
             assert_eq!(read(&format!("without_database = \"{word}\"")).expect("read").without_database.name(), word);

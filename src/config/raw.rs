@@ -89,7 +89,7 @@ tables! {
     /// `[store]`.
     Store like "{ url = \"sqlite:igris-data/igris.db\" }" { url: Leaf, password: KeyReference }
     /// `[fleet]`.
-    Fleet like "{ without_database = \"lease\" }" { without_database: Leaf, keep_attempts: Leaf, keep_hours: Leaf }
+    Fleet like "{ without_database = \"lease\" }" { without_database: Leaf, keep_attempts: Leaf, keep_hours: Leaf, share_scores: Leaf }
     /// `[vault]`.
     Vault like "{ root_key = { file = \"igris-data/root.key\" } }" { root_key: KeyReference }
     /// `[ledger]`.

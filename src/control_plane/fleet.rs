@@ -210,6 +210,11 @@ impl Control {
         self.member.as_ref().map(|member| member.fleet.standing())
     }
 
+    /// The database that this machine shares.
+    pub(super) fn fleet(&self) -> Option<Fleet> {
+        self.member.as_ref().map(|member| member.fleet.clone())
+    }
+
     /// What this machine is called among others; `None`: there are none.
     pub(super) fn machine(&self) -> Option<String> {
         self.member.as_ref().map(|_| host())

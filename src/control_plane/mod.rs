@@ -25,6 +25,7 @@ mod inputs;
 pub mod journal;
 mod key_limits;
 mod known;
+mod learning;
 mod metrics;
 mod operations;
 mod otlp;

@@ -7,6 +7,8 @@
 use super::stats::OTHER;
 use super::ticks::lock;
 use super::{Control, is_listed};
+use crate::domain::id::ProviderId;
+use crate::limits::fleet::LANES_TOLD_MAX;
 use crate::limits::{SCORE_AGE_TICK, STATS_SERIES_MAX};
 use crate::report::CoreReports;
 use crate::routing::lane::LaneKey;
@@ -30,6 +32,8 @@ pub(super) struct Scores {
     /// When what has faded was last looked at.
     aged: Option<Instant>,
     series: BTreeMap<(String, String), Laps>,
+    /// What was seen since it was last passed on to other machines, by provider and model; nothing is kept where there are none.
+    untold: Option<HashMap<(ProviderId, Arc<str>), Observed>>,
 }
 
 /// Durations since start, of answered attempts, in the order of [`Lap::ALL`]; microseconds.
@@ -96,6 +100,10 @@ pub(super) fn shared(scores: &Mutex<Scores>) -> MutexGuard<'_, Scores> {
 impl Scores {
     fn take(&mut self, lane: &LaneKey, seen: &Observed, listed: bool, now: Instant) {
         self.keeper.take(lane, seen, now);
+        // A name that clients made up is nobody else's business (rule R5).
+        if let Some(untold) = self.untold.as_mut().filter(|untold| listed && untold.len() < LANES_TOLD_MAX) {
+            untold.entry((lane.provider.clone(), lane.model.clone())).or_default().merge(seen);
+        }
         if seen.good == 0 {
             return;
         }
@@ -111,6 +119,16 @@ impl Scores {
                 let _ = lap.record_n(u64::from(value), u64::from(count));
             }
         }
+    }
+
+    /// What was seen since the last call, to be passed on; from the first call on it is kept.
+    pub(super) fn take_untold(&mut self) -> HashMap<(ProviderId, Arc<str>), Observed> {
+        self.untold.replace(HashMap::new()).unwrap_or_default()
+    }
+
+    /// Takes in what other machines saw of a model at a provider.
+    pub(super) fn hear(&mut self, provider: ProviderId, model: Arc<str>, seen: &Observed, now: Instant) {
+        self.keeper.take(&LaneKey::elsewhere(provider, model), seen, now);
     }
 
     /// A table to publish, if there is anything new to say.

@@ -10,7 +10,7 @@ use super::resolve::{Found, Learned, Resolver};
 use super::scores::score_due;
 use super::supply::Means;
 use super::token::{self, Fresh, Wanted};
-use super::{Control, day_of, fleet, means, otlp};
+use super::{Control, day_of, fleet, learning, means, otlp};
 use crate::config::BaseUrl;
 use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
@@ -47,6 +47,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     let scores = tokio::spawn(score_always(control.clone()));
     let messages = tokio::spawn(alerts::deliver_always(control.clone(), resolver.clone()));
     let news = tokio::spawn(fleet::follow_always(control.clone()));
+    let lessons = tokio::spawn(learning::learn_always(control.clone()));
     let spans = tokio::spawn(otlp::export_always(control.clone(), resolver.clone()));
     let measures = tokio::spawn(otlp::measure_always(control.clone(), resolver.clone()));
     let collector = resolver.clone();
@@ -66,6 +67,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     scores.abort();
     messages.abort();
     news.abort();
+    lessons.abort();
     spans.abort();
     measures.abort();
     if let Some(names) = names {

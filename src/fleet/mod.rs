@@ -12,7 +12,10 @@
 
 mod commit;
 mod connect;
+mod hearsay;
 mod key;
+#[cfg(test)]
+mod measure;
 mod news;
 mod pipeline;
 mod schema;
@@ -23,6 +26,7 @@ mod text;
 mod value;
 
 pub use connect::{Encryption, Place};
+pub use hearsay::{Heard, Hearsay};
 
 use crate::limits::fleet::{COMMIT_DEADLINE, CONNECT_DEADLINE, FIRST_PULL_DEADLINE};
 use crate::store::{News, RowChange, ShareError, Shared};
@@ -31,7 +35,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How it stands with the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +148,16 @@ impl Fleet {
         let (reply, answer) = sync_channel(1);
         self.ask(Ask::Pull { since, reply });
         waited(&answer, FIRST_PULL_DEADLINE + LEEWAY, ShareError::Unreachable)
+    }
+
+    /// Tells other machines what was seen here, and answers what they told since `after`; see [`Heard::until`].
+    ///
+    /// # Errors
+    /// [`ShareError::Unreachable`].
+    pub async fn learn(&self, told: Vec<Hearsay>, after: Option<i64>) -> Result<Heard, ShareError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Learn { told, after, reply });
+        answer.await.unwrap_or_else(|_| Err(ShareError::Unreachable("its thread has ended".to_owned())))
     }
 
     /// Puts an estate into a database that has none; answers its generation, or `None` when the database has one.

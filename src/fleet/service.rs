@@ -5,10 +5,10 @@
 //! ```
 
 use super::connect::{Connector, Listening, words};
-use super::{FleetError, Standing, commit, news, schema};
+use super::{FleetError, Heard, Hearsay, Standing, commit, hearsay, news, schema};
 use crate::limits::fleet::{
-    COMMIT_DEADLINE, CONNECTION_IDLE, FIRST_PULL_DEADLINE, LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK, PULL_DEADLINE,
-    RECONNECT_TICK,
+    COMMIT_DEADLINE, CONNECTION_IDLE, FIRST_PULL_DEADLINE, LEARN_DEADLINE, LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK,
+    PULL_DEADLINE, RECONNECT_TICK,
 };
 use crate::store::{News, RowChange, ShareError};
 use deadpool_postgres::{Object, Pool};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// What the control plane wants.
@@ -31,6 +31,8 @@ pub(super) enum Ask {
     Commit { since: u64, changes: Vec<RowChange>, until: Instant, reply: SyncSender<Result<u64, ShareError>> },
     /// What was changed since.
     Pull { since: u64, reply: SyncSender<Result<News, ShareError>> },
+    /// What was seen here, for what others saw.
+    Learn { told: Vec<Hearsay>, after: Option<i64>, reply: oneshot::Sender<Result<Heard, ShareError>> },
     /// A whole estate in an empty database.
     Replace { rows: Vec<RowChange>, reply: SyncSender<Result<Option<u64>, ShareError>> },
 }
@@ -163,6 +165,13 @@ impl Service {
                 let (pool, fleet) = (pool.clone(), self.standing().fleet);
                 tokio::spawn(async move {
                     let _ = reply.try_send(pull(&pool, fleet, since).await);
+                });
+            }
+            Ask::Learn { told, after, reply } => {
+                let (pool, machine, is_there) = (pool.clone(), self.fresh, self.listening.is_some());
+                tokio::spawn(async move {
+                    let learnt = if is_there { learn(&pool, machine, &told, after).await } else { Err(silent()) };
+                    let _ = reply.send(learnt);
                 });
             }
             Ask::Replace { rows, reply } => {
@@ -316,6 +325,18 @@ async fn pull(pool: &Pool, fleet: Option<[u8; 16]>, since: u64) -> Result<News, 
     };
     settle(client, &outcome);
     outcome
+}
+
+async fn learn(pool: &Pool, machine: [u8; 16], told: &[Hearsay], after: Option<i64>) -> Result<Heard, ShareError> {
+    let client = client(pool).await?;
+    let outcome = timeout(LEARN_DEADLINE, hearsay::exchange(&client, machine, told, after)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(silent()));
+    settle(client, &outcome);
+    outcome
+}
+
+fn silent() -> ShareError {
+    ShareError::Unreachable("it does not answer in time".to_owned())
 }
 
 /// A connection that broke, or that may still be at work for somebody who has left, is not used again.

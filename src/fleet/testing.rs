@@ -6,7 +6,7 @@ use crate::domain::secret::Secret;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-fn place(url: &str) -> Place {
+pub(super) fn place(url: &str) -> Place {
     let url = Arc::new(Secret::copy_of(url.as_bytes()));
     Place { url, password: None, encryption: Encryption::Off, authority: None }
 }

@@ -34,6 +34,17 @@ pub const CHANGE_TRIES: u32 = 8;
 pub const KEEP_SHARED_FLOOR: Duration = Duration::from_secs(2 * 86_400);
 /// `[fleet] keep_hours` unless set: a year, and the month that it is compared with.
 pub const KEEP_HOURS_DEFAULT: Duration = Duration::from_secs(400 * 86_400);
+/// How often machines tell each other how providers do.
+pub const LEARN_TICK: Duration = Duration::from_secs(10);
+/// How long ago others may have told what a machine that starts listens to.
+pub const LEARN_FIRST: Duration = Duration::from_secs(60);
+/// Until the database must have taken and told it; nobody waits for it.
+pub const LEARN_DEADLINE: Duration = Duration::from_secs(5);
+/// Models at providers that a machine tells of, and the most of them that it hears of at once: a sample of many machines is as good as all.
+pub const LANES_TOLD_MAX: usize = 500;
+/// How long what was told is kept.
+pub const LEARN_KEPT: Duration = Duration::from_secs(600);
 
+const _: () = assert!(LEARN_TICK.as_millis() < LEARN_FIRST.as_millis());
 const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
 const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());

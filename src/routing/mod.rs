@@ -9,6 +9,7 @@ pub mod consensus;
 pub mod contest;
 pub mod decision;
 pub mod glob;
+pub mod hearsay;
 pub mod hedge;
 pub mod key_pause;
 pub mod lane;

@@ -274,6 +274,16 @@ impl Observed {
         self.tenants.clear();
     }
 
+    /// Adds durations of a lap, microseconds.
+    pub fn record_lap(&mut self, lap: Lap, micros: u32, count: u64) {
+        let place = Lap::ALL.iter().position(|known| *known == lap).unwrap_or_default();
+        if let Some(durations) = self.laps_mut().into_iter().nth(place) {
+            durations
+                .record_n(u64::from(micros), u32::try_from(count).unwrap_or(u32::MAX))
+                .expect("it grows as needed");
+        }
+    }
+
     /// The histograms in the order of [`Lap::ALL`].
     pub fn laps(&self) -> [&Histogram<u32>; Lap::ALL.len()] {
         [&self.connect, &self.first_byte, &self.first_token, &self.inter_token, &self.total]
@@ -361,6 +371,13 @@ impl Waits {
 
     fn merge(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+    }
+
+    /// Adds to a bucket.
+    pub fn add(&mut self, bucket: usize, count: u64) {
+        if let Some(sum) = self.0.get_mut(bucket) {
+            *sum = sum.saturating_add(u16::try_from(count).unwrap_or(u16::MAX));
+        }
     }
 
     /// Buckets with something in them, and how much.

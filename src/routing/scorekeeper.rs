@@ -2,7 +2,8 @@
 //!
 //! Pure and bounded: `now` is an argument; lanes and tenants beyond their bounds are counted and not scored, and whoever has faded away
 //! makes room. A lane with few attempts of its own leans on its siblings, the fewer the more: first on the same model under other
-//! credentials, else on the provider's other models, each of which counts the same, so that a busy one does not speak for all.
+//! credentials, else on the provider's other models, each of which counts the same, so that a busy one does not speak for all. What other
+//! machines saw of a model is such a sibling: it counts while little was seen here, and no lane is measured against it.
 
 use super::lane::LaneKey;
 use super::observed::{Lap, Observed};
@@ -116,10 +117,11 @@ impl Scorekeeper {
     pub fn table(&self, alternatives: &Alternatives, now: Instant) -> ScoreTable {
         let views: Vec<(&LaneKey, &Remembered, View)> =
             self.lanes.iter().map(|(lane, known)| (lane, known, known.memory.view(now))).collect();
-        let bests = alternatives.bests(views.iter().map(|(lane, _, view)| (*lane, view)));
+        let own = || views.iter().filter(|(lane, ..)| !lane.is_elsewhere());
+        let bests = alternatives.bests(own().map(|(lane, _, view)| (*lane, view)));
         let pools = pools(&views);
         let mut lanes = Map::with_capacity_and_hasher(views.len(), Default::default());
-        for (lane, known, view) in &views {
+        for (lane, known, view) in own() {
             let leaning = Leaning::of(lane, view, &pools);
             lanes.insert((*lane).clone(), Arc::new(own_score(lane, known, view, &leaning, &bests, now)));
         }

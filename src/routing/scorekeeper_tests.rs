@@ -205,3 +205,27 @@ fn what_says_nothing_of_a_provider_makes_no_lane() {
     keeper.take(&lane("a", "no-such-model", 1), &seen("acme", Verdict::Neutral, 100, 9), now);
     assert!(keeper.is_empty() && keeper.unscored() == 0);
 }
+
+#[test]
+fn what_others_saw_is_leant_on_while_little_was_seen_here() {
+    let (mut keeper, now) = (Scorekeeper::default(), Instant::now());
+    let (sound, broken) = (lane("a", "m", 1), lane("b", "m", 2));
+    for lane in [&sound, &broken] {
+        keeper.take(lane, &seen("acme", Verdict::Good, 100, 1), now);
+    }
+    let alone = mean(table(&keeper, now).score(&broken).expect("scored").posterior);
+    keeper.take(&LaneKey::elsewhere(ProviderId::new("b"), Arc::from("m")), &seen("x", Verdict::Bad, 100, 400), now);
+    keeper.take(&LaneKey::elsewhere(ProviderId::new("c"), Arc::from("m")), &seen("x", Verdict::Good, 1, 400), now);
+    let warned = table(&keeper, now);
+    let of = |table: &ScoreTable, lane: &LaneKey| mean(table.score(lane).expect("scored").posterior);
+    assert!(of(&warned, &broken) < alone - 0.2 && warned.score(&broken).expect("scored").is_prior, "{alone}");
+    assert!(warned.lanes.keys().all(|lane| !lane.is_elsewhere()), "nothing is sent there");
+    // A lane that was never tried here: what others saw is what is known of it.
+    let unknown = table(&keeper, now).siblings[&ProviderId::new("c")].by_model[&Arc::<str>::from("m")].clone();
+    assert!(unknown.is_prior && mean(unknown.posterior) > 0.6, "{unknown:?}");
+    // Others may stand nearer to a provider: nobody is measured against what they saw.
+    assert!((of(&warned, &sound) - of(&table(&keeper, now), &sound)).abs() < 1e-9 && of(&warned, &sound) > 0.5);
+    // What is seen here soon weighs more.
+    keeper.take(&broken, &seen("acme", Verdict::Good, 100, 300), now);
+    assert!(of(&table(&keeper, now), &broken) > 0.85, "{}", of(&table(&keeper, now), &broken));
+}

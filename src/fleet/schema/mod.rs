@@ -9,6 +9,7 @@
 
 mod books;
 mod estate;
+mod observed;
 mod told;
 
 use super::FleetError;
@@ -72,4 +73,4 @@ const FLEET: &str = "
     )";
 
 /// In their order. Never edit a step that was released: add one at the end.
-const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP];
+const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP];
