@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Whether a connection is encrypted.
@@ -49,6 +49,8 @@ pub(super) struct Connector {
 /// A connection that listens.
 pub(super) struct Listening {
     pub(super) client: Client,
+    /// How far the estate is; there once the tables are.
+    pub(super) look: Option<Statement>,
     /// One for each notification; it ends with the connection.
     pub(super) notes: mpsc::UnboundedReceiver<()>,
 }
@@ -109,11 +111,11 @@ impl Connector {
             match &self.tls {
                 Some(tls) => {
                     let (client, connection) = self.config.connect(tls.clone()).await?;
-                    Ok(Listening { client, notes: carry(connection) })
+                    Ok(Listening { client, look: None, notes: carry(connection) })
                 }
                 None => {
                     let (client, connection) = self.config.connect(NoTls).await?;
-                    Ok(Listening { client, notes: carry(connection) })
+                    Ok(Listening { client, look: None, notes: carry(connection) })
                 }
             }
         };

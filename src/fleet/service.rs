@@ -5,7 +5,8 @@
 //! ```
 
 use super::connect::{Connector, Listening, words};
-use super::{FleetError, Heard, Hearsay, Standing, commit, hearsay, news, schema};
+use super::news::Glance;
+use super::{FleetError, Heard, Hearsay, Standing, commit, hearsay, news, schema, text};
 use crate::limits::fleet::{
     COMMIT_DEADLINE, CONNECTION_IDLE, FIRST_PULL_DEADLINE, LEARN_DEADLINE, LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK,
     PULL_DEADLINE, RECONNECT_TICK,
@@ -164,7 +165,7 @@ impl Service {
             Ask::Pull { since, reply } => {
                 let (pool, fleet) = (pool.clone(), self.standing().fleet);
                 tokio::spawn(async move {
-                    let _ = reply.try_send(pull(&pool, fleet, since).await);
+                    let _ = reply.try_send(pull(&pool, fleet, since, None).await);
                 });
             }
             Ask::Learn { told, after, reply } => {
@@ -196,8 +197,10 @@ impl Service {
             }
         }
         let Some(listening) = &self.listening else { return };
-        let generation = match timeout(LOOK_DEADLINE, news::generation(&listening.client)).await {
-            Ok(Ok(generation)) => generation,
+        let Some(look) = &listening.look else { return };
+        let at = self.at.unwrap_or(u64::MAX);
+        let seen = match timeout(LOOK_DEADLINE, news::glance(&listening.client, look, at)).await {
+            Ok(Ok(seen)) => seen,
             Ok(Err(error)) => return self.gone(words(&error)),
             Err(_) => return self.gone("it does not answer in time".to_owned()),
         };
@@ -206,20 +209,21 @@ impl Service {
             if !standing.is_reachable {
                 (standing.is_reachable, standing.since, standing.trouble) = (true, Instant::now(), None);
             }
-            standing.generation = generation;
+            standing.generation = seen.generation;
             standing.fleet
         };
         if let Some(fleet) = fleet {
             self.waiting.drain(..).for_each(|reply| drop(reply.try_send(Ok(fleet))));
         }
         let Some(since) = self.at else { return };
+        let generation = seen.generation;
         let fetched = self.fetching.generation.load(Ordering::Relaxed).max(since);
         if (generation > fetched || generation < since) && !self.fetching.is_on.swap(true, Ordering::Relaxed) {
             // Beside the loop: who wants to change something does not wait for it.
             let pool = pool.clone();
             let (news, standing, fetching) = (self.news.clone(), self.standing.clone(), self.fetching.clone());
             tokio::spawn(async move {
-                let fetched = pull(&pool, fleet, since).await;
+                let fetched = pull(&pool, fleet, since, Some(&seen)).await;
                 fetching.is_on.store(false, Ordering::Relaxed);
                 match fetched {
                     Ok(some) => {
@@ -245,6 +249,8 @@ impl Service {
         if known.is_some_and(|known| known != fleet) {
             return Err(FleetError::Unreachable("it is another database than before".to_owned()));
         }
+        let look = listening.client.prepare(&text::look()).await;
+        listening.look = Some(look.map_err(|error| FleetError::Unreachable(words(&error)))?);
         let listens = listening.client.batch_execute("LISTEN igris_estate").await.is_ok();
         let mut standing = self.standing();
         (standing.fleet, standing.listens) = (Some(fleet), listens);
@@ -315,11 +321,11 @@ async fn replace(pool: &Pool, rows: &[RowChange], tells: bool) -> Result<Option<
     outcome
 }
 
-async fn pull(pool: &Pool, fleet: Option<[u8; 16]>, since: u64) -> Result<News, ShareError> {
+async fn pull(pool: &Pool, fleet: Option<[u8; 16]>, since: u64, seen: Option<&Glance>) -> Result<News, ShareError> {
     let fleet = fleet.ok_or_else(|| ShareError::Unreachable("no connection yet".to_owned()))?;
     let client = client(pool).await?;
     let deadline = if since == 0 { FIRST_PULL_DEADLINE } else { PULL_DEADLINE };
-    let outcome = match timeout(deadline, news::news(&client, fleet, since)).await {
+    let outcome = match timeout(deadline, news::news(&client, fleet, since, seen)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ShareError::Unreachable("it does not answer in time".to_owned())),
     };

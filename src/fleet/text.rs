@@ -1,6 +1,6 @@
 //! SQL for the shared tables, made once from the list of them; nothing of it comes from input (rule T2).
 
-use crate::store::{Kind, Table};
+use crate::store::{ESTATE, Kind, Table};
 
 /// The schema that everything lies in, apart from what else a database holds.
 pub(super) const SCHEMA: &str = "igris";
@@ -28,6 +28,13 @@ fn keys(table: &Table) -> String {
 /// Rows since a generation (`$1`).
 pub(super) fn since(table: &Table) -> String {
     format!("SELECT {} FROM {SCHEMA}.{} WHERE {GENERATION} > $1", names(table), table.name)
+}
+
+/// How far the estate is, and for each table whether it has rows since a generation (`$1`).
+pub(super) fn look() -> String {
+    let has = |table: &Table| format!(", EXISTS (SELECT 1 FROM {SCHEMA}.{} WHERE {GENERATION} > $1)", table.name);
+    let tables: String = ESTATE.iter().map(has).collect();
+    format!("SELECT generation{tables} FROM {SCHEMA}.fleet WHERE one = 1")
 }
 
 /// Writes rows: one array a column, then the generation. A row that is there is written over.
