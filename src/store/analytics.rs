@@ -99,6 +99,17 @@ pub struct SumRow {
     pub sums: Sums,
 }
 
+/// Which hours and days a question reads: each hour of it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// Hours before the first whole day, or all of them.
+    pub head: Range<u64>,
+    /// Whole days, counted from the Unix epoch.
+    pub days: Range<u64>,
+    /// Hours after the last whole day.
+    pub tail: Range<u64>,
+}
+
 /// For whom lines are read.
 #[derive(Clone, Copy)]
 enum Scope<'t> {
@@ -129,34 +140,42 @@ impl Dimension {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    const fn column(self) -> &'static str {
+    /// Its column in the books, of one machine and of all.
+    pub const fn column(self) -> &'static str {
         match self {
             Self::Key => "credential",
             other => other.name(),
         }
     }
 
-    fn read(self, row: &Row<'_>, place: usize) -> Result<String, StoreError> {
-        let id = || match row.get_ref(place)?.as_blob_or_null().map_err(|_| damaged("the id in a usage line"))? {
-            None => Ok(None),
-            Some(bytes) => match bytes.try_into() {
-                Ok(bytes) => Ok(Some(u128::from_be_bytes(bytes))),
-                Err(_) => Err(damaged("the id in a usage line")),
-            },
-        };
-        Ok(match self {
-            Self::Key => match id()? {
-                None => SHARED.to_owned(),
-                Some(0) => NONE.to_owned(),
-                Some(bits) => CredentialId::from_bits(bits).to_string(),
-            },
-            Self::AccessKey => AccessKeyId::from_bits(id()?.unwrap_or_default()).to_string(),
-            Self::Policy => {
-                let name: String = row.get(place)?;
-                if name.is_empty() { UNKNOWN.to_owned() } else { name }
-            }
-            Self::Tenant | Self::Provider | Self::Model => row.get(place)?,
+    /// Whether that column holds 16 bytes of an id; else it holds a text.
+    pub const fn is_id(self) -> bool {
+        matches!(self, Self::Key | Self::AccessKey)
+    }
+
+    /// The name in answers of an id; `None`: a key that is not to be told. `None` for bytes that are no id.
+    pub fn told_id(self, bytes: Option<&[u8]>) -> Option<String> {
+        let Some(bytes) = bytes else { return Some(SHARED.to_owned()) };
+        let bits = u128::from_be_bytes(bytes.try_into().ok()?);
+        Some(match self {
+            Self::AccessKey => AccessKeyId::from_bits(bits).to_string(),
+            _ if bits == 0 => NONE.to_owned(),
+            _ => CredentialId::from_bits(bits).to_string(),
         })
+    }
+
+    /// The name in answers of a text.
+    pub fn told_text(self, text: String) -> String {
+        if self == Self::Policy && text.is_empty() { UNKNOWN.to_owned() } else { text }
+    }
+
+    fn read(self, row: &Row<'_>, place: usize) -> Result<String, StoreError> {
+        if !self.is_id() {
+            return Ok(self.told_text(row.get(place)?));
+        }
+        let fault = || damaged("the id in a usage line");
+        let bytes = row.get_ref(place)?.as_blob_or_null().map_err(|_| fault())?;
+        self.told_id(bytes).ok_or_else(fault)
     }
 }
 
@@ -189,6 +208,21 @@ impl Bucket {
             Self::Week => "hour - (hour + 72) % 168",
             Self::Month => "unixepoch(hour * 3600, 'unixepoch', 'start of month') / 3600",
         }
+    }
+}
+
+// === impl SumQuestion ===
+
+impl SumQuestion {
+    /// What of the tables of hours and of days answers it.
+    pub fn spans(&self) -> Spans {
+        let Range { start, end } = self.hours;
+        let days = start.div_ceil(HOURS_PER_DAY)..end / HOURS_PER_DAY;
+        if self.bucket == Some(Bucket::Hour) || days.end.saturating_sub(days.start) < DAYS_FROM {
+            return Spans { head: start..end, days: 0..0, tail: 0..0 };
+        }
+        let (first, last) = (days.start * HOURS_PER_DAY, days.end * HOURS_PER_DAY);
+        Spans { head: start..first, days, tail: last..end }
     }
 }
 
@@ -231,7 +265,7 @@ impl RollupReader {
     }
 
     fn sums(&self, scope: Scope<'_>, question: &SumQuestion) -> Result<Vec<SumRow>, StoreError> {
-        let Spans { head, days, tail } = Spans::of(question);
+        let Spans { head, days, tail } = question.spans();
         let tenant = match scope {
             Scope::Tenant(tenant) | Scope::Operator(Some(tenant)) => tenant.as_str(),
             Scope::Operator(None) => "",
@@ -253,29 +287,6 @@ impl RollupReader {
             found.push(read(row, &question.group_by)?);
         }
         Ok(found)
-    }
-}
-
-/// Which hours and days a question reads.
-#[derive(Debug, PartialEq, Eq)]
-struct Spans {
-    /// Hours before the first whole day, or all of them.
-    head: Range<u64>,
-    /// Whole days.
-    days: Range<u64>,
-    /// Hours after the last whole day.
-    tail: Range<u64>,
-}
-
-impl Spans {
-    fn of(question: &SumQuestion) -> Self {
-        let Range { start, end } = question.hours;
-        let days = start.div_ceil(HOURS_PER_DAY)..end / HOURS_PER_DAY;
-        if question.bucket == Some(Bucket::Hour) || days.end.saturating_sub(days.start) < DAYS_FROM {
-            return Self { head: start..end, days: 0..0, tail: 0..0 };
-        }
-        let (first, last) = (days.start * HOURS_PER_DAY, days.end * HOURS_PER_DAY);
-        Self { head: start..first, days, tail: last..end }
     }
 }
 
@@ -313,8 +324,8 @@ fn statement(scope: Scope<'_>, question: &SumQuestion) -> String {
         sql.push_str(" GROUP BY 1");
         names.iter().for_each(|place| sql.push_str(place));
     }
-    // A float is good enough to sort by; names settle what is left.
-    sql.push_str(" ORDER BY 1, total(cost_micro) + total(cost_pico) / 1000000 DESC");
+    // By the exact amount, and names settle what is left: the books of all machines have the same order.
+    sql.push_str(COSTLIEST);
     names.iter().for_each(|place| sql.push_str(place));
     sql.push_str(" LIMIT ?8 OFFSET ?9");
     sql
@@ -343,6 +354,7 @@ fn read(row: &Row<'_>, group_by: &[Dimension]) -> Result<SumRow, StoreError> {
 const SUMS: &str = ", coalesce(sum(requests), 0), coalesce(sum(attempts), 0), coalesce(sum(failed), 0), coalesce(sum(estimated), 0), \
     coalesce(sum(unpriced), 0), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), \
     coalesce(sum(cost_micro), 0), coalesce(sum(cost_pico), 0)";
+const COSTLIEST: &str = " ORDER BY 1, sum(cost_micro) + sum(cost_pico) / 1000000 DESC, sum(cost_pico) % 1000000 DESC";
 const AMOUNTS: &str = ", requests, attempts, failed, estimated, unpriced, input_tokens, output_tokens, cached_tokens, cost_micro, cost_pico";
 /// A tenant without keys of its own is served with the operator's, whose ids are not its business (rule T3).
 const OWN_KEYS: &str = "CASE WHEN credential = zeroblob(16) OR credential IN (SELECT id FROM credentials WHERE tenant = ?1) \

@@ -149,7 +149,7 @@ fn hours_and_days_answer_the_same() {
     add(&mut store, 1, &random(7));
     let reader = RollupReader::open(&place.database(), || false).expect("opened");
     let question = all(LEAP..LEAP + 24 * 30, &[Dimension::Model], None);
-    assert!(!Spans::of(&question).days.is_empty());
+    assert!(!question.spans().days.is_empty());
     let by_days = reader.for_operator(None, &question).expect("read");
     // The same from hours alone, which is how a question for hours is read.
     let mut by_hours = std::collections::BTreeMap::<String, Money>::new();
@@ -165,7 +165,7 @@ fn hours_and_days_answer_the_same() {
 #[test]
 fn spans_cover_every_hour_once() {
     for (start, end) in [(0, 1), (5, 24), (5, 96), (5, 100), (24, 24 * 4), (23, 24 * 4 + 1), (7, 24 * 400 + 3)] {
-        let spans = Spans::of(&all(start..end, &[], None));
+        let spans = all(start..end, &[], None).spans();
         let days = spans.days.flat_map(|day| day * 24..day * 24 + 24);
         let covered: Vec<u64> = spans.head.chain(days).chain(spans.tail).collect();
         assert_eq!(covered, (start..end).collect::<Vec<_>>(), "{start}..{end}");

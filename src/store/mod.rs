@@ -30,7 +30,7 @@ pub use access_keys::{AccessKeyRow, NewAccessKey, StoredAccessKey};
 pub use admin::Admin;
 pub use alerts::{AlertFilter, AlertRow, NewAlert};
 pub use allowances::{HolderName, RateState};
-pub use analytics::{Bucket, Dimension, RollupReader, SumQuestion, SumRow, Sums};
+pub use analytics::{Bucket, Dimension, RollupReader, Spans, SumQuestion, SumRow, Sums};
 pub use audit::{AuditEntry, AuditFilter, AuditHead, AuditRow};
 pub use budgets::{BudgetMark, BudgetOrigin, BudgetRow};
 pub use config_history::{ConfigHistory, Reverted, StoredText, StoredTrust, TextState};
