@@ -1,13 +1,14 @@
 //! Usage, costs and forecasts over HTTP: for a tenant about itself, for the operator about one tenant or all of them.
 //!
-//! The control lock is held to book what was reported, and not while the books are added up.
+//! The control lock is held to book what was reported, and not while the books are added up. In a fleet they are those of all machines; the
+//! operator may ask for those of this one with `scope=machine`.
 
 use super::answer::{Outcome, Refusal, fine};
 use super::query::{Asked, At, is_name};
 use super::tenant_api::Principal;
 use super::{Shared, locked};
 use crate::config::unit;
-use crate::control_plane::{self, Asker, CostsQuestion, UsagePeriod, Window};
+use crate::control_plane::{self, Analyst, Asker, BooksOf, ControlError, CostsQuestion, UsagePeriod, Window};
 use crate::domain::id::TenantId;
 use crate::domain::scope::Scope;
 use crate::limits::analytics::{ROWS_DEFAULT, ROWS_MAX, SKIP_MAX, SPAN_HOURS_MAX};
@@ -54,17 +55,17 @@ async fn tenant_forecast(State(control): State<Shared>, asks: Principal, At(tena
 /// `own` is the tenant that asks about itself; without one the operator asks.
 async fn usage(control: Shared, own: Option<TenantId>, uri: &Uri) -> Outcome {
     let mut asked = Asked::read(uri)?;
-    let (asker, known) = asker(own, &mut asked)?;
+    let Whose { asker, books, known } = whose(own, &mut asked)?;
     let window = window(&control, &mut asked, UsagePeriod::Day)?;
     asked.end(&format!("{known}`period`, `from` and `to`"))?;
-    let analyst = locked(&control).analyst()?;
+    let analyst = analyst(&control, books)?;
     fine(&analyst.ask(asker, move |books| control_plane::usage(books, window)).await?)
 }
 
 async fn costs(control: Shared, own: Option<TenantId>, uri: &Uri) -> Outcome {
     let mut asked = Asked::read(uri)?;
     let is_tenant = own.is_some();
-    let (asker, known) = asker(own, &mut asked)?;
+    let Whose { asker, books, known } = whose(own, &mut asked)?;
     let window = window(&control, &mut asked, UsagePeriod::Month)?;
     let group_by = dimensions(&mut asked, is_tenant)?;
     let bucket = bucket(&mut asked)?;
@@ -72,28 +73,49 @@ async fn costs(control: Shared, own: Option<TenantId>, uri: &Uri) -> Outcome {
     let after = number(&mut asked, "after", 0, SKIP_MAX)?.unwrap_or(0);
     asked.end(&format!("{known}`period`, `from`, `to`, `group_by`, `bucket`, `limit` and `after`"))?;
     let question = CostsQuestion { window, group_by, bucket, limit, after };
-    let analyst = locked(&control).analyst()?;
+    let analyst = analyst(&control, books)?;
     fine(&analyst.ask(asker, move |books| control_plane::costs(books, &question)).await?)
 }
 
 async fn forecast(control: Shared, own: Option<TenantId>, uri: &Uri) -> Outcome {
     let mut asked = Asked::read(uri)?;
-    let (asker, known) = asker(own, &mut asked)?;
-    asked.end(if known.is_empty() { "no members" } else { "`tenant`" })?;
-    let analyst = locked(&control).analyst()?;
+    let Whose { asker, books, known } = whose(own, &mut asked)?;
+    asked.end(if known.is_empty() { "no members" } else { "`tenant` and `scope`" })?;
+    let analyst = analyst(&control, books)?;
     fine(&analyst.ask(asker, control_plane::forecast).await?)
 }
 
-/// Who asks about whom, and what that adds to the words of a query.
-fn asker(own: Option<TenantId>, asked: &mut Asked) -> Result<(Asker, &'static str), Refusal> {
+/// Who asks about whom.
+struct Whose {
+    asker: Asker,
+    books: BooksOf,
+    /// What that adds to the words of a query.
+    known: &'static str,
+}
+
+fn analyst(control: &Shared, books: BooksOf) -> Result<Analyst, ControlError> {
+    Ok(locked(control).analyst()?.of(books))
+}
+
+fn whose(own: Option<TenantId>, asked: &mut Asked) -> Result<Whose, Refusal> {
     if let Some(tenant) = own {
-        return Ok((Asker::Tenant(tenant), ""));
+        return Ok(Whose { asker: Asker::Tenant(tenant), books: BooksOf::Fleet, known: "" });
     }
+    let books = match asked.take("scope").as_deref() {
+        None => BooksOf::Fleet,
+        Some("machine") => BooksOf::Machine,
+        Some(_) => {
+            let sentence =
+                "`scope` must be `machine`; without it the books of all machines answer where there are several.";
+            return Err(Refusal::member("scope", sentence));
+        }
+    };
     let tenant = asked.take("tenant");
     if tenant.as_deref().is_some_and(|name| !is_name(name)) {
         return Err(Refusal::member("tenant", "`tenant` must be the id of a tenant; see GET /tenants."));
     }
-    Ok((Asker::Operator(tenant.map(|name| TenantId::new(&name))), "`tenant`, "))
+    let asker = Asker::Operator(tenant.map(|name| TenantId::new(&name)));
+    Ok(Whose { asker, books, known: "`tenant`, `scope`, " })
 }
 
 /// `period`, or `from` and, unless it is now, `to`.

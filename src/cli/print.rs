@@ -201,7 +201,16 @@ pub(super) fn usage(answer: &Value) -> String {
     }
     let mut titles = vec![format!("{} TO {}", cell(&answer["from"]), cell(&answer["to"]))];
     titles.extend(SUMS.iter().map(|(title, _)| (*title).to_owned()));
-    aligned(&titles, &rows)
+    whose(answer) + &aligned(&titles, &rows)
+}
+
+/// Whose books an answer about costs is of, as a line: none where there is one machine, or its own books were asked for.
+pub(super) fn whose(answer: &Value) -> String {
+    match (answer["note"].as_str(), answer["scope"].as_str()) {
+        (Some(note), _) => format!("{}\n", safe(note)),
+        (None, Some("fleet")) => "of all machines\n".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// `2026-11-23T06:51:53Z  config  text`.

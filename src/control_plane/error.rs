@@ -3,6 +3,7 @@
 use super::access::AccessError;
 use super::credentials::CredentialError;
 use crate::config::Problems;
+use crate::fleet::SumsError;
 use crate::store::{ShareError, StoreError};
 use crate::vault::{Again, Whose};
 use std::io;
@@ -49,6 +50,9 @@ pub enum ControlError {
     /// It cannot be answered now.
     #[error("{0}")]
     Busy(String),
+    /// The books of all machines cannot be read.
+    #[error(transparent)]
+    Sums(#[from] SumsError),
     /// The store or the vault refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,7 +65,7 @@ impl ControlError {
             Self::NotFound(_) => 404,
             Self::Conflict(_) | Self::Handover(_) => 409,
             Self::Invalid(_) => 400,
-            Self::Busy(_) => 503,
+            Self::Busy(_) | Self::Sums(_) => 503,
             Self::Config(_) => 422,
             Self::File { .. } | Self::BuiltIn(_) => 500,
             Self::Access(AccessError::Store(error)) | Self::Credential(CredentialError::Store(error)) => {
@@ -82,7 +86,7 @@ impl ControlError {
 
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
-        if matches!(self, Self::Busy(_)) {
+        if matches!(self, Self::Busy(_) | Self::Sums(SumsError::TooLong)) {
             return "overloaded";
         }
         match self.status() {

@@ -210,8 +210,8 @@ impl Control {
         self.member.as_ref().map(|member| member.fleet.standing())
     }
 
-    /// The database that this machine shares.
-    pub(super) fn fleet(&self) -> Option<Fleet> {
+    /// The database that this machine shares with others.
+    pub(super) fn shares(&self) -> Option<Fleet> {
         self.member.as_ref().map(|member| member.fleet.clone())
     }
 

@@ -45,7 +45,7 @@ async fn learn(fleet: &Fleet, scores: &SharedScores, after: Option<i64>) -> Opti
 impl Control {
     /// Who tells and is told, if machines share what they see.
     fn teacher(&self) -> Option<(Fleet, SharedScores)> {
-        let fleet = self.fleet().filter(|_| self.config.fleet.share_scores && !self.rests)?;
+        let fleet = self.shares().filter(|_| self.config.fleet.share_scores && !self.rests)?;
         Some((fleet, self.scores.clone()))
     }
 }

@@ -65,8 +65,8 @@ pub use alerts::{
 };
 pub use allowances::{AllowanceView, BudgetView};
 pub use analytics::{
-    Analyst, Asker, Books, CostsAnswer, CostsQuestion, ForecastAnswer, UsageAnswer, UsagePeriod, Window, costs,
-    forecast, usage,
+    Analyst, Answered, Asker, Books, BooksOf, CostsAnswer, CostsQuestion, ForecastAnswer, UsageAnswer, UsagePeriod,
+    Window, costs, forecast, usage,
 };
 pub use audit::AuditView;
 pub use breakers::{BreakerMove, BreakerView};

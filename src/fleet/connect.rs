@@ -5,17 +5,18 @@
 
 use super::FleetError;
 use crate::domain::secret::Secret;
-use crate::limits::fleet::{CONNECT_DEADLINE, CONNECTIONS_MAX};
+use crate::limits::fleet::CONNECT_DEADLINE;
 use crate::tls::{ClientTrust, client_config};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Whether a connection is encrypted.
@@ -43,6 +44,12 @@ pub struct Place {
 /// Makes connections.
 pub(super) struct Connector {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+/// Has the database stop what it does on a connection.
+#[derive(Clone)]
+pub(super) struct Stopper {
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -86,18 +93,26 @@ impl Connector {
         Ok(Self { config, tls })
     }
 
-    /// Connections for changes and news, made when they are needed.
-    pub(super) fn pool(&self) -> Result<Pool, FleetError> {
+    /// What stops statements on its connections.
+    pub(super) fn stopper(&self) -> Stopper {
+        Stopper { tls: self.tls.clone() }
+    }
+
+    /// So many connections, made when they are needed, each until a deadline.
+    ///
+    /// # Errors
+    /// [`FleetError::Place`].
+    pub(super) fn pool(&self, most: usize, deadline: Duration) -> Result<Pool, FleetError> {
         let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match &self.tls {
             Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), settings),
             None => Manager::from_config(self.config.clone(), NoTls, settings),
         };
         let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS_MAX)
+            .max_size(most)
             .runtime(Runtime::Tokio1)
-            .create_timeout(Some(CONNECT_DEADLINE))
-            .wait_timeout(Some(CONNECT_DEADLINE))
+            .create_timeout(Some(deadline))
+            .wait_timeout(Some(deadline))
             .build();
         pool.map_err(|error| FleetError::Place(error.to_string()))
     }
@@ -122,6 +137,21 @@ impl Connector {
         match timeout(CONNECT_DEADLINE, connected).await {
             Ok(connected) => connected.map_err(|error: tokio_postgres::Error| words(&error)),
             Err(_) => Err("it does not answer in time".to_owned()),
+        }
+    }
+}
+
+// === impl Stopper ===
+
+impl Stopper {
+    /// Asks for it, over a connection of its own.
+    ///
+    /// # Errors
+    /// It could not be asked for. Whether it was done is not said.
+    pub(super) async fn stop(&self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
+        match &self.tls {
+            Some(tls) => token.cancel_query(tls.clone()).await,
+            None => token.cancel_query(NoTls).await,
         }
     }
 }

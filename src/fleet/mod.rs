@@ -8,6 +8,7 @@
 //!  control thread                       fleet thread                              PostgreSQL
 //!  Store::commit --- Ask::Commit ---->  transaction, pool            ---------->  rows, generation + 1, NOTIFY
 //!  adopt  <--------- News -----------   rows since the copy's own    <----------  NOTIFY, or the next look
+//!  a page's thread - Ask::Sums ------>  transaction, another pool    ---------->  usage_hours, usage_days
 //! ```
 
 mod commit;
@@ -20,6 +21,7 @@ mod news;
 mod pipeline;
 mod schema;
 mod service;
+mod sums;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -27,6 +29,7 @@ mod value;
 
 pub use connect::{Encryption, Place};
 pub use hearsay::{Heard, Hearsay};
+pub use sums::{SharedSums, SumsError};
 
 use crate::limits::fleet::{COMMIT_DEADLINE, CONNECT_DEADLINE, FIRST_PULL_DEADLINE};
 use crate::store::{News, RowChange, ShareError, Shared};

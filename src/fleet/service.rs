@@ -6,10 +6,11 @@
 
 use super::connect::{Connector, Listening, words};
 use super::news::Glance;
+use super::sums::{Readers, Sitting, sit};
 use super::{FleetError, Heard, Hearsay, Standing, commit, hearsay, news, schema, text};
 use crate::limits::fleet::{
-    COMMIT_DEADLINE, CONNECTION_IDLE, FIRST_PULL_DEADLINE, LEARN_DEADLINE, LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK,
-    PULL_DEADLINE, RECONNECT_TICK,
+    COMMIT_DEADLINE, CONNECT_DEADLINE, CONNECTION_IDLE, CONNECTIONS_MAX, FIRST_PULL_DEADLINE, LEARN_DEADLINE,
+    LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK, PULL_DEADLINE, RECONNECT_TICK,
 };
 use crate::store::{News, RowChange, ShareError};
 use deadpool_postgres::{Object, Pool};
@@ -36,6 +37,8 @@ pub(super) enum Ask {
     Learn { told: Vec<Hearsay>, after: Option<i64>, reply: oneshot::Sender<Result<Heard, ShareError>> },
     /// A whole estate in an empty database.
     Replace { rows: Vec<RowChange>, reply: SyncSender<Result<Option<u64>, ShareError>> },
+    /// The books of all machines, for one asker.
+    Sums(Sitting),
 }
 
 /// The thread's state.
@@ -97,8 +100,9 @@ impl Service {
     }
 
     async fn serve(&mut self) {
-        let pool = match self.connector.pool() {
-            Ok(pool) => pool,
+        let pools = self.connector.pool(CONNECTIONS_MAX, CONNECT_DEADLINE);
+        let (pool, readers) = match pools.and_then(|pool| Ok((pool, Readers::new(&self.connector)?))) {
+            Ok(pools) => pools,
             Err(error) => return self.gone(error.to_string()),
         };
         let mut due = Instant::now();
@@ -108,7 +112,7 @@ impl Service {
                 ask = self.asks.recv() => match ask {
                     // A server that is gone is asked for at its own pace.
                     Some(Ask::Look) if self.listening.is_some() => due = Instant::now(),
-                    Some(ask) => self.answer(ask, &pool),
+                    Some(ask) => self.answer(ask, &pool, &readers),
                     None => return,
                 },
                 noted = noted(&mut self.listening) => if noted {
@@ -123,6 +127,7 @@ impl Service {
                     self.look(&pool).await;
                     due = Instant::now() + self.pause();
                     pool.retain(|_, metrics| metrics.last_used() < CONNECTION_IDLE);
+                    readers.let_go();
                 }
             }
         }
@@ -140,7 +145,7 @@ impl Service {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&mut self, ask: Ask, pool: &Pool) {
+    fn answer(&mut self, ask: Ask, pool: &Pool, readers: &Readers) {
         let tells = self.standing().listens;
         match ask {
             Ask::Meet(reply) => {
@@ -181,6 +186,7 @@ impl Service {
                     let _ = reply.try_send(replace(&pool, &rows, tells).await);
                 });
             }
+            Ask::Sums(sitting) => drop(tokio::spawn(sit(readers.clone(), sitting))),
         }
     }
 

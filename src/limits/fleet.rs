@@ -46,5 +46,12 @@ pub const LANES_TOLD_MAX: usize = 500;
 pub const LEARN_KEPT: Duration = Duration::from_secs(600);
 
 const _: () = assert!(LEARN_TICK.as_millis() < LEARN_FIRST.as_millis());
+/// Connections for questions about the books of all machines, beside those for changes.
+pub const READERS_MAX: usize = super::analytics::QUESTIONS_AT_ONCE;
+/// Until a question about the books of all machines must have its connection; later this machine's own books answer. Enough for five round trips
+/// of a second each.
+pub const SUMS_OPEN_DEADLINE: Duration = Duration::from_secs(6);
+
+const _: () = assert!(SUMS_OPEN_DEADLINE.as_secs() < super::analytics::DEADLINE.as_secs());
 const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
 const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());

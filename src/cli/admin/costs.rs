@@ -2,7 +2,7 @@
 
 use super::{Call, Shown, encoded};
 use crate::cli::name;
-use crate::cli::print::{aligned, cell, dollars, safe};
+use crate::cli::print::{aligned, cell, dollars, safe, whose};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -12,9 +12,8 @@ const PERIODS: [&str; 4] = ["hour", "day", "week", "month"];
 /// `igris admin usage`.
 #[derive(Debug, Args)]
 pub struct Usage {
-    /// Whose; all tenants together unless said
-    #[arg(long, value_parser = name)]
-    tenant: Option<String>,
+    #[command(flatten)]
+    books: Books,
     #[command(flatten)]
     when: When,
 }
@@ -32,18 +31,23 @@ pub struct Costs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// What the month will come to at its end, with an interval
-    Forecast {
-        /// Whose; all tenants together unless said
-        #[arg(long, value_parser = name)]
-        tenant: Option<String>,
-    },
+    Forecast(Books),
+}
+
+#[derive(Debug, Args)]
+struct Books {
+    /// Whose; all tenants together unless said
+    #[arg(long, value_parser = name)]
+    tenant: Option<String>,
+    /// `machine` for what this machine alone counted; all machines of a fleet unless said
+    #[arg(long, value_parser = PossibleValuesParser::new(["machine"]))]
+    scope: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct By {
-    /// Whose; all tenants together unless said
-    #[arg(long, value_parser = name)]
-    tenant: Option<String>,
+    #[command(flatten)]
+    books: Books,
     #[command(flatten)]
     when: When,
     /// What to tell apart: tenant, provider, model, key, access_key, policy; several with commas
@@ -72,23 +76,29 @@ struct When {
 }
 
 pub(super) fn usage(usage: &Usage) -> Call {
-    let query = [pair("tenant", usage.tenant.as_deref())].into_iter().chain(usage.when.pairs());
+    let query = usage.books.pairs().into_iter().chain(usage.when.pairs());
     get(target("/usage", query), Shown::Usage)
 }
 
 pub(super) fn call(costs: &Costs) -> Call {
-    if let Some(What::Forecast { tenant }) = &costs.what {
-        return get(target("/costs/forecast", [pair("tenant", tenant.as_deref())]), Shown::Page(forecast));
+    if let Some(What::Forecast(books)) = &costs.what {
+        return get(target("/costs/forecast", books.pairs()), Shown::Page(forecast));
     }
     let by = &costs.by;
     let group_by = by.group_by.join(",");
     let limit = by.limit.map(|limit| limit.to_string());
-    let query = [pair("tenant", by.tenant.as_deref())].into_iter().chain(by.when.pairs()).chain([
+    let query = by.books.pairs().into_iter().chain(by.when.pairs()).chain([
         pair("group_by", Some(&group_by)),
         pair("bucket", by.bucket.as_deref()),
         pair("limit", limit.as_deref()),
     ]);
     get(target("/costs", query), Shown::Page(costs_page))
+}
+
+impl Books {
+    fn pairs(&self) -> [Option<(&'static str, String)>; 2] {
+        [pair("tenant", self.tenant.as_deref()), pair("scope", self.scope.as_deref())]
+    }
 }
 
 impl When {
@@ -136,7 +146,7 @@ fn costs_page(answer: &Value) -> String {
     let more = if answer["next"].is_null() { "" } else { "there are more lines: say a larger --limit\n" };
     let (from, to) = (cell(&answer["from"]), cell(&answer["to"]));
     let change = change(&answer["trend"]);
-    format!("{from} to {to}{change}\n{}{more}", aligned(&titles, &rows))
+    format!("{from} to {to}{change}\n{}{}{more}", whose(answer), aligned(&titles, &rows))
 }
 
 fn change(trend: &Value) -> String {
@@ -157,6 +167,7 @@ fn forecast(answer: &Value) -> String {
         text += &format!(", ${} at its end (80 %: {four}; 95 %: {most})", money(&estimate["cost_usd"]));
     }
     text.push('\n');
+    text += &whose(answer);
     if let Some(reason) = answer["reason"].as_str() {
         text += &format!("{}\n", safe(reason));
     }
@@ -202,6 +213,16 @@ mod tests {
         assert!(page.starts_with("a to b, -$0.5 (-12.5 %) against the time before\nPROVIDER  REQUESTS"), "{page}");
         assert!(page.contains("openai           3         4       1         10           2  0.000012\n"), "{page}");
         assert!(page.contains("before"), "{page}");
+    }
+
+    #[test]
+    fn whose_books_they_are_is_a_line_where_there_is_something_to_say() {
+        let told = |scope: &str, note: Value| whose(&json!({ "scope": scope, "note": note }));
+        assert_eq!(told("machine", Value::Null), "");
+        assert_eq!(told("fleet", Value::Null), "of all machines\n");
+        assert_eq!(told("machine", json!("this machine\nalone")), "this machine alone\n");
+        let answer = json!({ "month": "2026-11", "month_to_date": { "cost_usd": 0 }, "forecast": null, "reason": "no days", "scope": "fleet" });
+        assert_eq!(forecast(&answer), "2026-11: $0.00 so far\nof all machines\nno days\n");
     }
 
     #[test]

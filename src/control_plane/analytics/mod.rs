@@ -3,6 +3,9 @@
 //! A question takes the control lock only to have everything booked that was reported so far. Then it runs on a thread of its own, over a
 //! connection of its own that only reads, so that neither a publication nor a request ever waits for a page. It ends at its deadline, and
 //! when nobody waits for it any more.
+//!
+//! Where several machines share a database, the question goes to the books of all of them there. While those cannot be read, the books of this
+//! machine answer, and the answer says so.
 
 mod backtest;
 mod costs;
@@ -22,6 +25,7 @@ use super::{Control, ControlError};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::TenantId;
 use crate::domain::money::Money;
+use crate::fleet::{Fleet, SharedSums, SumsError};
 use crate::limits::analytics::{DEADLINE, QUESTIONS_AT_ONCE};
 use crate::store::{RollupReader, StoreError, SumQuestion, SumRow, Sums};
 use serde::ser::SerializeMap;
@@ -30,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// For whom a question is asked.
@@ -42,19 +46,50 @@ pub enum Asker {
     Operator(Option<TenantId>),
 }
 
+/// Whose books answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BooksOf {
+    /// All machines that share an estate.
+    Fleet,
+    /// This machine alone.
+    Machine,
+}
+
+/// An answer, and of whose books it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answered<T> {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: T,
+    /// Whose books it is of.
+    pub scope: BooksOf,
+    /// Where it is not of the books that were asked: a sentence about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
+}
+
 /// Who looks things up in the books: made under the control lock, used without it.
 pub struct Analyst {
     store: PathBuf,
+    /// Where the books of all machines are.
+    fleet: Option<Fleet>,
     seats: Arc<Semaphore>,
     now: UnixMillis,
 }
 
 /// The books as one asker may see them, as of one instant.
 pub struct Books {
-    reader: RollupReader,
+    reader: Reader,
     asker: Asker,
     /// Now, as the answer tells it.
     pub now: UnixMillis,
+}
+
+/// What sums are read by.
+enum Reader {
+    Machine(Box<RollupReader>),
+    Fleet(SharedSums),
 }
 
 /// How many questions run at a time.
@@ -62,7 +97,12 @@ pub struct Books {
 pub(super) struct Seats(Arc<Semaphore>);
 
 /// Tells a question that nobody waits for it any more.
-struct Leaving(Arc<AtomicBool>);
+struct Leaving {
+    /// Looked at by SQLite.
+    has_left: Arc<AtomicBool>,
+    /// Its other end is the database's.
+    _held: oneshot::Sender<()>,
+}
 
 impl Control {
     /// Somebody to ask about the books, which hold everything that was reported until now.
@@ -75,14 +115,23 @@ impl Control {
             return Err(StoreError::InUse { path: store }.into());
         }
         self.ingest()?;
-        Ok(Analyst { store, seats: self.seats.0.clone(), now: self.now() })
+        Ok(Analyst { store, fleet: self.shares(), seats: self.seats.0.clone(), now: self.now() })
     }
 }
 
 // === impl Analyst ===
 
 impl Analyst {
-    /// Asks, on a thread of its own.
+    /// The same for other books. A machine that shares nothing has its own alone.
+    #[must_use]
+    pub fn of(self, books: BooksOf) -> Self {
+        match books {
+            BooksOf::Fleet => self,
+            BooksOf::Machine => Self { fleet: None, ..self },
+        }
+    }
+
+    /// Asks, on a thread of its own. The question is put twice where the books of all machines break off.
     ///
     /// # Errors
     /// [`ControlError::NotFound`] for a tenant that does not exist (rule T1), [`ControlError::Busy`] when it took too long, and whatever
@@ -90,19 +139,29 @@ impl Analyst {
     pub async fn ask<T: Send + 'static>(
         self,
         asker: Asker,
-        question: impl FnOnce(&Books) -> Result<T, ControlError> + Send + 'static,
-    ) -> Result<T, ControlError> {
+        question: impl Fn(&Books) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<Answered<T>, ControlError> {
         let began = Instant::now();
         let Ok(Ok(seat)) = timeout(DEADLINE, self.seats.clone().acquire_owned()).await else {
             return Err(ControlError::Busy(CROWDED.to_owned()));
         };
-        let left = Arc::new(AtomicBool::new(false));
-        let leaving = Leaving(left.clone());
-        let (store, now) = (self.store, self.now);
-        let stop = move || left.load(Ordering::Relaxed) || began.elapsed() > DEADLINE;
+        let has_left = Arc::new(AtomicBool::new(false));
+        let (held, left) = oneshot::channel();
+        let leaving = Leaving { has_left: has_left.clone(), _held: held };
+        let Self { store, fleet, now, .. } = self;
+        let stop = move || has_left.load(Ordering::Relaxed) || began.elapsed() > DEADLINE;
         let work = tokio::task::spawn_blocking(move || {
             let _seat = seat;
-            question(&Books::open(RollupReader::open(&store, stop)?, asker, now)?)
+            // Which tenants exist is known here too, and without the database (rule T1).
+            let books = Books::open(RollupReader::open(&store, stop)?, asker, now)?;
+            let Some(fleet) = fleet else { return Answered::of(BooksOf::Machine, None, question(&books)) };
+            let opened = fleet.sums(began + DEADLINE, left).map_err(ControlError::from);
+            match opened.and_then(|sums| question(&books.of_fleet(sums))) {
+                Err(ControlError::Sums(SumsError::Unreachable(_))) => {
+                    Answered::of(BooksOf::Machine, Some(ALONE), question(&books))
+                }
+                answered => Answered::of(BooksOf::Fleet, None, answered),
+            }
         });
         let answer = work.await;
         drop(leaving);
@@ -116,6 +175,9 @@ impl Analyst {
     }
 }
 
+/// For tenants as well, so without what the database said; that is in `/status`.
+const ALONE: &str =
+    "The database that all machines share cannot be reached: this is what this machine alone has counted.";
 const CROWDED: &str = "too many questions about costs are being answered; ask again in a moment";
 const TOO_LONG: &str = "adding that up takes too long; ask for a shorter time, or with fewer words in `group_by`";
 const BROKE_OFF: &str = "adding that up broke off; ask again, and report it if it goes on";
@@ -128,7 +190,15 @@ impl Default for Seats {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.has_left.store(true, Ordering::Relaxed);
+    }
+}
+
+// === impl Answered ===
+
+impl<T> Answered<T> {
+    fn of(scope: BooksOf, note: Option<&'static str>, answer: Result<T, ControlError>) -> Result<Self, ControlError> {
+        Ok(Self { answer: answer?, scope, note })
     }
 }
 
@@ -145,7 +215,12 @@ impl Books {
         {
             return Err(StoreError::NotFound("tenant").into());
         }
-        Ok(Self { reader, asker, now })
+        Ok(Self { reader: Reader::Machine(Box::new(reader)), asker, now })
+    }
+
+    /// The same for the books of all machines.
+    fn of_fleet(&self, sums: SharedSums) -> Self {
+        Self { reader: Reader::Fleet(sums), asker: self.asker.clone(), now: self.now }
     }
 
     /// The tenant that is asked about; `None`: all together.
@@ -157,9 +232,11 @@ impl Books {
     }
 
     fn sums(&self, question: &SumQuestion) -> Result<Vec<SumRow>, ControlError> {
-        Ok(match &self.asker {
-            Asker::Tenant(tenant) => self.reader.for_tenant(tenant, question)?,
-            Asker::Operator(tenant) => self.reader.for_operator(tenant.as_ref(), question)?,
+        Ok(match (&self.reader, &self.asker) {
+            (Reader::Machine(reader), Asker::Tenant(tenant)) => reader.for_tenant(tenant, question)?,
+            (Reader::Machine(reader), Asker::Operator(tenant)) => reader.for_operator(tenant.as_ref(), question)?,
+            (Reader::Fleet(sums), Asker::Tenant(tenant)) => sums.for_tenant(tenant, question)?,
+            (Reader::Fleet(sums), Asker::Operator(tenant)) => sums.for_operator(tenant.as_ref(), question)?,
         })
     }
 

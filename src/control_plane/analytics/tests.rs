@@ -30,7 +30,7 @@ async fn a_question_needs_no_control_lock() {
     let analyst = crate::control_plane::lock(&control).analyst().expect("somebody to ask");
     let held = crate::control_plane::lock(&control);
     let asked = analyst.ask(Asker::Operator(None), |books| books.total(everything().hours));
-    assert_eq!(asked.await.expect("answered").attempts, 0);
+    assert_eq!(asked.await.expect("answered").answer.attempts, 0);
     drop(held);
 }
 

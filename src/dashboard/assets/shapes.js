@@ -6,7 +6,12 @@ import { get, optional, query } from "./api.js";
 const number = (...values) => values.map(Number).find((value) => Number.isFinite(value)) ?? 0;
 const list = (answer) => (Array.isArray(answer) ? answer : (answer?.data ?? answer?.rows ?? []));
 
-/** `{ from, to, cost, change, rows: [{ bucket, provider, model, tenant, cost, requests, input, output }] }` of `/costs`; null where there is none. */
+/** Whose books an answer is of, as a sentence: empty where there is one machine. */
+const whose = (answer) => answer.note ?? (answer.scope === "fleet" ? "Of all machines." : "");
+/** The same in few words, behind others. */
+const whoseInShort = (answer) => (answer.note ? ", this machine alone" : answer.scope === "fleet" ? ", all machines" : "");
+
+/** `{ from, to, whose, whoseInShort, cost, change, rows: [{ bucket, provider, model, tenant, cost, requests, input, output }] }` of `/costs`; null where there is none. */
 export async function costs({ group, bucket, period, tenant, from }, signal) {
   const asked = { group_by: group, bucket, period: from ? "" : period, from, tenant, limit: group || bucket ? 2000 : "" };
   const answer = await optional("/costs" + query(asked), signal);
@@ -14,6 +19,8 @@ export async function costs({ group, bucket, period, tenant, from }, signal) {
   return {
     from: answer.from ?? null,
     to: answer.to ?? null,
+    whose: whose(answer),
+    whoseInShort: whoseInShort(answer),
     cost: number(answer.total?.cost_usd),
     change: answer.trend?.change_percent ?? null,
     more: Boolean(answer.next),
@@ -74,7 +81,7 @@ function add(sum, values) {
 export async function spendToday(signal) {
   const midnight = new Date().toISOString().slice(0, 10) + "T00:00:00Z";
   const answer = await costs({ from: midnight }, signal);
-  if (answer) return { cost: answer.cost, label: "since midnight, UTC" };
+  if (answer) return { cost: answer.cost, label: "since midnight, UTC" + answer.whoseInShort };
   return { cost: (await usage(await tenants(signal), "day", signal)).cost, label: "last 24 hours" };
 }
 

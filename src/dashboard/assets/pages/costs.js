@@ -31,6 +31,7 @@ export async function render(main, page) {
   main.append(
     head("Costs", "Every attempt at a provider, priced and counted once."),
     h("div", { class: "filters" }, field("Group by", group), field("Period", period), field("Tenant", tenant)),
+    h("p", { class: "faint small", id: "whose", role: "status", hidden: true }),
     tiles, card("Spend over time", null, stacked), card("This month, day by day", null, band),
     card("Table", downloads, list.element));
   const drawings = { stacked: null, band: null };
@@ -53,6 +54,11 @@ export async function render(main, page) {
     const total = rows.reduce((sum, row) => ({ cost: sum.cost + row.cost, requests: sum.requests + row.requests, input: sum.input + row.input, output: sum.output + row.output }), { cost: 0, requests: 0, input: 0, output: 0 });
     list.rows = rows.map((row) => ({ ...row, share: total.cost ? row.cost / total.cost : 0 }));
     list.update(list.rows);
+    const whose = document.getElementById("whose");
+    if (whose) {
+      say(whose, sums?.whose ?? "");
+      whose.hidden = !sums?.whose;
+    }
     put("spend", money(sums?.cost ?? total.cost), sums?.change == null ? "" : `${sums.change > 0 ? "+" : ""}${sums.change.toFixed(0)} % on the time before`);
     put("requests", count(total.requests), "");
     put("tokens", count(total.input + total.output), `${count(total.output)} of them out`);
