@@ -89,6 +89,22 @@ fn what_one_machine_changes_all_have_within_a_second() {
 }
 
 #[test]
+fn machines_that_cannot_listen_ask_often_enough() {
+    let Some(ground) = ground(|builder| builder.parameters("?listen=no")) else { return };
+    let machines = ground.machines(|_, builder| builder);
+    for machine in &machines {
+        assert_eq!(
+            (status(machine)["listens"].clone(), status(machine)["reachable"].clone()),
+            (json!(false), json!(true))
+        );
+    }
+    for turn in 0..3 {
+        let (_, key) = make_key(&machines[turn], &format!("key-{turn}"));
+        seen_by_all(&machines, SOON, "the new key opens", |machine| ask_with(machine, &key) == 200);
+    }
+}
+
+#[test]
 fn many_changes_at_once_all_come_through() {
     let Some(ground) = ground(|builder| builder) else { return };
     let machines = ground.machines(|_, builder| builder);

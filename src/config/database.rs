@@ -1,7 +1,7 @@
 //! `[store]`: a file of this machine, or a database that machines share.
 //!
-//! Of a URL's parameters two are taken up here: `sslmode` and `sslrootcert`, named as PostgreSQL's own programs name them. The others
-//! are the client's, who refuses what it does not know.
+//! Of a URL's parameters three are taken up here: `sslmode` and `sslrootcert`, named as PostgreSQL's own programs name them, and `listen`.
+//! The others are the client's, who refuses what it does not know.
 
 use super::leaf::text;
 use super::operation::{self, KeySource};
@@ -33,13 +33,16 @@ pub struct Database {
     pub is_encrypted: bool,
     /// A file with the one certificate authority that counts; `None`: those of the system.
     pub authority: Option<PathBuf>,
+    /// Whether to listen for changes, where the engine can. Otherwise it is asked: through a pooler that gives a connection to somebody else
+    /// at the end of each transaction nothing is heard.
+    pub listens: bool,
 }
 
 impl PartialEq for Database {
     fn eq(&self, other: &Self) -> bool {
         self.url.expose() == other.url.expose()
-            && (&self.password, self.is_encrypted, &self.authority)
-                == (&other.password, other.is_encrypted, &other.authority)
+            && (&self.password, self.is_encrypted, &self.authority, self.listens)
+                == (&other.password, other.is_encrypted, &other.authority, other.listens)
     }
 }
 
@@ -93,7 +96,7 @@ fn database(url: &str) -> Result<Database, Complaint> {
         ));
     }
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    let (mut said, mut authority, mut others) = (None, None, Vec::new());
+    let (mut said, mut authority, mut listens, mut others) = (None, None, true, Vec::new());
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=') {
             Some(("sslmode", "disable")) => said = Some(false),
@@ -102,6 +105,11 @@ fn database(url: &str) -> Result<Database, Complaint> {
             Some(("sslmode", _)) => {
                 let remedy = "write `verify-full`, or `disable` where the network is yours alone";
                 return Err(Complaint::new("has an `sslmode` that protects from nobody", remedy));
+            }
+            Some(("listen", "yes")) => listens = true,
+            Some(("listen", "no")) => listens = false,
+            Some(("listen", _)) => {
+                return Err(Complaint::new("has a `listen` that is neither", "write `listen=no`, or leave it out"));
             }
             Some(("sslrootcert", path)) if !path.is_empty() => authority = Some(PathBuf::from(path)),
             _ => others.push(parameter),
@@ -117,7 +125,8 @@ fn database(url: &str) -> Result<Database, Complaint> {
         plain.push('?');
         plain.push_str(&others.join("&"));
     }
-    Ok(Database { url: Arc::new(Secret::copy_of(plain.as_bytes())), password: None, is_encrypted, authority })
+    let url = Arc::new(Secret::copy_of(plain.as_bytes()));
+    Ok(Database { url, password: None, is_encrypted, authority, listens })
 }
 
 /// A configuration's text for people: passwords in URLs of databases are left out, wherever they stand.
@@ -198,6 +207,16 @@ mod tests {
         }
         let own = read("postgres://a@db.example/x?sslrootcert=/etc/ca.pem");
         assert_eq!(own, Ok(("postgres://a@db.example/x".to_owned(), true, Some(PathBuf::from("/etc/ca.pem")))));
+    }
+
+    #[test]
+    fn who_stands_behind_a_pooler_asks() {
+        let listens = |url: &str| database(url).map(|database| database.listens);
+        assert_eq!(listens("postgres://a@db.example/x"), Ok(true));
+        assert_eq!(listens("postgres://a@db.example/x?listen=no&sslmode=disable"), Ok(false));
+        assert_eq!(read("postgres://a@h/x?listen=no").expect("read").0, "postgres://a@h/x", "it is not the client's");
+        let refused = listens("postgres://a@db.example/x?listen=maybe").expect_err("neither");
+        assert_eq!(refused.what, "has a `listen` that is neither");
     }
 
     #[test]

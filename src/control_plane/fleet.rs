@@ -144,7 +144,7 @@ pub(super) fn place(database: &Database, env: &Environment) -> Result<Place, Con
         None => None,
     };
     let encryption = if database.is_encrypted { Encryption::Verified } else { Encryption::Off };
-    Ok(Place { url: database.url.clone(), password, encryption, authority })
+    Ok(Place { url: database.url.clone(), password, encryption, authority, listens: database.listens })
 }
 
 fn refused(error: FleetError) -> ControlError {

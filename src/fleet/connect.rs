@@ -39,12 +39,16 @@ pub struct Place {
     pub encryption: Encryption,
     /// A certificate authority of its own, PEM, beside which none counts.
     pub authority: Option<Vec<u8>>,
+    /// Whether to listen, where the engine can.
+    pub listens: bool,
 }
 
 /// Makes connections.
 pub(super) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// Whether to listen, where the engine can.
+    pub(super) listens: bool,
 }
 
 /// Has the database stop what it does on a connection.
@@ -90,7 +94,7 @@ impl Connector {
         });
         let tls = tls.transpose().map_err(|error| fault(format!("cannot be reached safely: {error}")))?;
         let tls = tls.map(|config| MakeRustlsConnect::new((*config).clone()));
-        Ok(Self { config, tls })
+        Ok(Self { config, tls, listens: place.listens })
     }
 
     /// What stops statements on its connections.

@@ -257,7 +257,7 @@ impl Service {
         }
         let look = listening.client.prepare(&text::look()).await;
         listening.look = Some(look.map_err(|error| FleetError::Unreachable(words(&error)))?);
-        let listens = listening.client.batch_execute("LISTEN igris_estate").await.is_ok();
+        let listens = self.connector.listens && listening.client.batch_execute("LISTEN igris_estate").await.is_ok();
         let mut standing = self.standing();
         (standing.fleet, standing.listens) = (Some(fleet), listens);
         drop(standing);

@@ -10,7 +10,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 pub(super) fn place(url: &str) -> Place {
     let url = Arc::new(Secret::copy_of(url.as_bytes()));
-    Place { url, password: None, encryption: Encryption::Off, authority: None }
+    Place { url, password: None, encryption: Encryption::Off, authority: None, listens: true }
 }
 
 /// A connection for statements of a test.

@@ -20,6 +20,7 @@ pub struct Builder {
     postgres: Option<postgres::Builder>,
     wires: bool,
     store: String,
+    parameters: String,
     provider: SimulatorBuilder,
 }
 
@@ -59,6 +60,13 @@ impl Builder {
         self
     }
 
+    /// What stands behind every machine's `[store]` URL, with its question mark.
+    #[must_use]
+    pub fn parameters(mut self, text: &str) -> Self {
+        self.parameters.push_str(text);
+        self
+    }
+
     /// The provider, described further.
     #[must_use]
     pub fn provider(mut self, more: impl FnOnce(SimulatorBuilder) -> SimulatorBuilder) -> Self {
@@ -81,8 +89,16 @@ impl Builder {
         let provider = inside(net.as_ref().map(Net::hub), move || provider.start()).expect("a free port");
         let postgres = cluster.map(postgres::Builder::start).transpose()?;
         let database = postgres.as_ref().map(Postgres::database);
-        let mut ground =
-            Ground { wires: Vec::new(), database, postgres, provider, net, store: self.store, machines: self.machines };
+        let mut ground = Ground {
+            wires: Vec::new(),
+            database,
+            postgres,
+            provider,
+            net,
+            store: self.store,
+            parameters: self.parameters,
+            machines: self.machines,
+        };
         if self.wires {
             let target = ground.postgres().address();
             let numbers = 0..usize::from(self.machines);
@@ -102,6 +118,7 @@ pub struct Ground {
     // Last, when nothing runs inside any more.
     net: Option<Net>,
     store: String,
+    parameters: String,
     machines: u8,
 }
 
@@ -114,6 +131,7 @@ impl Ground {
             postgres: None,
             wires: false,
             store: String::new(),
+            parameters: String::new(),
             provider: Simulator::builder(),
         }
     }
@@ -152,7 +170,7 @@ impl Ground {
     /// The shared database as a machine reaches it, by its wire if it has one.
     pub fn store_url(&self, machine: usize) -> String {
         let address = self.wires.get(machine).map_or(self.database().address, Wire::address);
-        self.database().url_at(address)
+        self.database().url_at(address) + &self.parameters
     }
 
     /// A machine's `[store]` as its configuration has it.
