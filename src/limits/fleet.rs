@@ -30,6 +30,8 @@ pub const MIGRATION_TRIES: u32 = 20;
 pub const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
 /// How often a change is made again because another machine was faster.
 pub const CHANGE_TRIES: u32 = 8;
+/// Configurations of the fleet of which it is remembered that they are old: more than are made between two starts of a machine.
+pub const CONFIGS_KEPT: u64 = 64;
 /// The least of `[fleet] keep_attempts` and `keep_hours`: two days, so that no partition goes that is still written to.
 pub const KEEP_SHARED_FLOOR: Duration = Duration::from_secs(2 * 86_400);
 /// `[fleet] keep_hours` unless set: a year, and the month that it is compared with.

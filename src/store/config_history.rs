@@ -10,6 +10,7 @@
 //! secrets and never a secret.
 
 use super::error::{StoreError, damaged, from_sql, to_sql};
+use super::fleet_config::{self, FleetConfigs};
 use super::{Admin, Store};
 use crate::domain::clock::UnixMillis;
 use crate::limits::{CONFIG_REVERTS_KEPT, CONFIG_TEXTS_KEPT, STORE_BUSY_DEADLINE};
@@ -81,6 +82,8 @@ pub struct ConfigHistory {
     pub reverted: Vec<Reverted>,
     /// The latest wall time seen.
     pub latest: Option<UnixMillis>,
+    /// What this machine knows of the fleet's, if it ever was in one.
+    pub fleet: FleetConfigs,
 }
 
 impl Store {
@@ -241,6 +244,7 @@ fn history(connection: &Connection) -> Result<ConfigHistory, StoreError> {
         good: newest(connection, true)?,
         reverted: reverted.collect::<Result<_, _>>()?,
         latest: latest.map(|latest| UnixMillis(from_sql(latest))),
+        fleet: fleet_config::read(connection)?,
     })
 }
 

@@ -17,6 +17,7 @@ mod config_versions;
 mod credentials;
 mod error;
 mod files;
+mod fleet_config;
 mod history;
 mod keyring;
 mod rotations;
@@ -37,6 +38,7 @@ pub use config_history::{ConfigHistory, Reverted, StoredText, StoredTrust, TextS
 pub use config_versions::{Accepted, ConfigVersion};
 pub use credentials::{CredentialRow, CredentialState, CredentialStep, NewCredential, Origin};
 pub use error::StoreError;
+pub use fleet_config::{FleetConfig, FleetConfigs};
 pub use history::HourSum;
 pub use rotations::RotationRow;
 pub use shared::{Adopted, Column, ESTATE, Kind, News, RowChange, ShareError, Shared, Table, Value};

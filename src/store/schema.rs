@@ -9,6 +9,7 @@ mod allowances;
 mod books;
 mod config;
 mod estate;
+mod fleet_config;
 mod rotations;
 mod shared;
 mod tables;
@@ -104,4 +105,5 @@ const STEPS: &[&str] = &[
     alerts::STEP,
     shared::STEP,
     told::STEP,
+    fleet_config::STEP,
 ];

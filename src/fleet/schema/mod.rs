@@ -8,6 +8,7 @@
 //! before it. Not every engine of this protocol can put them off to the end of a transaction.
 
 mod books;
+mod config;
 mod estate;
 mod observed;
 mod told;
@@ -73,4 +74,4 @@ const FLEET: &str = "
     )";
 
 /// In their order. Never edit a step that was released: add one at the end.
-const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP];
+const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP, config::STEP];

@@ -37,6 +37,8 @@ pub struct Adopted {
     pub webhooks: bool,
     /// What somebody was told.
     pub alerts: bool,
+    /// The configuration of the fleet.
+    pub config: bool,
 }
 
 /// The copy's position; `None`: this store was never a copy.
@@ -223,6 +225,7 @@ impl Adopted {
                 "vault" | "kek_versions" | "peppers" | "audit_key" => adopted.hierarchy = true,
                 "audit" | "audit_head" => {}
                 "alerts" | "budget_marks" => adopted.alerts = true,
+                "fleet_config" => adopted.config = true,
                 name => {
                     let tenant = tenant(change);
                     adopted.rotations |= name == "rotations";

@@ -12,7 +12,7 @@
 //!  COMMIT                      <-----  taken                     -------->  rows since 41, in one transaction
 //! ```
 //!
-//! What is not shared (the books of this machine's own journal, rates, messages under way, the texts of its configuration) is
+//! What is not shared (the books of this machine's own journal, rates, messages under way, which configurations were live here) is
 //! written as in a store of one machine. [`ESTATE`] is the list of what is.
 
 mod adopt;

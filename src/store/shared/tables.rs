@@ -226,4 +226,17 @@ pub static ESTATE: &[Table] = &[
             text("acknowledged_by"),
         ],
     },
+    Table {
+        name: "fleet_config",
+        columns: &[
+            key("number", Kind::Integer),
+            text("digest"),
+            text("config_id"),
+            number("version"),
+            text("text"),
+            text("signature"),
+            text("who"),
+            number("at"),
+        ],
+    },
 ];
