@@ -434,8 +434,10 @@ fn a_configuration_that_makes_requests_fail_is_taken_back_under_load() {
     // A restart finds the bad file, and serves the good one from the store.
     stand.gateway.restart();
     assert_eq!((stand.live(), stand.gateway.chat(&any()).status), (1, 200));
-    let said = stand.gateway.stdout() + &stand.gateway.stderr();
-    assert!(said.contains("was taken back") && said.contains("from the store"), "{said}");
+    wait_until(SOON, "it says so", || {
+        let said = stand.gateway.stdout() + &stand.gateway.stderr();
+        said.contains("was taken back") && said.contains("from the store")
+    });
 }
 
 #[test]

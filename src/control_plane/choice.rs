@@ -8,9 +8,11 @@
 //! | was taken back after a failed trial | the newest good configuration of the store, loudly |
 //! | is signed, and older than one that was accepted (by push) | that one, from the store |
 //! | was on trial when the process ended | the file, and its trial begins again |
+//! | is one that the fleet has left behind | the fleet's, with this machine's own place: [`super::fleetwide`] |
 //! | anything else that is admitted | the file |
 
 use super::ControlError;
+use super::fleetwide::{self, Word, keep_place};
 use super::signed::{Admitted, Entry, Guard, Offer, Standing};
 use super::trial::Terms;
 use crate::config::{Config, Store as StorePlace};
@@ -39,7 +41,27 @@ pub struct Footing {
     pub(super) standing: Standing,
     pub(super) entry: Entry,
     pub(super) resumed: Option<Resumed>,
+    pub(super) origin: Origin,
+    /// The file, where the fleet's stands in its place.
+    pub(super) beside: Option<Box<Beside>>,
     pub(super) notes: Vec<String>,
+}
+
+/// A file that the fleet has left behind.
+pub(super) struct Beside {
+    pub(super) file: Admitted,
+    /// What is said of it.
+    pub(super) note: String,
+}
+
+/// Where a start has its configuration from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The file, or the environment.
+    #[default]
+    File,
+    /// The store: it was live once, and is nobody's new wish.
+    Store,
 }
 
 /// A trial that a restart interrupted.
@@ -130,13 +152,13 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    fn between(self, file: Option<Admitted>, digest: &str) -> Result<Chosen, ControlError> {
+    fn between(mut self, file: Option<Admitted>, digest: &str) -> Result<Chosen, ControlError> {
         let path = self.path.display();
         if let Some(back) = self.history.reverted.iter().find(|reverted| reverted.digest == digest) {
             let at = back.at.to_rfc3339();
             let note = format!("{path} was taken back at {at} ({}); repair it and give it a higher version", back.why);
             return match self.history.good.clone() {
-                Some(good) => self.stored(good, note),
+                Some(good) => self.stored(good, note, file.as_ref()),
                 None => Err(ControlError::Config(vec![format!("{path}: error: {note}")])),
             };
         }
@@ -144,26 +166,50 @@ impl Choosing<'_> {
         let newer = self.history.live.clone().filter(|live| {
             file.version.is_some() && live.version > file.stamp.version && live.digest != file.stamp.digest
         });
-        match newer {
-            Some(live) => {
-                let (old, new) = (file.stamp.version, live.version);
-                let note = format!("{path} is version {old} and version {new} was accepted; put that one there");
-                self.stored(live, note)
+        if let Some(live) = newer {
+            let (old, new) = (file.stamp.version, live.version);
+            let note = format!("{path} is version {old} and version {new} was accepted; put that one there");
+            return self.stored(live, note, Some(&file));
+        }
+        match self.fleets(&file) {
+            Some((fleets, note)) => {
+                let mut chosen = self.settled(fleets, Vec::new(), Origin::Store);
+                chosen.footing.beside = Some(Box::new(Beside { file, note }));
+                Ok(chosen)
             }
-            None => Ok(self.settled(file, Vec::new())),
+            None => Ok(self.settled(file, Vec::new(), Origin::File)),
         }
     }
 
-    /// Serves a text of the store, which must still hold.
-    fn stored(self, text: StoredText, note: String) -> Result<Chosen, ControlError> {
-        let name = format!("version {} from the store", text.version);
-        let offer = Offer { name: name.clone(), bytes: text.text.into_bytes(), signature: text.signature };
-        let admitted = self.standing.admit(offer, text.config_id.as_deref(), self.now)?;
-        let notes = vec![format!("{note}; serving {name}")];
-        Ok(self.settled(admitted, notes))
+    /// What the fleet serves, as far as this machine's copy knows, if it has left the file behind. What cannot be served of it is told
+    /// once the copy is up to date.
+    fn fleets(&mut self, file: &Admitted) -> Option<(Admitted, String)> {
+        if !matches!(file.config.store, StorePlace::Database(_)) {
+            return None;
+        }
+        let version = file.version.as_ref().map(|version| version.version);
+        let word = Word::of(&self.history.fleet, &file.stamp.digest, version);
+        let newest = self.history.fleet.newest.take().filter(|_| word == Word::Old)?;
+        let line = file.config.identity.config_id.as_deref();
+        let mut fleets = self.standing.admit(fleetwide::offer(&newest), line, self.now).ok()?;
+        keep_place(&mut fleets.config, &file.config);
+        let note = fleetwide::left_behind(&self.path.display().to_string(), &newest);
+        Some((fleets, note))
     }
 
-    fn settled(self, admitted: Admitted, mut notes: Vec<String>) -> Chosen {
+    /// Serves a text of the store, which must still hold. In a fleet the place of the machine is as its file has it.
+    fn stored(self, text: StoredText, note: String, file: Option<&Admitted>) -> Result<Chosen, ControlError> {
+        let name = format!("version {} from the store", text.version);
+        let offer = Offer { name: name.clone(), bytes: text.text.into_bytes(), signature: text.signature };
+        let mut admitted = self.standing.admit(offer, text.config_id.as_deref(), self.now)?;
+        if let Some(file) = file.filter(|file| matches!(file.config.store, StorePlace::Database(_))) {
+            keep_place(&mut admitted.config, &file.config);
+        }
+        let notes = vec![format!("{note}; serving {name}")];
+        Ok(self.settled(admitted, notes, Origin::Store))
+    }
+
+    fn settled(self, admitted: Admitted, mut notes: Vec<String>, origin: Origin) -> Chosen {
         let on_trial = |live: &&StoredText| live.state == TextState::Trial && live.digest == admitted.stamp.digest;
         let resumed = self.history.live.as_ref().filter(on_trial).and_then(|live| {
             let watch = Duration::from_millis(live.watch_ms);
@@ -181,7 +227,8 @@ impl Choosing<'_> {
         let mut standing = self.standing;
         standing.turn_to(admitted.trust);
         let Admitted { config, stamp, warnings, .. } = admitted;
-        Chosen { config, stamp, warnings, footing: Footing { standing, entry, resumed, notes } }
+        let footing = Footing { standing, entry, resumed, origin, beside: None, notes };
+        Chosen { config, stamp, warnings, footing }
     }
 
     /// What to go back to; its own keys are trusted for it.

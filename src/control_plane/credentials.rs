@@ -3,6 +3,7 @@
 //! The text of a key comes in once and never goes out: views carry a redacted form, fixed when the key came in. A tenant that
 //! does not exist and a key of another tenant give the same answer (rule T1).
 
+use super::supply::Ending;
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, ProviderId, TenantId};
 use crate::domain::secret::Secret;
@@ -203,8 +204,8 @@ impl<'s> Credentials<'s> {
     }
 
     /// Makes the keys that configuration names for this provider exactly these: known ones stay, with their ids; new ones are
-    /// sealed; the others that configuration brought before are erased. Keys from the API are not touched, nor are those that take
-    /// part in a rotation. A text that was rotated away is left out and noted.
+    /// sealed; the others that configuration brought before are erased, if their end is now. Keys from the API are not touched, nor
+    /// are those that take part in a rotation. A text that was rotated away is left out and noted.
     ///
     /// # Errors
     /// As [`Credentials::add`]; the texts are checked before anything changes.
@@ -214,7 +215,7 @@ impl<'s> Credentials<'s> {
         provider: &ProviderId,
         base_url: &str,
         secrets: Vec<Secret>,
-        config: KeyConfig,
+        (config, ending): (KeyConfig, Ending),
     ) -> Result<Supplied, CredentialError> {
         config.check()?;
         let secrets: Vec<Secret> = secrets.iter().map(cleaned).collect::<Result<_, _>>()?;
@@ -246,6 +247,7 @@ impl<'s> Credentials<'s> {
             }
         }
         let left = before.iter().filter(|(row, _)| row.origin == Origin::Config && !rotating.contains(&row.id));
+        let left = left.filter(|_| ending == Ending::Now);
         let steps: Vec<_> = left.map(|(row, _)| revoked(row)).collect();
         if !steps.is_empty() {
             self.store.move_credentials(tenant, &steps, self.now)?;

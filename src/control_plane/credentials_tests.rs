@@ -219,6 +219,17 @@ fn short_keys_show_no_end() {
 }
 
 #[test]
+fn what_a_configuration_on_trial_leaves_out_stays_until_it_has_passed() {
+    let mut house = House::new("supply-later");
+    let acme = house.tenant("acme");
+    for (number, ending, expected) in [(1, Ending::Now, 1), (2, Ending::Later, 2), (2, Ending::Now, 1)] {
+        let (secrets, config) = (vec![key(number)], (KeyConfig::default(), ending));
+        house.with(|keys| keys.supply(&acme, &openai(), "https://a.example", secrets, config)).expect("supplied");
+        assert_eq!(house.opened().len(), expected, "{number} {ending:?}");
+    }
+}
+
+#[test]
 fn configuration_supplies_a_set_and_the_api_keeps_its_own() {
     let mut house = House::new("supply");
     let acme = house.tenant("acme");
@@ -226,7 +237,7 @@ fn configuration_supplies_a_set_and_the_api_keeps_its_own() {
     let mut supply = |numbers: &[u32], url: &str| {
         let secrets = numbers.iter().map(|n| key(*n)).collect();
         let views = house
-            .with(|keys| keys.supply(&acme, &openai(), url, secrets, KeyConfig::default()))
+            .with(|keys| keys.supply(&acme, &openai(), url, secrets, (KeyConfig::default(), Ending::Now)))
             .expect("supplied")
             .views;
         let mut texts: Vec<_> = house.opened().into_iter().map(|(_, text)| text).collect();

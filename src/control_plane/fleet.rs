@@ -296,6 +296,9 @@ impl Control {
             }
         }
         self.follow_budgets(adopted.budgets)?;
+        if adopted.config {
+            self.follow_config()?;
+        }
         self.publish()?;
         Ok(())
     }
@@ -364,6 +367,7 @@ impl Control {
             "database_generation": standing.generation,
             "listens": standing.listens,
             "trouble": standing.trouble,
+            "config": self.fleet_config_status(),
         })
     }
 }

@@ -11,6 +11,7 @@ mod alerts;
 mod allowances;
 mod analytics;
 mod audit;
+mod beginning;
 mod breakers;
 mod build;
 pub mod carriage;
@@ -20,6 +21,7 @@ mod decisions;
 mod error;
 mod events;
 mod fleet;
+mod fleetwide;
 mod ingest;
 mod inputs;
 pub mod journal;
@@ -201,6 +203,7 @@ pub struct Control {
     rests: bool,
     /// This machine among others, where they share a store.
     member: Option<fleet::Member>,
+    fleetwide: fleetwide::Fleetwide,
     wall: Wall,
     /// Who is told of every attempt.
     observer: Option<Observer>,

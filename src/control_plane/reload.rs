@@ -2,11 +2,12 @@
 //! written changes nothing; the store is written in one transaction.
 
 use super::audit::config_mark;
+use super::fleetwide::Bearing;
 use super::inputs::{self, Inputs};
 use super::providers;
 use super::signed::{Admitted, Offer};
 use super::start::configured;
-use super::supply;
+use super::supply::{self, Ending};
 use super::trial::Terms;
 use super::{ConfigSource, Control, ControlError, Dirty, Live, build, known, means};
 use crate::config::{Config, Problems, TenantLimits};
@@ -31,6 +32,14 @@ pub struct Change {
     pub pushed: Option<Offer>,
     /// How long to watch it, instead of what it says itself; zero: not at all.
     pub watch: Option<Duration>,
+}
+
+/// What becomes of keys and tenants where a configuration is put live.
+pub(super) enum Estate<'a> {
+    /// They are brought in step with it, and the audit log says who did what.
+    Settled { who: &'a str, what: &'a str, ending: Ending },
+    /// Another machine has done so.
+    AsItIs,
 }
 
 /// What a reload did.
@@ -143,24 +152,33 @@ impl Control {
 
     fn try_change(&mut self, who: &str, change: Change) -> Result<Reloaded, ControlError> {
         let now = self.now();
-        let mut admitted = self.admitted(change.pushed, now)?;
+        let (mut admitted, bearing) = self.admitted(change.pushed, now)?;
         admitted.warnings.extend(self.waiting_for_restart(&admitted.config));
         let inputs = inputs::gather(&admitted.config, &self.env, self.live.listener.as_ref())?;
         let same = admitted.stamp == self.stamp;
-        if same && inputs.fingerprint == self.live.fingerprint {
+        if same && inputs.fingerprint == self.live.fingerprint && bearing != Bearing::New {
             self.warnings.clone_from(&admitted.warnings);
             return Ok(self.reloaded(false, admitted.warnings));
         }
         self.not_while_on_trial(&admitted.stamp)?;
+        if bearing == Bearing::Fleets {
+            let warnings = self.take_up(admitted, &inputs)?;
+            self.look_at_fleet_config()?;
+            self.publish()?;
+            return Ok(self.reloaded(true, warnings));
+        }
         self.not_taken_back(&admitted.stamp)?;
         let terms = if same { None } else { Terms::of(&admitted.config, change.watch) };
         let trial = terms.map(|terms| self.fallback().map(|fallback| (terms, fallback))).transpose()?;
         let watch_ms = trial.as_ref().map_or(0, |(terms, _)| terms.watch_ms());
-        let entry = self.standing.entry(&admitted, watch_ms);
+        let is_on_trial = trial.is_some() || self.trial.is_on();
+        let mut entry = self.standing.entry(&admitted, watch_ms);
+        entry.fleet = (bearing == Bearing::New && !is_on_trial).then(|| who.to_owned());
         let Admitted { config, stamp, mut warnings, trust, .. } = admitted;
         let (old, new) = (self.stamp.version, stamp.version);
-        let record = |store: &mut Store| entry.write(store, now);
-        warnings.extend(self.put_live(config, stamp, &inputs, (who, "config.put"), record)?);
+        let ending = if is_on_trial && self.follows() { Ending::Later } else { Ending::Now };
+        let estate = Estate::Settled { who, what: "config.put", ending };
+        warnings.extend(self.put_live(config, stamp, &inputs, estate, |store| entry.write(store, now))?);
         self.standing.turn_to(trust);
         self.warnings.clone_from(&warnings);
         self.note("config", format!("configuration version {new} is live (it was {old})"));
@@ -169,20 +187,23 @@ impl Control {
             self.begin_trial(terms, fallback);
         }
         published?;
+        self.look_at_fleet_config()?;
         Ok(self.reloaded(true, warnings))
     }
 
-    /// What was pushed, or what lies where the configuration came from, as far as it may be applied.
-    fn admitted(&mut self, pushed: Option<Offer>, now: UnixMillis) -> Result<Admitted, ControlError> {
+    /// What was pushed, or what lies where the configuration came from, as far as it may be applied, and whose it is.
+    fn admitted(&mut self, pushed: Option<Offer>, now: UnixMillis) -> Result<(Admitted, Bearing), ControlError> {
+        let is_pushed = pushed.is_some();
         let offer = match (pushed, &self.place.source) {
             (Some(offer), _) => offer,
             (None, ConfigSource::File(path)) => Offer::read(path, self.standing.trust().is_some())?,
             (None, ConfigSource::Environment) => {
                 let (config, stamp) = sidecar_config(&*self.env)?;
-                return Ok(Admitted::unsigned(config, stamp));
+                return Ok((Admitted::unsigned(config, stamp), Bearing::Own));
             }
         };
-        self.standing.admit(offer, self.config.identity.config_id.as_deref(), now)
+        let admitted = self.standing.admit(offer, self.config.identity.config_id.as_deref(), now)?;
+        self.among_others(admitted, is_pushed, now)
     }
 
     /// Writes a configuration into the store, with what `record` adds, all or nothing, and makes it the one that is published next.
@@ -195,7 +216,7 @@ impl Control {
         config: Config,
         stamp: ConfigStamp,
         inputs: &Inputs,
-        (who, what): (&str, &str),
+        estate: Estate<'_>,
         record: impl FnOnce(&mut Store) -> Result<(), ControlError>,
     ) -> Result<Vec<String>, ControlError> {
         let now = self.now();
@@ -205,10 +226,17 @@ impl Control {
             .map_err(|error| ControlError::Config(vec![error]))?;
         let warnings = build::unserved_rules(&config.routing.rules, &routes);
         let (before, after) = (config_mark(&self.stamp), config_mark(&stamp));
-        let target = &stamp.digest;
-        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &before, after: &after };
-        let supply::Applied { notes, touched } =
-            supply::apply(means(self), &config, inputs, &configured, &audit, record)?;
+        let supply::Applied { notes, touched } = match estate {
+            Estate::Settled { who, what, ending } => {
+                let target = &stamp.digest;
+                let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &before, after: &after };
+                supply::apply(means(self), &config, inputs, &configured, (ending, &audit), record)?
+            }
+            Estate::AsItIs => {
+                self.store.all_or_nothing(record)?;
+                supply::Applied::default()
+            }
+        };
         // Access keys hang below the limits of their tenants.
         // Every key of a tenant carries its tenant's limits.
         let whole = self.dirty.access || limited(&self.config) != limited(&config);
@@ -235,19 +263,23 @@ impl Control {
 
     /// What another configuration says that only a new process can do.
     fn waiting_for_restart(&self, new: &Config) -> Vec<String> {
-        let old = &self.config;
-        let differs = [
-            ("server.listen", old.server.listen != new.server.listen),
-            ("server.workers", old.server.workers != new.server.workers),
-            ("server.io", old.server.io != new.server.io),
-            ("server.tls", old.server.tls.is_some() != new.server.tls.is_some()),
-            ("admin", old.admin != new.admin),
-            ("store.url", old.store != new.store),
-            ("vault.root_key", old.root_key != new.root_key),
-            ("ledger.durability", old.ledger.durability != new.ledger.durability),
-            ("ledger.directory", old.ledger.directory != new.ledger.directory),
-        ];
-        let changed = differs.into_iter().filter(|(_, differs)| *differs);
-        changed.map(|(key, _)| format!("`{key}` changed; restart igris for it to take effect")).collect()
+        let changed = only_at_a_start(&self.config, new);
+        changed.map(|key| format!("`{key}` changed; restart igris for it to take effect")).collect()
     }
+}
+
+/// The keys that differ of those that are read at a start alone. Machines of a fleet keep their own ([`super::fleetwide::keep_place`]).
+pub(super) fn only_at_a_start(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> + use<> {
+    let differs = [
+        ("server.listen", old.server.listen != new.server.listen),
+        ("server.workers", old.server.workers != new.server.workers),
+        ("server.io", old.server.io != new.server.io),
+        ("server.tls", old.server.tls.is_some() != new.server.tls.is_some()),
+        ("admin", old.admin != new.admin),
+        ("store.url", old.store != new.store),
+        ("vault.root_key", old.root_key != new.root_key),
+        ("ledger.durability", old.ledger.durability != new.ledger.durability),
+        ("ledger.directory", old.ledger.directory != new.ledger.directory),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)
 }

@@ -61,6 +61,8 @@ pub(super) struct Admitted {
 /// What applying a configuration writes down.
 #[derive(Default)]
 pub(super) struct Entry {
+    /// Who brought it, where it becomes the fleet's.
+    pub(super) fleet: Option<String>,
     pub(super) text: Option<StoredText>,
     pub(super) version: Option<ConfigVersion>,
     pub(super) trust: Option<StoredTrust>,
@@ -292,7 +294,8 @@ impl Standing {
             signature: admitted.signature.clone(),
             trust: trust.clone(),
         });
-        Entry { text, version: admitted.version.clone(), trust: trust.and_then(|line| self.stored(line)) }
+        let trust = trust.and_then(|line| self.stored(line));
+        Entry { fleet: None, text, version: admitted.version.clone(), trust }
     }
 
     /// A trust as the store keeps it: with the pins that it grew from.
@@ -354,6 +357,9 @@ impl Entry {
         }
         if let Some(text) = &self.text {
             store.admin().put_config_text(text, now)?;
+            if let Some(who) = &self.fleet {
+                store.admin().put_fleet_config(text, who, now)?;
+            }
         }
         Ok(())
     }
@@ -432,15 +438,23 @@ impl Control {
     /// # Errors
     /// [`ControlError::Config`] with the reason of then.
     pub(super) fn not_taken_back(&mut self, stamp: &ConfigStamp) -> Result<(), ControlError> {
-        match self.store.admin().reverted_config(&stamp.digest)? {
-            Some(reverted) => Err(ControlError::Config(vec![format!(
-                "error: this configuration, version {}, was taken back at {} ({}); repair it",
-                reverted.version,
-                reverted.at.to_rfc3339(),
-                reverted.why
-            )])),
-            None => Ok(()),
-        }
+        refuse_taken_back(&mut self.store, stamp)
+    }
+}
+
+/// Refuses what failed its trial before.
+///
+/// # Errors
+/// [`ControlError::Config`] with the reason of then.
+pub(super) fn refuse_taken_back(store: &mut Store, stamp: &ConfigStamp) -> Result<(), ControlError> {
+    match store.admin().reverted_config(&stamp.digest)? {
+        Some(reverted) => Err(ControlError::Config(vec![format!(
+            "error: this configuration, version {}, was taken back at {} ({}); repair it",
+            reverted.version,
+            reverted.at.to_rfc3339(),
+            reverted.why
+        )])),
+        None => Ok(()),
     }
 }
 

@@ -3,24 +3,25 @@
 use super::alerts::Alerts;
 use super::allowances::Allowances;
 use super::analytics::Seats;
-use super::audit::config_mark;
+use super::beginning::{Around, Beginning, Prepared};
 use super::breakers::Watched;
 use super::build::TermsBook;
 use super::choice::{Footing, Resumed};
 use super::decisions::Decisions;
 use super::events::Events;
 use super::fleet::{self, Joined};
+use super::fleetwide::{Bearing, Fleetwide};
 use super::ingest::Ingest;
-use super::inputs::{self, Environment, Inputs};
+use super::inputs::{Environment, Inputs};
 use super::parts::{Ends, Retired, Touched};
-use super::providers::{self, Configured, Trusts};
+use super::providers::{Configured, Trusts};
 use super::refused_keys::RefusedKeys;
 use super::reminders::Reminders;
 use super::resolve::Names;
 use super::rotations::Rotations;
 use super::scores::SharedScores;
 use super::stats::Stats;
-use super::supply::{self, Means};
+use super::supply::Means;
 use super::teller::Teller;
 use super::token::Tokens;
 use super::trial::Trial;
@@ -37,7 +38,7 @@ use crate::providers::Catalogue;
 use crate::providers::aliases::Aliases;
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
-use crate::store::{AuditEntry, StoreError};
+use crate::store::StoreError;
 use crate::vault::{AccessKeyText, Entropy, Keyring};
 use arc_swap::ArcSwap;
 use serde_json::Map;
@@ -117,25 +118,23 @@ impl Control {
         let (now, started) = (clock(), Instant::now());
         make_private(&data_dir)?;
         let VaultPlace { store: store_path, root } = VaultPlace::of(Some(&config), &data_dir);
-        let Footing { standing, entry, resumed, notes: found } = footing;
-        let catalogue = providers::catalogue(&config)?;
         let aliases = Aliases::built_in().map_err(|error| ControlError::BuiltIn(error.to_string()))?;
-        let inputs = inputs::gather(&config, &env, None)?;
         let mut trusts = Trusts::default();
-        let configured = configured(&config, &inputs, &mut trusts, &catalogue, now)?;
-        let routes = build::route_table(&config.models, &configured, &catalogue, &aliases, now)
-            .map_err(|error| ControlError::Config(vec![error]))?;
-        let unserved = build::unserved_rules(&config.routing.rules, &routes);
+        let mut around = Around { env: &env, aliases: &aliases, trusts: &mut trusts, now };
+        let mut beginning = Beginning::of((config, stamp), footing, &source, &mut around)?;
         ready()?;
         let Joined { mut store, member, keyring, notes: joined } =
-            fleet::open(&config.store, &env, (&store_path, &root), (&mut *entropy, now))?;
-        let (version, what, target) = (config_mark(&stamp), "config.load", stamp.digest.as_str());
-        let audit = AuditEntry { at: now, tenant: None, who: "start", what, target, before: "", after: &version };
+            fleet::open(&beginning.prepared.config.store, &env, (&store_path, &root), (&mut *entropy, now))?;
+        beginning.follows &= member.is_some();
         let applied = fleet::insist(&mut store, member.as_ref(), |store| {
             let means = Means { store, keyring: &keyring, entropy: &mut *entropy, now };
-            supply::apply(means, &config, &inputs, &configured, &audit, |store| entry.write(store, now))
+            beginning.settle(means, &mut around)
         });
+        let is_owed = beginning.bearing == Bearing::New && applied.as_ref().is_err_and(ControlError::is_alone);
         let notes = fleet::unless_alone(applied)?;
+        let fleetwide = Fleetwide::begun(&mut beginning, is_owed);
+        let Beginning { prepared, standing, resumed, notes: found, .. } = beginning;
+        let Prepared { config, stamp, inputs, catalogue, configured, routes, unserved } = prepared;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
         let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
@@ -191,6 +190,7 @@ impl Control {
             trouble: None,
             rests: false,
             member,
+            fleetwide,
             wall: Wall::default(),
             observer: None,
             teller: Teller::default(),

@@ -10,6 +10,7 @@
 
 use super::audit::config_mark;
 use super::ingest::Ingest;
+use super::supply::Ending;
 use super::{Control, ControlError, Dirty, inputs, means, supply};
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
@@ -149,13 +150,17 @@ impl Control {
     }
 
     fn restore_config(&mut self) -> Result<(), ControlError> {
+        self.follow_config()?;
+        if !self.may_restore() {
+            return Ok(());
+        }
         let gathered = inputs::gather(&self.config, &self.env, self.live.listener.as_ref())?;
         let (config, configured) = (self.config.clone(), std::mem::take(&mut self.configured));
         let (at, version) = (self.now(), config_mark(&self.stamp));
         let digest = self.stamp.digest.clone();
         let (who, what, target) = ("upgrade", "config.restore", digest.as_str());
         let audit = AuditEntry { at, tenant: None, who, what, target, before: "", after: &version };
-        let applied = supply::apply(means(self), &config, &gathered, &configured, &audit, |_| Ok(()));
+        let applied = supply::apply(means(self), &config, &gathered, &configured, (Ending::Now, &audit), |_| Ok(()));
         self.configured = configured;
         applied.map(drop)
     }

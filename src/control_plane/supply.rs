@@ -25,7 +25,17 @@ pub(super) struct Means<'a> {
     pub(super) now: UnixMillis,
 }
 
+/// When that ends which an earlier configuration brought and this one does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// At once.
+    Now,
+    /// Not by this: the configuration is on trial, and other machines serve the one before.
+    Later,
+}
+
 /// What came of it.
+#[derive(Default)]
 pub(super) struct Applied {
     /// What an owner should know.
     pub(super) notes: Vec<String>,
@@ -42,15 +52,15 @@ pub(super) fn apply(
     config: &Config,
     inputs: &Inputs,
     providers: &[Configured],
-    audit: &AuditEntry<'_>,
+    (ending, audit): (Ending, &AuditEntry<'_>),
     record: impl FnOnce(&mut Store) -> Result<(), ControlError>,
 ) -> Result<Applied, ControlError> {
     let Means { store, keyring, entropy, now } = means;
     store.all_or_nothing(|store| {
         let mut means = Means { store, keyring, entropy, now };
         means.tenants(config)?;
-        let mut applied = means.access_keys(config, inputs)?;
-        applied.notes.extend(means.credentials(inputs, providers)?);
+        let mut applied = means.access_keys(config, inputs, ending)?;
+        applied.notes.extend(means.credentials(inputs, providers, ending)?);
         means.store.admin().append_audit(audit)?;
         record(means.store)?;
         Ok(applied)
@@ -67,7 +77,7 @@ impl Means<'_> {
         Ok(())
     }
 
-    fn access_keys(&mut self, config: &Config, inputs: &Inputs) -> Result<Applied, ControlError> {
+    fn access_keys(&mut self, config: &Config, inputs: &Inputs, ending: Ending) -> Result<Applied, ControlError> {
         let (mut notes, mut touched) = (Vec::new(), Vec::new());
         let mut living: HashSet<String> = HashSet::with_capacity(config.access_keys.len());
         for (key, secret) in config.access_keys.iter().zip(&inputs.access_keys) {
@@ -96,7 +106,9 @@ impl Means<'_> {
                 }
             }
         }
-        self.end_the_others(&living, &mut touched)?;
+        if ending == Ending::Now {
+            self.end_the_others(&living, &mut touched)?;
+        }
         Ok(Applied { notes, touched })
     }
 
@@ -111,35 +123,35 @@ impl Means<'_> {
         Ok(())
     }
 
-    fn credentials(&mut self, inputs: &Inputs, providers: &[Configured]) -> Result<Vec<String>, ControlError> {
+    fn credentials(
+        &mut self,
+        inputs: &Inputs,
+        providers: &[Configured],
+        ending: Ending,
+    ) -> Result<Vec<String>, ControlError> {
         let mut notes = Vec::new();
         let default = TenantId::new(TENANT_DEFAULT);
         let mut supplied: HashSet<ProviderId> = HashSet::new();
         for provider in providers {
             let Some(secret) = inputs.provider_keys.get(&provider.config.id) else { continue };
             let secrets = vec![Secret::copy_of(secret.expose())];
-            let base_url = provider.url.as_str();
-            notes.extend(self.supply(&default, &provider.config.id, base_url, secrets, key_config(provider))?);
-            supplied.insert(provider.config.id.clone());
+            let (id, base_url) = (&provider.config.id, provider.url.as_str());
+            let mut credentials = Credentials::new(self.store, self.keyring, self.entropy, self.now);
+            let done = credentials.supply(&default, id, base_url, secrets, (key_config(provider), ending))?;
+            notes.extend(done.notes);
+            supplied.insert(id.clone());
+        }
+        if ending == Ending::Later {
+            return Ok(notes);
         }
         for row in self.store.credentials(&default, None)? {
             if row.origin == Origin::Config && row.record.is_some() && supplied.insert(row.provider.clone()) {
-                self.supply(&default, &row.provider, &row.base_url, Vec::new(), KeyConfig::default())?;
+                let mut credentials = Credentials::new(self.store, self.keyring, self.entropy, self.now);
+                let none = (KeyConfig::default(), ending);
+                credentials.supply(&default, &row.provider, &row.base_url, Vec::new(), none)?;
             }
         }
         Ok(notes)
-    }
-
-    fn supply(
-        &mut self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        base_url: &str,
-        secrets: Vec<Secret>,
-        config: KeyConfig,
-    ) -> Result<Vec<String>, ControlError> {
-        let mut credentials = Credentials::new(self.store, self.keyring, self.entropy, self.now);
-        Ok(credentials.supply(tenant, provider, base_url, secrets, config)?.notes)
     }
 }
 

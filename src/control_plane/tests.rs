@@ -21,6 +21,7 @@ use std::time::Duration;
 mod alerts;
 mod breakers;
 mod estate;
+mod fleetwide;
 mod journal;
 mod listener;
 mod pricing;

@@ -168,6 +168,7 @@ impl Control {
             (self.dirty.providers, self.dirty.routes) = (true, true);
         }
         self.watch_fleet();
+        self.pay_owed();
         self.watch_breakers();
         self.watch_refused_keys();
         let ingested = self.take_in(false).map(drop);

@@ -11,7 +11,9 @@
 //! A second change is refused while one is on trial, so that there is never a doubt about what is gone back to.
 
 use super::inputs::{self, Inputs};
+use super::reload::Estate;
 use super::signed::Entry;
+use super::supply::Ending;
 use super::{Control, ControlError};
 use crate::config::{Config, Rollout};
 use crate::domain::clock::UnixMillis;
@@ -230,6 +232,14 @@ impl Trial {
         self.watching().is_some()
     }
 
+    /// Ends because of what another machine did to the configuration of all. Answers the version that was on trial, if one was.
+    pub(super) fn give_way(&mut self, stayed: bool, why: &str, now: UnixMillis) -> Option<u64> {
+        let ConfigStamp { version, digest } = self.watching()?.stamp.clone();
+        self.state = State::Idle;
+        self.last = Some(Ended { version, digest, stayed, why: why.to_owned(), at: now });
+        Some(version)
+    }
+
     fn watching(&self) -> Option<&Watching> {
         match &self.state {
             State::Idle => None,
@@ -331,13 +341,17 @@ impl Control {
         let Some(Watching { stamp, .. }) = self.trial.watching() else { return Ok(()) };
         let (stamp, now) = (stamp.clone(), self.now());
         let version = stamp.version.to_string();
-        let (what, target) = ("config.confirm", stamp.digest.as_str());
-        let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &version, after: &version };
-        self.store.all_or_nothing(|store| {
-            store.admin().confirm_config(&stamp.digest)?;
-            store.admin().append_audit(&audit)?;
-            Ok::<_, StoreError>(())
-        })?;
+        if self.is_canary() {
+            self.confirm_for_all(who, &stamp.digest)?;
+        } else {
+            let (what, target) = ("config.confirm", stamp.digest.as_str());
+            let audit = AuditEntry { at: now, tenant: None, who, what, target, before: &version, after: &version };
+            self.store.all_or_nothing(|store| {
+                store.admin().confirm_config(&stamp.digest)?;
+                store.admin().append_audit(&audit)?;
+                Ok::<_, StoreError>(())
+            })?;
+        }
         self.note("config", format!("configuration version {version} stays: {why}"));
         self.trial.state = State::Idle;
         self.trial.last = Some(Ended { version: stamp.version, digest: stamp.digest, stayed: true, why, at: now });
@@ -354,7 +368,12 @@ impl Control {
         let reverted = Reverted { digest: stamp.digest.clone(), version: stamp.version, why: why.clone(), at: now };
         let stored = trust.as_ref().and_then(|trust| self.standing.stored(trust.line()));
         let entry = Entry { trust: stored, ..Entry::default() };
-        let done = self.put_live(config.clone(), before.clone(), inputs, (who, "config.revert"), |store| {
+        let estate = match self.is_fleet_config_refused() {
+            // What the estate holds is the fleet's by now, and not this machine's to bring in step.
+            true => Estate::AsItIs,
+            false => Estate::Settled { who, what: "config.revert", ending: Ending::Now },
+        };
+        let done = self.put_live(config.clone(), before.clone(), inputs, estate, |store| {
             store.admin().revert_config(&reverted)?;
             entry.write(store, now)
         });

@@ -54,6 +54,7 @@ pub struct Builder {
     io: Option<String>,
     variables: Vec<(String, String)>,
     tls: bool,
+    common: bool,
     namespace: Option<Namespace>,
 }
 
@@ -145,6 +146,14 @@ impl Builder {
         self.server(r#"tls = { cert = "{home}/cert.pem", key = "{home}/key.pem" }"#)
     }
 
+    /// A configuration that says nothing of this machine alone, so that many machines may have the very same: its admin socket is on the
+    /// command line, and keys of providers are in variables.
+    #[must_use]
+    pub fn common(mut self) -> Self {
+        self.common = true;
+        self
+    }
+
     /// One more word of the command line.
     #[must_use]
     pub fn word(mut self, word: &str) -> Self {
@@ -182,8 +191,14 @@ impl Builder {
 
     /// Starts it and waits until it is ready.
     #[must_use]
-    pub fn start(self) -> Gateway {
+    pub fn start(mut self) -> Gateway {
         let home = new_home();
+        if self.common {
+            self.words.extend(["--admin-socket".to_owned(), home.join("admin.sock").display().to_string()]);
+            let keys =
+                self.providers.iter().filter_map(|provider| Some((variable(&provider.name), provider.key.clone()?)));
+            self.variables.extend(keys);
+        }
         for (name, content) in &self.files {
             fs::write(home.join(name), content).expect("a new folder can be written to");
         }
@@ -216,10 +231,13 @@ impl Builder {
         if !self.limits.is_empty() {
             write!(text, "[server.limits]\n{}", self.limits).expect("a String takes everything");
         }
-        write!(text, "[admin]\nsocket = \"{{home}}/admin.sock\"\n{}", self.admin).expect("a String takes everything");
+        let socket = if self.common { "" } else { "socket = \"{home}/admin.sock\"\n" };
+        write!(text, "[admin]\n{socket}{}", self.admin).expect("a String takes everything");
         for Provider { name, base_url, key, members } in &self.providers {
-            let key =
-                key.as_ref().map_or(String::new(), |_| format!("api_key = {{ file = \"{{home}}/{name}.key\" }}\n"));
+            let key = key.as_ref().map_or(String::new(), |_| match self.common {
+                true => format!("api_key = {{ env = \"{}\" }}\n", variable(name)),
+                false => format!("api_key = {{ file = \"{{home}}/{name}.key\" }}\n"),
+            });
             write!(
                 text,
                 "[[providers]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\nallow_private_address = true\n{key}{members}\n"
@@ -272,6 +290,7 @@ impl Gateway {
             io: None,
             variables: Vec::new(),
             tls: false,
+            common: false,
             namespace: None,
         }
     }

@@ -102,6 +102,7 @@ families! {
     REPORTS_WAITING Gauge "igris_reports_waiting" [] "Closed attempts not yet in the books.";
     BOOKS_AGE Gauge "igris_books_age_seconds" [] "Since the books last took in all that waited.";
     FLEET_REACHABLE Gauge "igris_fleet_reachable" [] "Whether the database that machines share answers; absent where none is shared.";
+    FLEET_CONFIG_REFUSED Gauge "igris_fleet_config_refused" [] "Whether the fleet's configuration cannot be served by this machine; absent where none is shared.";
     FLEET_GENERATION Gauge "igris_fleet_generation" ["of"] "Generation of the shared estate: of the copy here, and of the database at the last look.";
     STORE_TROUBLE Gauge "igris_store_trouble" [] "Whether the books cannot be written just now.";
     LEDGER_RECORDS Counter "igris_ledger_records_total" [] "Records written to the journal.";

@@ -68,6 +68,7 @@ impl Control {
         let Some(standing) = self.standing_of_fleet() else { return };
         page.one(&FLEET_REACHABLE, standing.is_reachable);
         let generations = [("copy", self.shared_generation()), ("database", standing.generation)];
+        page.one(&FLEET_CONFIG_REFUSED, self.is_fleet_config_refused());
         page.each(&FLEET_GENERATION, generations.map(|(of, count)| (vec![of.to_owned()], Value::Count(count))));
     }
 

@@ -1,7 +1,9 @@
 //! Signed configurations over a real store: who may sign, which versions come back and which never, through restarts and losses.
 
 use super::*;
+use crate::control_plane::reload::Estate;
 use crate::control_plane::signed::{Guard, Offer};
+use crate::control_plane::supply::Ending;
 use crate::control_plane::{Change, choose};
 use crate::vault::signature::{self, PublicKey, TrustSet};
 use minisign::KeyPair;
@@ -189,7 +191,8 @@ fn what_was_stored_and_not_published_is_live_after_a_crash() {
     let inputs = crate::control_plane::inputs::gather(&admitted.config, &control.env, None).expect("read");
     let entry = control.standing.entry(&admitted, 0);
     let (config, stamp) = (admitted.config.clone(), admitted.stamp.clone());
-    control.put_live(config, stamp, &inputs, (WHO, "config.put"), |store| entry.write(store, NOW)).expect("stored");
+    let estate = Estate::Settled { who: WHO, what: "config.put", ending: Ending::Now };
+    control.put_live(config, stamp, &inputs, estate, |store| entry.write(store, NOW)).expect("stored");
     assert_eq!(live(&control), 7, "not published yet");
     drop(control);
     let mut control = house.start_signed(guard(&[&key], 1)).expect("started");
