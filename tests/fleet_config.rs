@@ -118,6 +118,10 @@ fn what_one_machine_accepts_all_serve_within_a_second() {
     println!("served by all after {took:?}");
     assert_eq!(generation(&ground), before + 6, "who follows stores nothing in the estate");
     assert_eq!(ground.sql("SELECT count(*) FROM igris.audit WHERE what = 'config.put'"), "6");
+    assert_eq!(
+        ground.sql("SELECT count(*) FROM igris.audit WHERE what = 'config.put' AND who NOT LIKE '% host:_%'"),
+        "0"
+    );
     assert_eq!(ground.sql("SELECT count(*) FROM igris.fleet_config WHERE text IS NOT NULL"), "1");
     let served = load.end();
     assert_eq!(served.failures, Vec::<String>::new());

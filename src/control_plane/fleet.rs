@@ -120,6 +120,7 @@ fn join(
         }
         Err(error) => return Err(refused(error)),
     }
+    store.admin().call_machine(&host());
     let was_gone = !notes.is_empty();
     Ok((store, Member { fleet, news: Some(news), was_gone, trouble: None }, notes))
 }

@@ -171,13 +171,15 @@ impl Store {
 }
 
 impl Admin<'_> {
-    /// Notes a change; answers its sequence number. A log that does not hold together is appended to all the same, since a change
+    /// Notes a change, with the name of this machine where several share the log; answers its sequence number. A log that does not hold together is appended to all the same, since a change
     /// without a note would be worse; its head then says for good from which row on.
     ///
     /// # Errors
     /// [`StoreError::Database`]; [`VaultError::AuditKeyMissing`] before the hierarchy was opened.
     pub fn append_audit(&mut self, entry: &AuditEntry<'_>) -> Result<u64, StoreError> {
         let key = self.store.audit_key()?;
+        let who = self.store.machine().map(|machine| format!("{} host:{machine}", entry.who));
+        let entry = &AuditEntry { who: who.as_deref().unwrap_or(entry.who), ..*entry };
         let transaction = self.store.write()?;
         let (last_sequence, before) = last(&transaction)?;
         let head = Head::read(&transaction)?;

@@ -1,8 +1,7 @@
 //! What other machines changed, taken into this copy.
 
-use super::super::HolderName;
-use super::super::Store;
 use super::super::error::StoreError;
+use super::super::{Admin, HolderName, Store};
 use super::capture;
 use super::{News, RowChange, Share, Shared, Value, Write, text};
 use crate::domain::id::{AccessKeyId, TenantId};
@@ -71,8 +70,13 @@ impl Store {
             }
         };
         capture::install(&self.connection)?;
-        self.share = Some(Share { link, generation });
+        self.share = Some(Share { link, generation, machine: String::new() });
         Ok(())
+    }
+
+    /// What this machine is called; `None` where nothing is shared, or nobody gave it a name.
+    pub(in super::super) fn machine(&self) -> Option<&str> {
+        self.share.as_ref().map(|share| share.machine.as_str()).filter(|name| !name.is_empty())
     }
 
     /// This store, whose estate a database has by now, is the copy of it from here on. It must be opened anew to be shared.
@@ -189,6 +193,15 @@ impl Store {
         let changed = write.prepare_cached(sql)?.execute(values)?;
         write.commit()?;
         Ok(changed)
+    }
+}
+
+impl Admin<'_> {
+    /// Gives this machine a name among those that share the store; the audit log says it with who did something.
+    pub fn call_machine(&mut self, name: &str) {
+        if let Some(share) = &mut self.store.share {
+            name.clone_into(&mut share.machine);
+        }
     }
 }
 

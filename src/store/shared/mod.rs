@@ -101,6 +101,8 @@ pub(super) struct Share {
     pub(super) link: Box<dyn Shared>,
     /// How far this copy is.
     pub(super) generation: u64,
+    /// What this machine is called where it says who did something.
+    pub(super) machine: String,
 }
 
 /// A change under way; dropped without its end, also by a panic, it undoes what was changed since it began.

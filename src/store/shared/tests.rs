@@ -104,6 +104,19 @@ fn who_is_behind_changes_nothing_and_succeeds_after_the_news() {
 }
 
 #[test]
+fn the_log_says_on_which_machine_something_was_done() {
+    let (hub, _places, [mut first, mut second], _) = pair("machine");
+    first.admin().call_machine("gw-1");
+    audited(&mut first, "one").expect("written");
+    second.adopt(&hub.news(second.shared_generation().expect("shared"))).expect("taken in");
+    let who = |store: &mut Store| store.admin().audit_tail(1).expect("read")[0].who.clone();
+    assert_eq!(who(&mut second), "test host:gw-1");
+    audited(&mut second, "two").expect("written");
+    assert_eq!(who(&mut second), "test", "nobody gave it a name");
+    assert_eq!(second.admin().verify_audit().expect("whole"), 2);
+}
+
+#[test]
 fn a_database_that_is_gone_takes_nothing_and_a_transaction_is_undone_as_a_whole() {
     let (hub, _places, [mut first, _second], keyring) = pair("gone");
     let before = hub.generation();
