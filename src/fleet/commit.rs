@@ -44,12 +44,12 @@ impl From<Fault> for ShareError {
 }
 
 /// `serialization_failure` and `deadlock_detected`.
-fn is_conflict(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| matches!(code.code(), "40001" | "40P01"))
 }
 
 /// What the server says when it is about to be gone, or has no room: classes 53, 57 and 58, and a server that only reads.
-fn is_passing(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_passing(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| matches!(&code.code()[..2], "53" | "57" | "58" | "08") || code.code() == "25006")
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn replace(client: &Client, rows: &[RowChange], tells: bool) ->
     if let Some(place) = unstorable(rows) {
         return Err(Fault::Refused(zero_byte(&place)));
     }
-    client.batch_execute("BEGIN").await?;
+    client.batch_execute(&super::begin()).await?;
     let row = client.query_one("SELECT generation FROM igris.fleet WHERE one = 1 FOR UPDATE", &[]).await?;
     let next = row.get::<_, i64>(0).saturating_add(1);
     if client.query_opt("SELECT 1 FROM igris.vault", &[]).await?.is_some() {
@@ -124,7 +124,7 @@ impl Step {
 async fn run(client: &Client, steps: &[Step]) -> Result<Vec<u64>, tokio_postgres::Error> {
     type Running<'a> = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send + 'a>>;
     let prepared = all(steps.iter().map(|step| Box::pin(client.prepare_cached(&step.sql))).collect()).await?;
-    let begin: Running<'_> = Box::pin(async { client.batch_execute("BEGIN").await.map(|()| 0) });
+    let begin: Running<'_> = Box::pin(async { client.batch_execute(&super::begin()).await.map(|()| 0) });
     let values: Vec<_> = steps.iter().map(|step| lent(&step.values)).collect();
     let runs = prepared
         .iter()

@@ -68,6 +68,13 @@ pub(super) struct Listening {
 
 // === impl Connector ===
 
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It holds a password.
+        formatter.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
 impl Connector {
     /// # Errors
     /// [`FleetError::Place`].

@@ -9,8 +9,10 @@
 //!  Store::commit --- Ask::Commit ---->  transaction, pool            ---------->  rows, generation + 1, NOTIFY
 //!  adopt  <--------- News -----------   rows since the copy's own    <----------  NOTIFY, or the next look
 //!  a page's thread - Ask::Sums ------>  transaction, another pool    ---------->  usage_hours, usage_days
+//!  igris-ship: journal -- Shipment ---  books, a connection of its own ---------->  attempts, once each, and their sums
 //! ```
 
+mod books;
 mod commit;
 mod connect;
 mod hearsay;
@@ -27,11 +29,12 @@ pub(crate) mod testing;
 mod text;
 mod value;
 
+pub use books::{Books, BooksFault, Close, Keep, LaneEnd, Shipment, Tended};
 pub use connect::{Encryption, Place};
 pub use hearsay::{Heard, Hearsay};
 pub use sums::{SharedSums, SumsError};
 
-use crate::limits::fleet::{COMMIT_DEADLINE, CONNECT_DEADLINE, FIRST_PULL_DEADLINE};
+use crate::limits::fleet::{COMMIT_DEADLINE, CONNECT_DEADLINE, FIRST_PULL_DEADLINE, IDLE_TIMEOUT};
 use crate::store::{News, RowChange, ShareError, Shared};
 use service::Ask;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -62,6 +65,8 @@ pub struct Standing {
 pub struct Fleet {
     asks: mpsc::UnboundedSender<Ask>,
     standing: Arc<Mutex<Standing>>,
+    /// For the books, which have a connection of their own.
+    connector: Arc<connect::Connector>,
 }
 
 /// Why the database cannot be used at all.
@@ -106,10 +111,10 @@ impl Fleet {
             listens: false,
             trouble: None,
         }));
-        let connector = connect::Connector::new(place)?;
-        let service = service::Service::new(connector, asked, news, standing.clone(), fresh);
+        let connector = Arc::new(connect::Connector::new(place)?);
+        let service = service::Service::new(connector.clone(), asked, news, standing.clone(), fresh);
         thread::Builder::new().name("igris-fleet".to_owned()).spawn(|| service.run()).map_err(FleetError::Thread)?;
-        Ok(Self { asks, standing })
+        Ok(Self { asks, standing, connector })
     }
 
     /// Waits until the database was reached or its first answer was no; answers which database it is.
@@ -194,6 +199,11 @@ impl Shared for Fleet {
         self.is_at(next);
         Ok(next)
     }
+}
+
+/// Begins a transaction that the database ends by itself if nothing more comes: whoever is cut off in the middle holds no locks for long.
+fn begin() -> String {
+    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'")
 }
 
 /// So that the thread, which keeps the same deadline, is the one to say what happened.

@@ -43,7 +43,7 @@ pub(super) enum Ask {
 
 /// The thread's state.
 pub(super) struct Service {
-    connector: Connector,
+    connector: Arc<Connector>,
     asks: mpsc::UnboundedReceiver<Ask>,
     news: mpsc::UnboundedSender<News>,
     standing: Arc<Mutex<Standing>>,
@@ -71,7 +71,7 @@ struct Fetching {
 
 impl Service {
     pub(super) fn new(
-        connector: Connector,
+        connector: Arc<Connector>,
         asks: mpsc::UnboundedReceiver<Ask>,
         news: mpsc::UnboundedSender<News>,
         standing: Arc<Mutex<Standing>>,

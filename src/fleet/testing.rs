@@ -43,6 +43,11 @@ impl Session {
     }
 }
 
+/// Runs statements in a database.
+pub(crate) fn execute(url: &str, sql: &str) {
+    Session::open(url).sql(sql);
+}
+
 /// Makes an empty database in the cluster and answers its URL.
 pub(crate) fn database(cluster: &str, name: &str) -> String {
     database_with(cluster, name, "")

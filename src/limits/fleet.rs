@@ -47,13 +47,55 @@ pub const LANES_TOLD_MAX: usize = 500;
 /// How long what was told is kept.
 pub const LEARN_KEPT: Duration = Duration::from_secs(600);
 
-const _: () = assert!(LEARN_TICK.as_millis() < LEARN_FIRST.as_millis());
 /// Connections for questions about the books of all machines, beside those for changes.
 pub const READERS_MAX: usize = super::analytics::QUESTIONS_AT_ONCE;
 /// Until a question about the books of all machines must have its connection; later this machine's own books answer. Enough for five round trips
 /// of a second each.
 pub const SUMS_OPEN_DEADLINE: Duration = Duration::from_secs(6);
 
+// The books of all machines.
+
+/// Records of the journal that are read for one shipment: most attempts are two records, so that it is about 4 096 attempts in one transaction.
+pub const SHIP_RECORDS: usize = 8_192;
+/// How often what was closed is shipped. What comes meanwhile goes together, which costs the database least.
+pub const SHIP_TICK: Duration = Duration::from_secs(1);
+/// The least of it: after a shipment that was not taken in time the next one is a quarter, so that a slow database takes smaller ones.
+pub const SHIP_RECORDS_FLOOR: usize = 128;
+/// Until the database must have taken a shipment; later it counts as gone, and the same is sent again.
+pub const SHIP_DEADLINE: Duration = Duration::from_secs(15);
+/// How often a shipment is made again at once because two got into each other's way.
+pub const SHIP_TRIES: u32 = 5;
+/// How long a process that ends waits for the rest to be taken.
+pub const SHIP_LAST_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a shipment may wait for lines that other machines add to; shorter than its deadline, so that the database is the one to end it.
+pub const SHIP_LOCK_TIMEOUT: &str = "10s";
+/// How long a partition that comes or goes may wait for whoever reads: others wait behind it.
+pub const TEND_LOCK_TIMEOUT: &str = "5s";
+/// How long a transaction may stand still before the database ends it: a machine that is cut off in the middle of one must not hold its locks
+/// until its connection is missed, which takes hours.
+pub const IDLE_TIMEOUT: &str = "10s";
+/// Age of what was not shipped from which on that is an alarm.
+pub const UNSHIPPED_AGE_ALARM: Duration = Duration::from_secs(3_600);
+/// Records not shipped from which on that is an alarm: about 1.5 GB of segments.
+pub const UNSHIPPED_RECORDS_ALARM: u64 = 5_000_000;
+/// How often it is noted, for the next start, that everything was shipped.
+pub const SHIPPED_MARK_TICK: Duration = Duration::from_secs(60);
+/// How often a machine asks whether the tables are to be tended.
+pub const TEND_ASK_TICK: Duration = Duration::from_secs(600);
+/// How soon it asks again when that went wrong.
+pub const TEND_AGAIN_TICK: Duration = Duration::from_secs(60);
+/// How often they are, by one machine of all.
+pub const TEND_TICK: Duration = Duration::from_secs(3_600);
+/// Days ahead for which partitions are made.
+pub const PARTITIONS_AHEAD: i64 = 2;
+/// Rows that one statement deletes where there are no partitions.
+pub const DELETE_ROWS: i64 = 10_000;
+/// The most tokens of one attempt that are counted there, so that no figure a provider makes up is one the database cannot add.
+pub const SHIP_TOKENS_MAX: u64 = 1_000_000_000_000;
+
+const _: () = assert!(LEARN_TICK.as_millis() < LEARN_FIRST.as_millis());
 const _: () = assert!(SUMS_OPEN_DEADLINE.as_secs() < super::analytics::DEADLINE.as_secs());
+const _: () = assert!(TEND_ASK_TICK.as_secs() < TEND_TICK.as_secs());
+const _: () = assert!(KEEP_SHARED_FLOOR.as_secs() > 86_400 + TEND_TICK.as_secs());
 const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
 const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());

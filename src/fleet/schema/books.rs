@@ -1,8 +1,9 @@
 //! The books of all machines: each attempt once, by its id, and their sums by hour and by day.
 //!
-//! Attempts and hours are partitioned by day, so that a day that is no longer kept goes in one step; its partitions are made by whoever
-//! first writes to that day. Days and totals are never let go: they are few. Money is whole picodollars; `numeric` adds it up exactly.
-//! Names of columns are those of the books of one machine (`store/schema/books.rs`).
+//! Attempts and hours are partitioned by day, so that a day that is no longer kept goes in one step; its partitions are made ahead, or by
+//! whoever first writes to that day (`books/days.rs`). An engine without partitions has plain tables ([`super::take`]). Days are never let
+//! go: they are few. Money is whole picodollars; `numeric` adds it up exactly. Names of columns are those of the books of one machine
+//! (`store/schema/books.rs`); `failed` and `unpriced` say how an attempt counts there, so that the sums follow from the attempts alone.
 
 pub(super) const STEP: &str = "
     CREATE TABLE igris.attempts (
@@ -19,6 +20,8 @@ pub(super) const STEP: &str = "
         outcome text NOT NULL,
         status integer NOT NULL,
         last boolean NOT NULL,
+        failed boolean NOT NULL,
+        unpriced boolean NOT NULL,
         source text NOT NULL,
         input_tokens bigint NOT NULL,
         output_tokens bigint NOT NULL,
@@ -71,4 +74,9 @@ pub(super) const STEP: &str = "
         number bigint NOT NULL,
         closes bigint NOT NULL,
         told bigint NOT NULL
-    )";
+    );
+    CREATE TABLE igris.books (
+        one integer PRIMARY KEY CHECK (one = 1),
+        tended bigint NOT NULL
+    );
+    INSERT INTO igris.books VALUES (1, 0)";

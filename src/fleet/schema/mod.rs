@@ -17,7 +17,7 @@ use super::FleetError;
 use super::connect::words;
 use crate::limits::fleet::MIGRATION_TRIES;
 use std::time::Duration;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 /// The id of a database is made here, not by the engine: every engine can store it.
 pub(super) async fn migrate(client: &mut Client, fresh: [u8; 16]) -> Result<[u8; 16], FleetError> {
@@ -52,11 +52,38 @@ async fn attempt(client: &mut Client, fresh: [u8; 16]) -> Result<Result<[u8; 16]
             return Ok(Err(FleetError::TooNew { found: count(taken), known: count(known) }));
         }
         let Some(step) = usize::try_from(taken).ok().and_then(|taken| STEPS.get(taken)) else { return Ok(Ok(id)) };
-        transaction.batch_execute(step).await?;
+        take(&transaction, step).await?;
         transaction.execute("UPDATE igris.fleet SET steps = steps + 1 WHERE one = 1", &[]).await?;
         transaction.commit().await?;
     }
 }
+
+/// Takes a step. An engine that does not know declarative partitions takes the same with plain tables: they hold the same rows, and only what
+/// is no longer kept goes more slowly.
+async fn take(transaction: &Transaction<'_>, step: &str) -> Result<(), tokio_postgres::Error> {
+    if !step.contains(PARTITIONED) {
+        return transaction.batch_execute(step).await;
+    }
+    transaction.batch_execute("SAVEPOINT partitioned").await?;
+    match transaction.batch_execute(step).await {
+        // Class 42 is what is not understood, 0A what is not supported.
+        Err(error) if error.code().is_some_and(|code| matches!(&code.code()[..2], "42" | "0A")) => {
+            transaction.batch_execute("ROLLBACK TO SAVEPOINT partitioned").await?;
+            transaction.batch_execute(&plain(step)).await
+        }
+        taken => taken,
+    }
+}
+
+/// A step without its partitions.
+pub(super) fn plain(step: &str) -> String {
+    let mut pieces = step.split(PARTITIONED);
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    pieces.for_each(|piece| text.push_str(piece.split_once(')').map_or(piece, |(_, rest)| rest)));
+    text
+}
+
+const PARTITIONED: &str = " PARTITION BY RANGE (";
 
 /// Asked first, so that a role without `CREATE` can use tables that somebody else made.
 async fn has_fleet(client: &Client) -> Result<bool, tokio_postgres::Error> {
@@ -72,6 +99,10 @@ const FLEET: &str = "
         generation bigint NOT NULL,
         steps integer NOT NULL
     )";
+
+/// For tests of an engine without partitions.
+#[cfg(test)]
+pub(super) const BOOKS: &str = books::STEP;
 
 /// In their order. Never edit a step that was released: add one at the end.
 const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP, config::STEP];
