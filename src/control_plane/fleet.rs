@@ -369,6 +369,7 @@ impl Control {
             "listens": standing.listens,
             "trouble": standing.trouble,
             "config": self.fleet_config_status(),
+            "books": self.shipping_status(),
         })
     }
 }

@@ -123,6 +123,7 @@ impl Control {
         self.store.admin().append_audit(&audit)?;
         self.store.release()?;
         self.rests = true;
+        self.rest_shipping(true);
         Ok(())
     }
 

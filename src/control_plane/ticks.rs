@@ -5,6 +5,7 @@
 
 use super::alerts;
 use super::credentials::Credentials;
+use super::journal::ship::ship_rest;
 use super::post::Post;
 use super::resolve::{Found, Learned, Resolver};
 use super::scores::score_due;
@@ -74,6 +75,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
         names.abort();
     }
     lock(&control).tick();
+    ship_rest(&control).await;
     otlp::export_rest(&control, collector.as_ref()).await;
     lock(&control).close_access_log();
 }

@@ -49,3 +49,14 @@ pub enum UsageSource {
     /// Neither was possible (opaque or compressed answer).
     Unknown,
 }
+
+impl UsageSource {
+    /// The name in rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Estimated => "estimated",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -2,7 +2,6 @@
 
 use crate::domain::clock::UnixMillis;
 use crate::domain::money::Money;
-use crate::domain::token::UsageSource;
 use crate::report::AttemptReport;
 use std::borrow::Cow;
 
@@ -108,7 +107,7 @@ pub const COLUMNS: &[Column] = &[
     always("audio_input_tokens", Kind::Count, |row| number(row.report.usage.audio_input)),
     always("audio_output_tokens", Kind::Count, |row| number(row.report.usage.audio_output)),
     always("reasoning_tokens", Kind::Count, |row| number(row.report.usage.reasoning)),
-    always("usage_source", Kind::Text, |row| text(source_name(row.report.usage_source))),
+    always("usage_source", Kind::Text, |row| text(row.report.usage_source.name())),
     maybe("cost_usd", Kind::Dollars, |row| row.report.cost.map_or(Cell::Nothing, Cell::Money)),
     maybe("cost_picodollars", Kind::Pico, |row| row.report.cost.map_or(Cell::Nothing, Cell::Money)),
     always("price_version", Kind::Mark, |row| number(row.report.price_version)),
@@ -120,15 +119,6 @@ pub const COLUMNS: &[Column] = &[
     always("lane", Kind::Text, |row| text(row.lane)),
     always("record", Kind::Count, |row| number(row.record)),
 ];
-
-/// How a usage figure was obtained, as rows name it.
-fn source_name(source: UsageSource) -> &'static str {
-    match source {
-        UsageSource::Provider => "provider",
-        UsageSource::Estimated => "estimated",
-        UsageSource::Unknown => "unknown",
-    }
-}
 
 /// An instant to the millisecond (RFC 3339 §5.6).
 pub(super) fn instant(at: UnixMillis) -> String {

@@ -2,7 +2,7 @@
 
 use crate::config::{AccessField, AccessLog, Redaction};
 use crate::domain::money::Money;
-use crate::domain::token::{Usage, UsageSource};
+use crate::domain::token::Usage;
 use crate::report::AttemptReport;
 use crate::report::exchange::ExchangeReport;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ fn value(field: AccessField, exchange: &ExchangeReport, redaction: Redaction) ->
         AccessField::InputTokens => tokens(|usage| usage.input),
         AccessField::OutputTokens => tokens(|usage| usage.output),
         AccessField::CachedTokens => tokens(|usage| usage.cached_input),
-        AccessField::UsageSource => served.map(|attempt| source(attempt.usage_source)).into(),
+        AccessField::UsageSource => served.map(|attempt| attempt.usage_source.name()).into(),
         AccessField::Cost => cost(&exchange.attempts).map(Money::to_usd).into(),
         AccessField::Overhead => exchange.times.overhead_us.into(),
         AccessField::FirstByte => Some(exchange.times.first_byte_us).filter(|us| *us > 0).into(),
@@ -65,14 +65,6 @@ pub(in crate::control_plane) fn cost(attempts: &[AttemptReport]) -> Option<Money
     let mut known = attempts.iter().filter_map(|attempt| attempt.cost).peekable();
     known.peek()?;
     Some(known.sum())
-}
-
-fn source(source: UsageSource) -> &'static str {
-    match source {
-        UsageSource::Provider => "provider",
-        UsageSource::Estimated => "estimated",
-        UsageSource::Unknown => "unknown",
-    }
 }
 
 /// An address as far as the owner wants it told.

@@ -116,6 +116,16 @@ impl Lanes {
         self.reader.lanes()
     }
 
+    /// How far each lane was seen to be written.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&LaneName, u64)> {
+        self.lanes.iter().map(|(name, lane)| (name, lane.at.max(lane.booked)))
+    }
+
+    /// Whether a lane is known.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.lanes.contains_key(name)
+    }
+
     /// The lanes that end before what the books have of them, each told once.
     pub(super) fn take_short(&mut self) -> Vec<LaneName> {
         let told = |(name, lane): (&LaneName, &mut Lane)| std::mem::take(&mut lane.is_short).then(|| name.clone());

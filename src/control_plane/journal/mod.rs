@@ -15,6 +15,7 @@ pub mod proof;
 pub mod repeats;
 mod retention;
 pub mod scan;
+pub(super) mod ship;
 mod view;
 
 use super::{Control, ControlError};
@@ -67,6 +68,8 @@ pub(super) struct JournalBooks {
     disk: retention::OnDisk,
     /// What was said of it last.
     trouble: Option<String>,
+    /// Where this machine is one of several.
+    pub(super) shipper: Option<ship::Shipper>,
 }
 
 /// How far a call came.
@@ -99,6 +102,7 @@ impl Control {
             complete: now,
             disk: retention::OnDisk::default(),
             trouble: None,
+            shipper: None,
         };
         self.mark_beginning()?;
         books.lanes.take(&mut self.store, None)?;
@@ -107,6 +111,7 @@ impl Control {
         books.look_at_disk();
         self.journal = Some(books);
         self.allowances.read_anew(&mut self.store)?;
+        self.begin_to_ship()?;
         self.note_recovered(&recovered);
         self.note_journal();
         Ok(())
@@ -117,6 +122,9 @@ impl Control {
     /// # Errors
     /// The store refuses.
     pub fn keep_no_journal(&mut self) -> Result<(), ControlError> {
+        if self.shares().is_some() {
+            self.note("alarm", ship::NO_JOURNAL);
+        }
         Ok(self.store.admin().forget_usage_source(MARK_SINCE)?)
     }
 
@@ -171,6 +179,7 @@ impl Control {
             }
         }
         self.prune_journal(now, instant);
+        self.tend_shipping(now);
         self.note_journal();
     }
 
@@ -227,6 +236,14 @@ impl Control {
     pub(super) fn resume_journal(&mut self) {
         if let Some(books) = &mut self.journal {
             books.lanes.forget();
+        }
+        self.rest_shipping(false);
+    }
+
+    /// Whoever has the store ships the journal, of all processes of this machine.
+    pub(super) fn rest_shipping(&mut self, rests: bool) {
+        if let Some(shipper) = self.journal.as_ref().and_then(|books| books.shipper.as_ref()) {
+            shipper.rest(rests);
         }
     }
 

@@ -1,6 +1,7 @@
 //! How long the journal is kept: `[ledger] keep`. Sums stay in the books for ever; what goes is the record of each single attempt.
 //!
-//! A segment goes when every record in it is older and in the books. What the books remember of a lane goes with its last segment.
+//! A segment goes when every record in it is older and in the books: in those of this machine, and where it is one of several also in those of
+//! all machines, which must have said so (rule L11). What the books remember of a lane goes with its last segment.
 
 use super::{Control, MARK_KEPT, SOURCE_PREFIX};
 use crate::domain::clock::UnixMillis;
@@ -54,6 +55,10 @@ impl Control {
         let said = |fault: LedgerFault| fault.to_string();
         let known = books.lanes.present().map_err(said)?;
         let booked = books.booked(&mut self.store).map_err(|error| error.to_string())?;
+        let booked = match &books.shipper {
+            Some(shipper) => shipper.acknowledged_of(booked),
+            None => booked,
+        };
         // Before anything goes: whoever compares journal and books must know from where on both are whole.
         let mut admin = self.store.admin();
         let kept = admin.usage_sequence(MARK_KEPT).map_err(|error| error.to_string())?.unwrap_or(0);
@@ -64,6 +69,9 @@ impl Control {
         let left = books.lanes.present().map_err(said)?;
         let gone: Vec<LaneName> = known.into_iter().filter(|lane| left.binary_search(lane).is_err()).collect();
         books.lanes.drop_lanes(&gone);
+        if let Some(shipper) = books.shipper.as_ref().filter(|_| !gone.is_empty()) {
+            shipper.forget(&gone);
+        }
         for lane in &gone {
             // At worst its name stays in the store.
             let _ = self.store.admin().forget_usage_source(&format!("{SOURCE_PREFIX}{lane}"));

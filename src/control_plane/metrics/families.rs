@@ -104,6 +104,8 @@ families! {
     FLEET_REACHABLE Gauge "igris_fleet_reachable" [] "Whether the database that machines share answers; absent where none is shared.";
     FLEET_CONFIG_REFUSED Gauge "igris_fleet_config_refused" [] "Whether the fleet's configuration cannot be served by this machine; absent where none is shared.";
     FLEET_GENERATION Gauge "igris_fleet_generation" ["of"] "Generation of the shared estate: of the copy here, and of the database at the last look.";
+    FLEET_BOOKS_BEHIND Gauge "igris_fleet_books_behind_seconds" [] "Since when the books of all machines lack something of this one; a second or two where they lack nothing, absent where nothing is shipped.";
+    FLEET_BOOKS_UNSHIPPED Gauge "igris_fleet_books_unshipped" [] "Records of the journal that the books of all machines have not acknowledged; absent until the database has said how far it is.";
     STORE_TROUBLE Gauge "igris_store_trouble" [] "Whether the books cannot be written just now.";
     LEDGER_RECORDS Counter "igris_ledger_records_total" [] "Records written to the journal.";
     LEDGER_BYTES Counter "igris_ledger_bytes_total" [] "Bytes written to the journal.";

@@ -70,6 +70,10 @@ impl Control {
         let generations = [("copy", self.shared_generation()), ("database", standing.generation)];
         page.one(&FLEET_CONFIG_REFUSED, self.is_fleet_config_refused());
         page.each(&FLEET_GENERATION, generations.map(|(of, count)| (vec![of.to_owned()], Value::Count(count))));
+        if let Some((behind, unshipped)) = self.shipping_figures() {
+            page.one(&FLEET_BOOKS_BEHIND, behind);
+            unshipped.into_iter().for_each(|records| page.one(&FLEET_BOOKS_UNSHIPPED, records));
+        }
     }
 
     /// Tenants, where the owner wants them: as many as have room, the rest together.

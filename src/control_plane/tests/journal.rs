@@ -1,6 +1,8 @@
 //! The books from a journal: once each, whatever the store refuses and whenever the process ends.
 
 use super::*;
+use crate::control_plane::journal::ship::Shipper;
+use crate::control_plane::journal::ship::tests::{Fake, Mood};
 use crate::control_plane::journal::{JournalSeat, Reach};
 use crate::ledger::{Durability, Journal, Ledger, LedgerPlan, Reader};
 use crate::limits::books::{BATCH_RECORDS, PRUNE_TICK, REPEAT_RECORDS_MAX};
@@ -250,4 +252,47 @@ fn what_is_old_goes_and_its_name_with_it() {
     assert!(events(&process.control).contains("segments of the journal from before"), "{}", events(&process.control));
     let kept = process.control.store.admin().usage_sequence("journal.kept").expect("read");
     assert_eq!(kept.map(|at| at % 3_600_000), Some(0), "from a whole hour on");
+}
+
+#[test]
+fn what_the_books_of_all_machines_do_not_have_is_not_deleted_however_old() {
+    let house = House::new("journal-unshipped");
+    let config = format!("{CONFIG}\n[ledger]\nkeep = \"2h\"\n");
+    let (fake, directory) = (Fake::default(), house.directory.join("ledger"));
+    fake.kept().mood = Mood::Gone;
+    let start = || {
+        let mut process = Process::start_with(&house, &config);
+        let reader = Reader::new(&directory, Some(Arc::new(LedgerKey::for_tests())));
+        let shipper = Shipper::start(fake.clone(), reader, Instant::now()).expect("a thread");
+        process.control.journal.as_mut().expect("a journal").shipper = Some(shipper);
+        process
+    };
+    let mut process = start();
+    make(&process.pen(), 1..4);
+    assert_eq!(process.seen(), (3, 3));
+    let first = format!("{}/0", process.run);
+    drop(process);
+    let mut process = start();
+    make(&process.pen(), 4..5);
+    CLOCK.set(clock().0 + 4 * 3_600_000);
+    make(&process.pen(), 5..6);
+    let mut prunes = 0;
+    let mut prune = |process: &mut Process| {
+        prunes += 1;
+        process.control.tick();
+        process.control.tend_journal(clock(), Instant::now() + PRUNE_TICK * prunes);
+        process.control.store.admin().usage_sequence(&format!("ledger/{first}")).expect("read")
+    };
+    assert!(prune(&mut process).is_some(), "it is old, and here alone");
+    assert!(directory.join(&first).parent().expect("a run").exists());
+    fake.kept().mood = Mood::Well;
+    let end = Instant::now() + std::time::Duration::from_secs(10);
+    while fake.kept().attempts.len() < 5 || fake.kept().lanes.contains_key(&first) {
+        let _ = prune(&mut process);
+        assert!(Instant::now() < end, "{:?}", fake.kept().lanes);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(prune(&mut process), None, "now it goes, and its mark there with it");
+    assert!(!directory.join(&first).parent().expect("a run").exists());
+    assert_eq!(process.seen(), (5, 5), "sums stay");
 }
