@@ -139,9 +139,8 @@ impl Control {
         let minted = mint(&source, means)?;
         let ingest = Ingest::open(&mut store)?;
         let (rotations, unread) = Rotations::take_up(&mut store, now)?;
-        let machine = member.as_ref().map(|_| fleet::host());
         let allowances = Allowances::open(&mut store, now)?;
-        let alerts = Alerts::open(&mut store, machine.as_deref(), now)?;
+        let alerts = Alerts::open(&mut store, member.as_ref().map(|_| fleet::host()).as_deref(), now)?;
         let first = first_snapshot(&config, &stamp, &keyring, routes, &control_socket, started)?;
         let mut control = Control {
             store,

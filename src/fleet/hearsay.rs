@@ -105,9 +105,12 @@ mod tests {
         assert_eq!(heard.told, [one("openai", "1"), one("xai", "1")]);
         assert_eq!(learn(&second, Vec::new(), Some(heard.until)).told, [], "each word once");
         assert_eq!(learn(&first, vec![one("openai", "3")], None).told, [one("openai", "2")]);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        learn(&first, vec![one("openai", "4")], None);
-        let last = learn(&second, Vec::new(), Some(heard.until));
-        assert_eq!(last.told, [one("openai", "4")], "of each the last");
+        // Within one millisecond what is new cannot be told from what was heard: it is told again.
+        let heard_again = std::iter::repeat_with(|| {
+            learn(&first, vec![one("openai", "4")], None);
+            learn(&second, Vec::new(), Some(heard.until)).told
+        });
+        let last = heard_again.take(1_000).find(|told| !told.is_empty());
+        assert_eq!(last, Some(vec![one("openai", "4")]), "of each the last");
     }
 }

@@ -17,8 +17,6 @@ mod commit;
 mod connect;
 mod hearsay;
 mod key;
-#[cfg(test)]
-mod measure;
 mod news;
 mod pipeline;
 mod schema;
