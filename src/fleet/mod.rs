@@ -17,10 +17,12 @@ mod commit;
 mod connect;
 mod hearsay;
 mod key;
+mod leases;
 mod news;
 mod pipeline;
 mod schema;
 mod service;
+pub mod share;
 mod sums;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,6 +32,7 @@ mod value;
 pub use books::{Books, BooksFault, Close, Keep, LaneEnd, Shipment, Tended};
 pub use connect::{Encryption, Place};
 pub use hearsay::{Heard, Hearsay};
+pub use leases::{Granted, LeaseAsk, PoolName, PoolNews, Quantity, Round, RoundAnswer, RoundError};
 pub use sums::{SharedSums, SumsError};
 
 use crate::limits::fleet::{COMMIT_DEADLINE, CONNECT_DEADLINE, FIRST_PULL_DEADLINE, IDLE_TIMEOUT};
@@ -174,6 +177,16 @@ impl Fleet {
         let (reply, answer) = sync_channel(1);
         self.ask(Ask::Replace { rows, reply });
         waited(&answer, FIRST_PULL_DEADLINE + LEEWAY, ShareError::Unknown)
+    }
+
+    /// One round of leases; waits on no thread. `tidies`: what is no longer kept is deleted after it.
+    ///
+    /// # Errors
+    /// [`RoundError`].
+    pub async fn round(&self, round: Round, tidies: bool) -> Result<RoundAnswer, RoundError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Round { round, tidies, reply });
+        answer.await.unwrap_or_else(|_| Err(RoundError::Lost("its thread has ended".to_owned())))
     }
 
     fn ask(&self, ask: Ask) {

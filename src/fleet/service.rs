@@ -5,12 +5,13 @@
 //! ```
 
 use super::connect::{Connector, Listening, words};
+use super::leases::{self, Round, RoundAnswer, RoundError};
 use super::news::Glance;
 use super::sums::{Readers, Sitting, sit};
 use super::{FleetError, Heard, Hearsay, Standing, commit, hearsay, news, schema, text};
 use crate::limits::fleet::{
     COMMIT_DEADLINE, CONNECT_DEADLINE, CONNECTION_IDLE, CONNECTIONS_MAX, FIRST_PULL_DEADLINE, LEARN_DEADLINE,
-    LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK, PULL_DEADLINE, RECONNECT_TICK,
+    LISTENING_TICK, LOOK_DEADLINE, LOOK_TICK, PULL_DEADLINE, RECONNECT_TICK, ROUND_DEADLINE,
 };
 use crate::store::{News, RowChange, ShareError};
 use deadpool_postgres::{Object, Pool};
@@ -39,6 +40,8 @@ pub(super) enum Ask {
     Replace { rows: Vec<RowChange>, reply: SyncSender<Result<Option<u64>, ShareError>> },
     /// The books of all machines, for one asker.
     Sums(Sitting),
+    /// What this machine uses and wants of limits that all share.
+    Round { round: Round, tidies: bool, reply: oneshot::Sender<Result<RoundAnswer, RoundError>> },
 }
 
 /// The thread's state.
@@ -187,6 +190,16 @@ impl Service {
                 });
             }
             Ask::Sums(sitting) => drop(tokio::spawn(sit(readers.clone(), sitting))),
+            Ask::Round { reply, .. } if self.listening.is_none() => {
+                let trouble = self.standing().trouble.clone().unwrap_or_else(|| "no connection yet".to_owned());
+                let _ = reply.send(Err(RoundError::Lost(trouble)));
+            }
+            Ask::Round { round, tidies, reply } => {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    let _ = reply.send(round_within(&pool, &round, tidies).await);
+                });
+            }
         }
     }
 
@@ -349,6 +362,26 @@ async fn learn(pool: &Pool, machine: [u8; 16], told: &[Hearsay], after: Option<i
 
 fn silent() -> ShareError {
     ShareError::Unreachable("it does not answer in time".to_owned())
+}
+
+async fn round_within(pool: &Pool, round: &Round, tidies: bool) -> Result<RoundAnswer, RoundError> {
+    let late = || RoundError::Lost("it does not answer in time".to_owned());
+    let until = Instant::now() + ROUND_DEADLINE;
+    let client = timeout(ROUND_DEADLINE, client(pool)).await.map_err(|_| late())?;
+    let client = client.map_err(|error| RoundError::Lost(error.to_string()))?;
+    let outcome = match tokio::time::timeout_at(until.into(), leases::round(&client, round)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(late()),
+    };
+    if outcome.is_ok() && tidies {
+        // It is done again in a while, by whoever finds it due.
+        let _ = timeout(ROUND_DEADLINE, leases::tidy(&client)).await;
+    }
+    if matches!(outcome, Err(RoundError::Lost(_))) {
+        // It may still be in the middle of it.
+        drop(Object::take(client));
+    }
+    outcome
 }
 
 /// A connection that broke, or that may still be at work for somebody who has left, is not used again.

@@ -69,3 +69,13 @@ pub(crate) fn join(url: &str) -> (Fleet, [u8; 16]) {
     let id = fleet.met().expect("it answers");
     (fleet, id)
 }
+
+/// The one number that a statement answers.
+pub(crate) fn number(url: &str, sql: &str) -> i64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let connector = Connector::new(&place(url)).expect("a URL");
+        let listening = connector.listen().await.expect("the database answers");
+        listening.client.query_one(sql, &[]).await.expect("answered").get(0)
+    })
+}

@@ -18,8 +18,8 @@ pub const LOOK_TICK: Duration = Duration::from_millis(500);
 pub const LISTENING_TICK: Duration = Duration::from_secs(5);
 /// How often a database that is gone is tried.
 pub const RECONNECT_TICK: Duration = Duration::from_secs(1);
-/// Connections for changes and news, beside the one that listens.
-pub const CONNECTIONS_MAX: usize = 2;
+/// Connections for changes, news and leases, beside the one that listens.
+pub const CONNECTIONS_MAX: usize = 3;
 /// How long a connection of these may be unused: a database counts its connections, and there may be many machines.
 pub const CONNECTION_IDLE: Duration = Duration::from_secs(30);
 /// Rows in one statement.
@@ -99,3 +99,43 @@ const _: () = assert!(TEND_ASK_TICK.as_secs() < TEND_TICK.as_secs());
 const _: () = assert!(KEEP_SHARED_FLOOR.as_secs() > 86_400 + TEND_TICK.as_secs());
 const _: () = assert!(LOOK_TICK.as_millis() * 2 <= 1_000);
 const _: () = assert!(CONNECT_DEADLINE.as_millis() < COMMIT_DEADLINE.as_millis());
+
+// ---- Leases of budgets and rates --------------------------------------------------------------------------------------------
+
+/// Between two rounds of leases while something is used: what one machine used is known to all after one of these on either side.
+pub const LEASE_TICK: Duration = Duration::from_millis(500);
+/// The same while nothing is: a machine says that it lives.
+pub const HEARTBEAT_TICK: Duration = Duration::from_secs(2);
+/// Between two rounds that somebody waits for: many that want something at once are one round.
+pub const LEASE_PAUSE: Duration = Duration::from_millis(20);
+/// Until a round must be answered. Its transaction ends by then on both sides.
+pub const ROUND_DEADLINE: Duration = Duration::from_secs(3);
+/// How far back a round looks for what moved: longer than between the stamp of a round and its commit, and than a round may last.
+pub const ROUND_OVERLAP: Duration = Duration::from_secs(4);
+/// For how many ticks of use at the latest pace a machine leases: it goes on that long when the database is gone or slow.
+pub const LEASE_HORIZON_TICKS: u64 = 20;
+/// One part in so many of a limit is for machines that have no lease yet, and is left when that ends; another one, for all machines
+/// together, is what they lease ahead of what requests under way hold.
+pub const CREDIT_ONE_IN: u64 = 8;
+/// How long an exchange waits for a lease before it is refused.
+pub const LEASE_WAIT: Duration = Duration::from_millis(250);
+/// Between two looks whether there is one.
+pub const LEASE_LOOK: Duration = Duration::from_millis(5);
+/// With `without_database = "refuse"`: how long a machine goes on after its last round that was answered, by its monotonic clock.
+pub const LEASE_TERM: Duration = Duration::from_secs(10);
+/// After so long without a round a machine counts as gone, by the database's clock; longer than a machine's own term.
+pub const LEASE_TERM_FLEET: Duration = Duration::from_secs(15);
+/// What nobody used for so long is there again wholly: the window of rates.
+pub const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// How long pools and leases are kept after their period.
+pub const POOL_KEPT: Duration = Duration::from_secs(86_400);
+/// How long a machine that is not heard of is remembered.
+pub const MACHINE_KEPT: Duration = Duration::from_secs(62 * 86_400);
+/// How often each machine deletes what is no longer kept.
+pub const LEASE_TIDY_TICK: Duration = Duration::from_secs(3_600);
+/// Pools in one round; the others are asked for in the next.
+pub const ASKS_PER_ROUND: usize = 2_000;
+
+const _: () = assert!(LEASE_TERM.as_millis() + ROUND_DEADLINE.as_millis() < LEASE_TERM_FLEET.as_millis());
+const _: () = assert!(ROUND_DEADLINE.as_millis() < ROUND_OVERLAP.as_millis());
+const _: () = assert!(HEARTBEAT_TICK.as_millis() * 3 < LEASE_TERM.as_millis());

@@ -30,14 +30,16 @@ pub struct RateState {
 }
 
 impl HolderName {
-    pub(super) fn to_sql(&self) -> Vec<u8> {
+    /// As the tables write it, here and in the database of all machines.
+    pub fn to_sql(&self) -> Vec<u8> {
         match self {
             Self::AccessKey(id) => [b"k".as_slice(), &id.bits().to_be_bytes()].concat(),
             Self::Tenant(id) => [b"t", id.as_str().as_bytes()].concat(),
         }
     }
 
-    pub(super) fn from_sql(bytes: &[u8]) -> Option<Self> {
+    /// From what the tables have; `None`: nobody's name.
+    pub fn from_sql(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (b'k', id) => Some(Self::AccessKey(AccessKeyId::from_bits(u128::from_be_bytes(id.try_into().ok()?)))),
             (b't', id) => Some(Self::Tenant(TenantId::new(std::str::from_utf8(id).ok()?))),

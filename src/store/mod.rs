@@ -20,6 +20,7 @@ mod files;
 mod fleet_config;
 mod history;
 mod keyring;
+mod machine;
 mod rotations;
 mod schema;
 mod shared;
@@ -40,6 +41,7 @@ pub use credentials::{CredentialRow, CredentialState, CredentialStep, NewCredent
 pub use error::StoreError;
 pub use fleet_config::{FleetConfig, FleetConfigs};
 pub use history::HourSum;
+pub use machine::{MachineLease, MachineRow};
 pub use rotations::RotationRow;
 pub use shared::{Adopted, Column, ESTATE, Kind, News, RowChange, ShareError, Shared, Table, Value};
 pub use usage::{Ingested, UsageBatch, UsageFilter, UsageRow};

@@ -10,6 +10,7 @@ mod books;
 mod config;
 mod estate;
 mod fleet_config;
+mod machine;
 mod rotations;
 mod shared;
 mod tables;
@@ -106,4 +107,5 @@ const STEPS: &[&str] = &[
     shared::STEP,
     told::STEP,
     fleet_config::STEP,
+    machine::STEP,
 ];

@@ -148,8 +148,7 @@ pub fn store_on_postgres(place: &Place, steps: &mut Steps) {
 /// Left out are those that write past the store, which a copy refuses, and those of the lock of one file.
 const STORE_TESTS: &str = "test(/^(store|fleet)::/) - test(/shared::tests::/) \
     - test(/audit::tests::(who_rewrites|taking_the_key|a_log_cut|rows_from_before)/) \
-    - test(/store::tests::(many_openers|a_second_opener|a_released_store|the_audit_chain)/) \
-    + test(/^fleet::books::/)";
+    - test(/store::tests::(many_openers|a_second_opener|a_released_store|the_audit_chain)/)";
 
 /// Tests inside `src/`, of the whole workspace.
 pub fn unit_tests(place: &Place, steps: &mut Steps) {

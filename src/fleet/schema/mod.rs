@@ -10,6 +10,7 @@
 mod books;
 mod config;
 mod estate;
+mod leases;
 mod observed;
 mod told;
 
@@ -105,4 +106,4 @@ const FLEET: &str = "
 pub(super) const BOOKS: &str = books::STEP;
 
 /// In their order. Never edit a step that was released: add one at the end.
-const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP, config::STEP];
+const STEPS: &[&str] = &[estate::STEP, books::STEP, told::STEP, observed::STEP, config::STEP, leases::STEP];
