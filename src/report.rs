@@ -294,6 +294,10 @@ pub struct CoreGauges {
     pub shed: [AtomicU64; ShedReason::ALL.len()],
     /// Requests refused by limits of access keys and tenants since start, by [`LimitKind`] in its order.
     pub limited: [AtomicU64; LimitKind::ALL.len()],
+    /// Those among them for which there was room, but not in what this machine had leased, since start.
+    pub unleased: AtomicU64,
+    /// Exchanges that waited for a lease, since start.
+    pub lease_waits: AtomicU64,
     /// Times that a tenant's hedges and races began to pause for wasting too much, since start.
     pub hedging_pauses: AtomicU64,
     /// Second attempts beside a first, and races, since start.

@@ -12,6 +12,8 @@
 //! refuse a little early and never late. `now` is an argument, on a clock that never goes back (rule L9).
 
 mod clock;
+mod membership;
+mod part;
 mod purse;
 mod rate;
 mod spending;
@@ -21,11 +23,14 @@ mod terms;
 mod tests;
 
 pub use clock::{Moment, SteadyClock, Step};
+pub use membership::Membership;
+pub use part::Parts;
 pub use purse::{Purse, Refusal};
 pub use rate::Rate;
-pub use spending::{Short, Spending};
+pub use spending::{Bound, Short, Spending};
 pub use terms::{Ceiling, Pace, Terms, money_of, nano_of};
 
+use crate::domain::limit::LimitKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -71,6 +76,8 @@ pub struct Counters {
     pub places: Places,
     /// Money.
     pub spending: Spending,
+    /// This machine's part in the rates and places.
+    pub parts: Parts,
 }
 
 /// Counts what is under way; exact.
@@ -96,6 +103,39 @@ impl Allowance {
     }
 }
 
+// === impl Holder ===
+
+impl Holder {
+    /// Requests a minute on this machine.
+    pub fn requests(&self) -> Option<Pace> {
+        self.terms.requests.map(|pace| self.counters.parts.narrow(LimitKind::Requests, pace))
+    }
+
+    /// Tokens a minute on this machine.
+    pub fn tokens(&self) -> Option<Pace> {
+        self.terms.tokens.map(|pace| self.counters.parts.narrow(LimitKind::Tokens, pace))
+    }
+
+    /// Takes a place; whether it did, and what there are too few of.
+    ///
+    /// # Errors
+    /// [`Bound::Budget`] stands for the limit itself.
+    pub fn take_place(&self, now: Moment) -> Result<(), Bound> {
+        let Some(limit) = self.terms.concurrent else { return Ok(()) };
+        let Counters { places, parts, .. } = &*self.counters;
+        let most =
+            parts.most(LimitKind::Concurrent).map_or(limit, |most| u32::try_from(most).unwrap_or(u32::MAX).min(limit));
+        if places.take(most) {
+            return Ok(());
+        }
+        if most == limit {
+            return Err(Bound::Budget);
+        }
+        parts.want(LimitKind::Concurrent, u64::from(most) + 1, now);
+        Err(Bound::Lease)
+    }
+}
+
 // === impl Whose ===
 
 impl Whose {
@@ -111,8 +151,13 @@ impl Whose {
 // === impl Counters ===
 
 impl Counters {
-    /// Nothing was used yet.
+    /// Nothing was used yet, on a machine that is alone.
     pub fn new(now: Moment) -> Self {
+        Self::of_member(now, None)
+    }
+
+    /// Nothing was used yet; `member`: the machines that share the limits.
+    pub fn of_member(now: Moment, member: Option<Arc<Membership>>) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
@@ -120,6 +165,7 @@ impl Counters {
             tokens: Rate::default(),
             places: Places::default(),
             spending: Spending::new(now),
+            parts: Parts::new(member),
         }
     }
 }

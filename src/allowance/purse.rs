@@ -10,9 +10,9 @@
 //! moment goes back.
 
 use super::clock::Moment;
-use super::spending::Short;
+use super::spending::{Bound, Short};
 use super::terms::{Ceiling, Pace};
-use super::{Holder, Rate, Spending};
+use super::{Counters, Holder, Rate, Spending};
 use crate::domain::limit::LimitKind;
 use crate::limits::{LEASE_IDLE, LEASE_QUICK};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub enum Refusal {
         limit: u64,
         /// How long.
         wait: Duration,
+        /// Whether it is the limit that is reached, or this machine's part of it.
+        bound: Bound,
     },
     /// There is no money.
     Short(Short),
@@ -71,6 +73,9 @@ trait Source {
     fn settle(&self, used: u64, released: u64, now: Moment);
 }
 
+/// What is said of a part that is nothing, nanoseconds: it may come with the next round.
+const WAIT_FOR_PART: u64 = 1_000_000_000;
+
 struct Tokens<'a>(&'a Rate, Pace);
 struct Money<'a>(&'a Spending, &'a [Ceiling]);
 
@@ -98,7 +103,7 @@ impl Purse {
     /// # Errors
     /// [`Refusal::Wait`].
     pub fn take_request(&mut self, now: Moment) -> Result<(), Refusal> {
-        let Some(pace) = self.holder.terms.requests else { return Ok(()) };
+        let Some(pace) = self.holder.requests() else { return Ok(()) };
         let (lease, rate) = (&mut self.requests, &self.holder.counters.requests);
         let age = Duration::from_nanos(now.0.saturating_sub(lease.taken_at.0));
         // Later than that, time has filled the bucket again with what is in here.
@@ -112,16 +117,24 @@ impl Purse {
             lease.left = lease.size - 1;
             return Ok(());
         }
-        rate.take(pace, 1, now).map_err(|wait| Refusal::Wait {
-            kind: LimitKind::Requests,
-            limit: pace.limit(),
-            wait: Duration::from_nanos(wait),
-        })
+        rate.take(pace, 1, now).map_err(|wait| self.late(LimitKind::Requests, pace, 1, (wait, now)))
+    }
+
+    /// There will be room after a wait, or at once if this machine gets a larger part.
+    fn late(&self, kind: LimitKind, pace: Pace, amount: u64, (wait, now): (u64, Moment)) -> Refusal {
+        let Holder { terms, counters, .. } = &*self.holder;
+        let whole = if kind == LimitKind::Requests { terms.requests } else { terms.tokens };
+        let limit = whole.map_or(0, Pace::limit);
+        let bound = if pace.limit() < limit { Bound::Lease } else { Bound::Budget };
+        if bound == Bound::Lease {
+            counters.parts.want(kind, amount, now);
+        }
+        Refusal::Wait { kind, limit, wait: Duration::from_nanos(wait), bound }
     }
 
     /// Gives one back that was taken in the same breath.
     pub fn give_back_request(&mut self) {
-        if let Some(pace) = self.holder.terms.requests {
+        if let Some(pace) = self.holder.requests() {
             self.holder.counters.requests.give_back(pace, 1);
         }
     }
@@ -131,22 +144,23 @@ impl Purse {
     /// # Errors
     /// [`Refusal::Wait`].
     pub fn hold_tokens(&mut self, estimate: u64, now: Moment) -> Result<u64, Refusal> {
-        let terms = &self.holder.terms;
-        let Some(pace) = terms.tokens else { return Ok(0) };
-        let amount = estimate.min(pace.limit());
-        let source = Tokens(&self.holder.counters.tokens, pace);
+        let Holder { terms, counters, .. } = &*self.holder;
+        let Some(pace) = self.holder.tokens() else { return Ok(0) };
+        // A part that cannot grow now bounds an estimate as the limit does.
+        let whole = terms.tokens.filter(|_| !counters.parts.is_dry(LimitKind::Tokens, now)).unwrap_or(pace);
+        if whole.limit() == 0 {
+            return Err(self.late(LimitKind::Tokens, pace, estimate, (WAIT_FOR_PART, now)));
+        }
+        let amount = estimate.min(whole.limit());
+        let source = Tokens(&counters.tokens, pace);
         let taken = self.tokens.take(&source, amount, terms.tokens_leased_max(self.cores), now);
-        taken.map(|()| amount).map_err(|wait| Refusal::Wait {
-            kind: LimitKind::Tokens,
-            limit: pace.limit(),
-            wait: Duration::from_nanos(wait),
-        })
+        taken.map(|()| amount).map_err(|wait| self.late(LimitKind::Tokens, pace, amount, (wait, now)))
     }
 
     /// Settles what [`Purse::hold_tokens`] held.
     pub fn settle_tokens(&mut self, held: u64, used: u64, now: Moment) {
         let terms = &self.holder.terms;
-        if let Some(pace) = terms.tokens {
+        if let Some(pace) = self.holder.tokens() {
             let source = Tokens(&self.holder.counters.tokens, pace);
             self.tokens.settle(&source, held, used, terms.tokens_leased_max(self.cores), now);
         } else if held > 0 {
@@ -162,7 +176,22 @@ impl Purse {
     pub fn hold_money(&mut self, nano: u64, now: Moment) -> Result<(), Refusal> {
         let terms = &self.holder.terms;
         let source = Money(&self.holder.counters.spending, &terms.ceilings);
-        self.money.take(&source, nano, terms.money_leased_max(self.cores), now).map_err(Refusal::Short)
+        let taken = self.money.take(&source, nano, terms.money_leased_max(self.cores), now);
+        let Counters { spending, parts, .. } = &*self.holder.counters;
+        let low = parts.low();
+        match taken {
+            Ok(()) if low > 0 && spending.slack(&terms.ceilings, now) < low => {
+                parts.want(LimitKind::Budget, nano, now);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(short) => {
+                if short.bound == Bound::Lease {
+                    parts.want(LimitKind::Budget, nano, now);
+                }
+                Err(Refusal::Short(short))
+            }
+        }
     }
 
     /// Settles what [`Purse::hold_money`] held.
@@ -185,7 +214,7 @@ impl Purse {
 
     fn tell(&mut self, now: Moment) {
         let Holder { terms, counters, .. } = &*self.holder;
-        if let Some(pace) = terms.tokens {
+        if let Some(pace) = self.holder.tokens() {
             self.tokens.tell(&Tokens(&counters.tokens, pace), now);
         }
         self.money.tell(&Money(&counters.spending, &terms.ceilings), now);
@@ -194,7 +223,7 @@ impl Purse {
     fn give_back(&mut self, now: Moment) {
         self.tell(now);
         let Holder { terms, counters, .. } = &*self.holder;
-        if let Some(pace) = terms.tokens {
+        if let Some(pace) = self.holder.tokens() {
             self.tokens.empty(&Tokens(&counters.tokens, pace), now);
         }
         self.money.empty(&Money(&counters.spending, &terms.ceilings), now);

@@ -107,6 +107,26 @@ impl Rate {
         self.full_at.fetch_max(full_at.0.min(end), Ordering::AcqRel);
     }
 
+    /// Goes over to another pace. A slower one leaves in the bucket the same part of it, a faster one as many as before, and what is new
+    /// only if that `is_full`: otherwise it has to flow in, so that a part that wanders between machines is not used twice.
+    pub fn turn(&self, (from, to): (Pace, Pace), is_full: bool, now: Moment) {
+        if to.limit() <= from.limit() {
+            return;
+        }
+        let turned = |full_at: u64| {
+            let owed = from.count_of(full_at.saturating_sub(now.0));
+            let more = if is_full { 0 } else { to.limit() - from.limit() };
+            Some(now.0.saturating_add(to.time_of(owed.saturating_add(more))))
+        };
+        // It always has a value to write.
+        let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, turned);
+    }
+
+    /// Whether nothing is owed and nothing held.
+    pub fn is_full(&self, now: Moment) -> bool {
+        self.held.load(Ordering::Acquire) == 0 && self.full_at.load(Ordering::Acquire) <= now.0
+    }
+
     /// How long until so many fit; brings a moment nearer that no debt explains.
     fn wait(&self, pace: Pace, full_at: u64, count: u64, now: Moment) -> u64 {
         let end = now.0.saturating_add(pace.burst());

@@ -46,6 +46,12 @@ impl Terms {
         self.requests.is_none() && self.tokens.is_none() && self.concurrent.is_none() && self.ceilings.is_empty()
     }
 
+    /// Whether there is any limit beyond which requests are refused.
+    pub fn is_binding(&self) -> bool {
+        let is_paced = self.requests.is_some() || self.tokens.is_some() || self.concurrent.is_some();
+        is_paced || self.ceilings.iter().any(Ceiling::is_hard)
+    }
+
     /// Requests that one of so many cores may have taken and not used.
     pub(super) fn requests_leased_max(&self, cores: u64) -> u64 {
         self.requests.map_or(0, |pace| pace.limit / share(cores)).clamp(1, LEASE_REQUESTS_MAX)
@@ -75,6 +81,11 @@ impl Pace {
         Self { limit, interval: MINUTE.div_ceil(limit) }
     }
 
+    /// So many in a minute, where none at all is possible: a part of a limit.
+    pub fn part(limit: u64) -> Self {
+        Self { limit, interval: MINUTE.div_ceil(limit.max(1)) }
+    }
+
     /// How many in a minute.
     pub const fn limit(self) -> u64 {
         self.limit
@@ -88,6 +99,11 @@ impl Pace {
     /// Time in which an empty bucket fills.
     pub(super) const fn burst(self) -> u64 {
         self.time_of(self.limit)
+    }
+
+    /// How many are owed who become free in this time, begun ones too.
+    pub(super) const fn count_of(self, nanos: u64) -> u64 {
+        nanos.div_ceil(self.interval)
     }
 
     /// How many become free in this time.

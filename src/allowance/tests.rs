@@ -200,7 +200,10 @@ fn a_budget_is_refused_before_it_is_overspent() {
     let mut purse = Purse::new(holder.clone(), 2);
     purse.hold_money(600, NOW).expect("there is as much");
     let short = purse.hold_money(500, NOW).expect_err("there is not");
-    assert!(matches!(short, Refusal::Short(Short { place: 0, left }) if left <= 400), "{short:?}");
+    assert!(
+        matches!(short, Refusal::Short(Short { place: 0, left, bound: Bound::Budget }) if left <= 400),
+        "{short:?}"
+    );
     purse.settle_money(600, 100, NOW);
     purse.hold_money(500, NOW).expect("what was not needed came back");
     purse.settle_money(500, 2_000, NOW);
@@ -444,4 +447,114 @@ fn an_idle_lease_goes_back() {
     assert_eq!((spending.held(), spending.spent_in(Period::Month, clock.at(start))), (0, 100));
     let pace = Pace::per_minute(1_000_000);
     assert_eq!(tokens.remaining(pace, clock.at(start + LEASE_IDLE)), 1_000_000);
+}
+
+// ---- One of several machines ------------------------------------------------------------------------------------------------
+
+fn of_member(terms: Terms) -> (Arc<Holder>, Arc<Membership>) {
+    let member = Arc::new(Membership::new(Instant::now(), None));
+    let clock = Arc::new(SteadyClock::new(NOW.millis(), Instant::now()));
+    let counters = Arc::new(Counters::of_member(NOW, Some(member.clone())));
+    (Arc::new(Holder { whose: Whose::AccessKey, terms, counters, clock }), member)
+}
+
+#[test]
+fn a_machine_spends_as_far_as_it_was_granted_and_all_as_far_as_the_budget_goes() {
+    let (holder, _) = of_member(capped(1_000));
+    let Holder { counters, terms, .. } = &*holder;
+    let (spending, period) = (&counters.spending, Period::Month);
+    let ends = period.end(NOW.millis()).expect("it ends").0;
+    spending.grant(period, ends, 300);
+    let mut purse = Purse::new(holder.clone(), 1_000);
+    purse.hold_money(300, NOW).expect("granted");
+    let short = purse.hold_money(1, NOW).expect_err("not granted");
+    assert_eq!(short, Refusal::Short(Short { place: 0, left: 0, bound: Bound::Lease }));
+    assert_eq!(counters.parts.take_wanted(LimitKind::Budget), 1, "it is asked for");
+    spending.grant(period, ends, 900);
+    spending.elsewhere(period, ends, 500);
+    counters.parts.set_low(400);
+    assert_eq!((purse.hold_money(100, NOW), counters.parts.take_wanted(LimitKind::Budget)), (Ok(()), 0));
+    assert_eq!((purse.hold_money(1, NOW), counters.parts.take_wanted(LimitKind::Budget)), (Ok(()), 0));
+    assert_eq!((purse.hold_money(99, NOW), counters.parts.take_wanted(LimitKind::Budget)), (Ok(()), 0));
+    counters.parts.set_low(401);
+    assert!(purse.hold_money(0, NOW).is_ok(), "and it is asked for in time");
+    assert_eq!(counters.parts.take_wanted(LimitKind::Budget), 1);
+    purse.hold_money(0, NOW).expect("granted, and within the budget");
+    let short = purse.hold_money(1, NOW).expect_err("others spent the rest");
+    assert!(matches!(short, Refusal::Short(Short { bound: Bound::Budget, .. })), "{short:?}");
+    purse.settle_money(500, 500, NOW);
+    assert_eq!((spending.own_in(period, NOW), spending.spent_in(period, NOW)), (500, 1_000));
+    assert!(spending.check_spent(&terms.ceilings, NOW).is_err());
+}
+
+#[test]
+fn a_period_begins_with_its_credit_and_what_is_said_of_another_one_is_not_taken() {
+    let (holder, _) = of_member(capped(1_000));
+    let (spending, period) = (&holder.counters.spending, Period::Month);
+    let ends = period.end(NOW.millis()).expect("it ends").0;
+    spending.credit(period, 40);
+    spending.grant(period, ends, 700);
+    spending.elsewhere(period, ends, 200);
+    let next = Moment::from(UnixMillis(ends));
+    assert_eq!((spending.spent_in(period, next), spending.granted(period)), (0, Some(40)));
+    spending.grant(period, ends, 700);
+    spending.elsewhere(period, ends, 200);
+    assert_eq!((spending.spent_in(period, next), spending.granted(period)), (0, Some(40)), "that one is over");
+    spending.release(period);
+    assert_eq!(spending.granted(period), None);
+}
+
+#[test]
+fn a_part_of_a_rate_refuses_for_want_of_a_lease_and_grows_empty_or_full() {
+    let (holder, member) = of_member(paced(Some(60), None));
+    let parts = &holder.counters.parts;
+    parts.set(LimitKind::Requests, 2);
+    let mut purse = Purse::new(holder.clone(), 1_000);
+    let mut take = |now| purse.take_request(now);
+    assert!(take(NOW).is_ok() && take(NOW).is_ok());
+    let refused = take(NOW).expect_err("a part of two");
+    assert!(matches!(refused, Refusal::Wait { limit: 60, bound: Bound::Lease, .. }), "{refused:?}");
+    assert!(parts.is_wanting() && parts.take_wanted(LimitKind::Requests) == 1);
+    let grow = |from, to, is_full| {
+        holder.counters.requests.turn((Pace::part(from), Pace::part(to)), is_full, NOW);
+        parts.set(LimitKind::Requests, to);
+    };
+    grow(2, 10, false);
+    assert!(take(NOW).is_err() && take(later(NOW, 6 * SECOND)).is_ok(), "it flows in, ten a minute");
+    grow(10, 15, true);
+    assert_eq!(
+        (0..10).filter(|_| take(NOW).is_ok()).count(),
+        4,
+        "five that nobody used, less the one of six seconds later"
+    );
+    // Asking is of no use: nobody is rung for.
+    parts.take_wanted(LimitKind::Requests);
+    parts.set_dry(LimitKind::Requests, later(NOW, SECOND));
+    assert!(take(NOW).is_err() && !parts.is_wanting());
+    member.set_alone(true);
+    assert!(parts.is_dry(LimitKind::Requests, later(NOW, 2 * SECOND)), "nobody answers");
+}
+
+#[test]
+fn an_estimate_beyond_a_part_waits_for_more_of_it_unless_there_is_none() {
+    let (holder, _) = of_member(paced(None, Some(1_000)));
+    let parts = &holder.counters.parts;
+    parts.set(LimitKind::Tokens, 100);
+    let mut purse = Purse::new(holder.clone(), 1_000);
+    assert!(purse.hold_tokens(400, NOW).is_err());
+    assert_eq!(parts.take_wanted(LimitKind::Tokens), 400);
+    parts.set_dry(LimitKind::Tokens, later(NOW, SECOND));
+    assert_eq!(purse.hold_tokens(400, NOW), Ok(100), "as an estimate beyond a minute's worth");
+    parts.set(LimitKind::Tokens, 0);
+    assert!(purse.hold_tokens(400, NOW).is_err(), "of nothing there is nothing");
+}
+
+#[test]
+fn places_are_those_of_the_machine() {
+    let (holder, _) = of_member(Terms { concurrent: Some(3), ..Terms::default() });
+    holder.counters.parts.set(LimitKind::Concurrent, 1);
+    assert_eq!((holder.take_place(NOW), holder.take_place(NOW)), (Ok(()), Err(Bound::Lease)));
+    assert_eq!(holder.counters.parts.take_wanted(LimitKind::Concurrent), 2);
+    holder.counters.parts.set(LimitKind::Concurrent, 9);
+    assert_eq!([(); 3].map(|()| holder.take_place(NOW)), [Ok(()), Ok(()), Err(Bound::Budget)]);
 }

@@ -4,6 +4,7 @@
 //! the books, which every attempt is in: the hours of each period under way, and the total beside them. Rates come back from where they
 //! were written down. After a kill at most what had not been ingested yet is missing, one [`INGEST_TICK`](crate::limits::INGEST_TICK).
 
+use super::leases::{Desk, Leases};
 use super::{Control, key_limits};
 use crate::allowance::{
     Allowance, Ceiling, Counters, Holder, Moment, SteadyClock, Step, Terms, Whose, money_of, nano_of,
@@ -17,6 +18,7 @@ use crate::limits::alerts::ALERT_LINGER;
 use crate::limits::{CLOCK_STEP_NOTED, HOLDERS_GONE_MAX, RATES_KEPT_PER_TICK};
 use crate::report::AttemptReport;
 use crate::store::{BudgetOrigin, BudgetRow, HolderName, RateState, Store, StoreError, UsageFilter, UsageRow};
+use crate::vault::Entropy;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,9 +26,11 @@ use std::time::Instant;
 
 /// Every holder's allowance.
 pub(super) struct Allowances {
-    clock: Arc<SteadyClock>,
+    pub(super) clock: Arc<SteadyClock>,
     unlimited: Arc<Allowance>,
-    entries: HashMap<HolderName, Entry>,
+    pub(super) entries: HashMap<HolderName, Entry>,
+    /// What this machine leases of limits that several share.
+    pub(super) leases: Option<Leases>,
     /// Keys that a rotation made, each with the first of its line: what they use is counted as that one's.
     lines: HashMap<AccessKeyId, AccessKeyId>,
     /// Rates as they were written down, of holders that have not been met since the start.
@@ -38,7 +42,7 @@ pub(super) struct Allowances {
     /// What the API set beside the limits, by whose it is.
     own: HashMap<HolderName, Vec<BudgetRow>>,
     /// Whose money moved, and when that was last known.
-    moved: BTreeMap<HolderName, Instant>,
+    pub(super) moved: BTreeMap<HolderName, Instant>,
     /// Counts builds of the access table: who is not met in one is gone.
     round: u64,
     /// Holders that were left when some were last forgotten.
@@ -48,8 +52,10 @@ pub(super) struct Allowances {
 }
 
 /// One holder.
-struct Entry {
-    holder: Arc<Holder>,
+pub(super) struct Entry {
+    pub(super) holder: Arc<Holder>,
+    /// What is leased of its limits.
+    pub(super) desk: Desk,
     /// As snapshots carry it; of a tenant: for access keys without limits of their own.
     allowance: Arc<Allowance>,
     tenant: TenantId,
@@ -124,11 +130,17 @@ impl Spent {
 // === impl Allowances ===
 
 impl Allowances {
-    /// None yet; what was written down is read back as holders are met.
+    /// None yet; what was written down is read back as holders are met. `shared`: several machines share the limits.
     ///
     /// # Errors
-    /// As the store.
-    pub(super) fn open(store: &mut Store, now: UnixMillis) -> Result<Self, StoreError> {
+    /// As the store, and the system's random numbers.
+    pub(super) fn open(
+        store: &mut Store,
+        entropy: &mut dyn Entropy,
+        shared: Option<&config::Fleet>,
+        now: UnixMillis,
+    ) -> Result<Self, StoreError> {
+        let leases = shared.map(|fleet| Leases::open(store, entropy, fleet, now)).transpose()?;
         let clock = Arc::new(SteadyClock::new(now, Instant::now()));
         let stored = store.admin().rates(Moment::from(now).0)?.into_iter().collect();
         let lines = store.admin().access_key_holders()?.into_iter().collect();
@@ -137,6 +149,7 @@ impl Allowances {
             clock,
             unlimited: Arc::default(),
             entries: HashMap::new(),
+            leases,
             lines,
             stored,
             fresh: Vec::new(),
@@ -246,6 +259,9 @@ impl Allowances {
             for name in [self.holder_of(row.access_key), HolderName::Tenant(row.tenant.clone())] {
                 if let Some(entry) = self.entries.get(&name).filter(|entry| entry.has_money) {
                     entry.holder.counters.spending.settle(nano_of(row.cost), 0);
+                    if let Some(leases) = &mut self.leases {
+                        leases.touch(&name);
+                    }
                     self.moved.insert(name, now);
                 }
             }
@@ -318,7 +334,8 @@ impl Allowances {
             if !is_limited {
                 return None;
             }
-            let counters = Arc::new(Counters::new(now));
+            let member = self.leases.as_ref().map(|leases| leases.membership.clone());
+            let counters = Arc::new(Counters::of_member(now, member));
             if let Some(state) = self.stored.remove(name) {
                 let rates = [
                     (terms.requests, &counters.requests, state.requests_full_at),
@@ -330,7 +347,8 @@ impl Allowances {
             }
             let holder = Arc::new(Holder { whose, terms: Terms::default(), counters, clock: self.clock.clone() });
             let (tenant, allowance) = (tenant.clone(), self.unlimited.clone());
-            let entry = Entry { holder, allowance, tenant, round: 0, of_limits, has_money: false, noted: Vec::new() };
+            let (desk, noted) = (Desk::new(name.to_sql()), Vec::new());
+            let entry = Entry { holder, desk, allowance, tenant, round: 0, of_limits, has_money: false, noted };
             self.entries.insert(name.clone(), entry);
         }
         let entry = self.entries.get_mut(name)?;
@@ -338,7 +356,9 @@ impl Allowances {
         if entry.holder.terms != terms {
             let Holder { counters, clock, .. } = &*entry.holder;
             entry.holder = Arc::new(Holder { whose, terms, counters: counters.clone(), clock: clock.clone() });
+            self.set_out_leases(name, now);
         }
+        let entry = self.entries.get_mut(name)?;
         // While there is no budget nobody looks after the money: it is read anew when there is one.
         entry.has_money &= !entry.holder.terms.ceilings.is_empty();
         if !entry.has_money && !entry.holder.terms.ceilings.is_empty() {
@@ -413,7 +433,13 @@ impl Allowances {
             }
         }
         let instant = Instant::now();
-        self.moved.extend(self.fresh.drain(..).map(|name| (name, instant)));
+        let fresh: Vec<HolderName> = self.fresh.drain(..).collect();
+        if let Some(leases) = &mut self.leases {
+            // What was spent before is told at once: a budget that is new binds all.
+            fresh.iter().for_each(|name| leases.touch(name));
+            leases.membership.ring();
+        }
+        self.moved.extend(fresh.into_iter().map(|name| (name, instant)));
         Ok(())
     }
 
@@ -436,6 +462,9 @@ impl Allowances {
                 continue;
             };
             entry.holder.counters.spending.settle(nano_of(cost), 0);
+            if let Some(leases) = &mut self.leases {
+                leases.touch(&name);
+            }
             self.touched.insert(name);
         }
     }
@@ -444,9 +473,13 @@ impl Allowances {
     pub(super) fn touch(&mut self, report: &AttemptReport) {
         let now = Instant::now();
         for name in [self.holder_of(report.access_key), HolderName::Tenant(report.tenant.clone())] {
-            let Some(entry) = self.entries.get(&name) else { continue };
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
             if !entry.holder.terms.ceilings.is_empty() {
                 self.moved.insert(name.clone(), now);
+            }
+            if let Some(leases) = &mut self.leases {
+                entry.desk.count(report.usage.input.saturating_add(report.usage.output));
+                leases.touch(&name);
             }
             self.touched.insert(name);
         }
@@ -492,8 +525,8 @@ impl Allowances {
             resets_at: ceiling.resets_at(now).map(UnixMillis::to_rfc3339),
         };
         Some(AllowanceView {
-            requests_remaining: terms.requests.map(|pace| counters.requests.remaining(pace, now)),
-            tokens_remaining: terms.tokens.map(|pace| counters.tokens.remaining(pace, now)),
+            requests_remaining: entry.holder.requests().map(|pace| counters.requests.remaining(pace, now)),
+            tokens_remaining: entry.holder.tokens().map(|pace| counters.tokens.remaining(pace, now)),
             concurrent: terms.concurrent.map(|_| counters.places.taken()),
             budgets: terms.ceilings.iter().map(budget).collect(),
         })

@@ -36,6 +36,13 @@ pub(super) struct Member {
     trouble: Option<String>,
 }
 
+impl Member {
+    /// The way to the database.
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+}
+
 /// A store that is open, and what an owner should know of how.
 pub(super) struct Joined {
     pub(super) store: Store,
@@ -370,6 +377,7 @@ impl Control {
             "trouble": standing.trouble,
             "config": self.fleet_config_status(),
             "books": self.shipping_status(),
+            "leases": self.leases_status(),
         })
     }
 }

@@ -28,6 +28,7 @@ pub mod journal;
 mod key_limits;
 mod known;
 mod learning;
+mod leases;
 mod metrics;
 mod operations;
 mod otlp;

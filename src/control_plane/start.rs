@@ -137,10 +137,10 @@ impl Control {
         let Prepared { config, stamp, inputs, catalogue, configured, routes, unserved } = prepared;
         let means = Means { store: &mut store, keyring: &keyring, entropy: &mut *entropy, now };
         let minted = mint(&source, means)?;
-        let ingest = Ingest::open(&mut store)?;
         let (rotations, unread) = Rotations::take_up(&mut store, now)?;
-        let allowances = Allowances::open(&mut store, now)?;
-        let alerts = Alerts::open(&mut store, member.as_ref().map(|_| fleet::host()).as_deref(), now)?;
+        let allowances = Allowances::open(&mut store, &mut *entropy, member.as_ref().map(|_| &config.fleet), now)?;
+        let host = member.as_ref().map(|_| fleet::host());
+        let (ingest, alerts) = (Ingest::open(&mut store)?, Alerts::open(&mut store, host.as_deref(), now)?);
         let first = first_snapshot(&config, &stamp, &keyring, routes, &control_socket, started)?;
         let mut control = Control {
             store,

@@ -141,6 +141,7 @@ impl Control {
         self.ingest.resume(&mut self.store)?;
         self.resume_journal();
         self.resume_alerts()?;
+        self.resume_leases()?;
         self.rests = false;
         self.dirty = Dirty::ALL;
         if let Err(error) = self.restore_config() {

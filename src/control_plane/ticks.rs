@@ -11,7 +11,7 @@ use super::resolve::{Found, Learned, Resolver};
 use super::scores::score_due;
 use super::supply::Means;
 use super::token::{self, Fresh, Wanted};
-use super::{Control, day_of, fleet, learning, means, otlp};
+use super::{Control, day_of, fleet, learning, leases, means, otlp};
 use crate::config::BaseUrl;
 use crate::limits::{INGEST_TICK, SCORE_TICK};
 use crate::providers::service_account::ServiceAccount;
@@ -49,6 +49,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     let messages = tokio::spawn(alerts::deliver_always(control.clone(), resolver.clone()));
     let news = tokio::spawn(fleet::follow_always(control.clone()));
     let lessons = tokio::spawn(learning::learn_always(control.clone()));
+    let shares = tokio::spawn(leases::lease_always(control.clone()));
     let spans = tokio::spawn(otlp::export_always(control.clone(), resolver.clone()));
     let measures = tokio::spawn(otlp::measure_always(control.clone(), resolver.clone()));
     let collector = resolver.clone();
@@ -69,6 +70,7 @@ pub async fn run(control: Arc<Mutex<Control>>, mut stop: tokio::sync::watch::Rec
     messages.abort();
     news.abort();
     lessons.abort();
+    shares.abort();
     spans.abort();
     measures.abort();
     if let Some(names) = names {

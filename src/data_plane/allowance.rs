@@ -12,16 +12,17 @@
 //! may be asked; what it costs beyond that is settled all the same.
 
 use super::ask::Ask;
-use super::exchange::Exchange;
+use super::exchange::{Apart, Exchange};
 use super::fault::Fault;
 use super::per_core::Core;
 use super::plan::{Candidate, Plan};
 use super::surface::Task;
-use crate::allowance::{Allowance, Holder, Moment, Purse, Refusal, money_of, nano_of};
+use crate::allowance::{Allowance, Bound, Holder, Membership, Moment, Purse, Refusal, Short, money_of, nano_of};
 use crate::domain::limit::LimitKind;
 use crate::domain::money::Money;
 use crate::domain::token::Usage;
 use crate::limits;
+use crate::limits::fleet::{LEASE_LOOK, LEASE_WAIT};
 use crate::metering::price;
 use crate::metering::terms::Terms;
 use crate::report::AttemptReport;
@@ -160,12 +161,15 @@ impl Grant {
         let mut figures = [None, None];
         for share in self.shares.iter().flatten() {
             let Holder { terms, counters, clock, .. } = &*share.holder;
-            let rates = [(terms.requests, &counters.requests), (terms.tokens, &counters.tokens)];
-            for (figure, (pace, rate)) in figures.iter_mut().zip(rates) {
-                let Some(pace) = pace else { continue };
+            let rates = [
+                (terms.requests, share.holder.requests(), &counters.requests),
+                (terms.tokens, share.holder.tokens(), &counters.tokens),
+            ];
+            for (figure, (limit, pace, rate)) in figures.iter_mut().zip(rates) {
+                let (Some(limit), Some(pace)) = (limit, pace) else { continue };
                 let at = clock.at(now);
                 let full_in = Duration::from_nanos(rate.full_in(pace, at));
-                let own = Figure { limit: pace.limit(), remaining: rate.remaining(pace, at), full_in };
+                let own = Figure { limit: limit.limit(), remaining: rate.remaining(pace, at), full_in };
                 let is_tighter = |known: Figure| own.remaining < known.remaining;
                 if figure.is_none_or(is_tighter) {
                     *figure = Some(own);
@@ -234,17 +238,23 @@ impl Share {
         let Holder { whose, terms, counters, clock } = &*self.holder;
         let at = clock.at(now);
         if !is_free {
+            if let Some(member) = counters.parts.member().filter(|member| member.is_over(now))
+                && terms.is_binding()
+            {
+                return Err(Fault::LeaseOver { whose: whose.phrase(), waits: !member.is_alone() });
+            }
             let spent = counters.spending.check_spent(&terms.ceilings, at);
             spent.map_err(|short| refused(core, &self.holder, Refusal::Short(short), 0, at))?;
         }
-        if let Some(limit) = terms.concurrent {
-            if !counters.places.take(limit) {
-                let (kind, whose, limit) = (LimitKind::Concurrent, whose.phrase(), u64::from(limit));
-                count(core, kind);
-                return Err(Fault::LimitReached { what: kind.noun(), whose, limit, retry_after_s: 1 });
+        if let Err(bound) = self.holder.take_place(at) {
+            let (kind, limit) = (LimitKind::Concurrent, u64::from(terms.concurrent.unwrap_or_default()));
+            if bound == Bound::Lease {
+                return Err(unleased(&self.holder, kind, 1, at));
             }
-            self.has_place = true;
+            count(core, kind);
+            return Err(Fault::LimitReached { what: kind.noun(), whose: whose.phrase(), limit, retry_after_s: 1 });
         }
+        self.has_place = terms.concurrent.is_some();
         if !is_free {
             let taken = core.leases.with(&self.holder, at, |purse| purse.take_request(at));
             taken.map_err(|refusal| refused(core, &self.holder, refusal, 0, at))?;
@@ -253,14 +263,16 @@ impl Share {
         Ok(())
     }
 
+    /// What was held by an earlier try stays held.
     fn reserve(&self, core: &Rc<Core>, estimate: &Estimate, now: Instant) -> Result<(), Fault> {
         let at = self.holder.clock.at(now);
         let has_ceilings = !self.holder.terms.ceilings.is_empty();
         core.leases
             .with(&self.holder, at, |purse| {
-                let tokens = purse.hold_tokens(estimate.tokens, at)?;
-                self.tokens.set(tokens);
-                if has_ceilings {
+                if self.tokens.get() == 0 {
+                    self.tokens.set(purse.hold_tokens(estimate.tokens, at)?);
+                }
+                if has_ceilings && self.nano.get() == 0 {
                     purse.hold_money(estimate.nano, at)?;
                     self.nano.set(estimate.nano);
                 }
@@ -274,11 +286,15 @@ impl Share {
 fn refused(core: &Rc<Core>, holder: &Holder, refusal: Refusal, nano: u64, now: Moment) -> Fault {
     let whose = holder.whose.phrase();
     match refusal {
-        Refusal::Wait { kind, limit, wait } => {
+        Refusal::Wait { kind, limit, wait, bound } => {
+            let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
+            if bound == Bound::Lease {
+                return unleased(holder, kind, seconds, now);
+            }
             count(core, kind);
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Fault::LimitReached { what: kind.noun(), whose, limit, retry_after_s: seconds.max(1) }
+            Fault::LimitReached { what: kind.noun(), whose, limit, retry_after_s: seconds }
         }
+        Refusal::Short(Short { bound: Bound::Lease, .. }) => unleased(holder, LimitKind::Budget, 1, now),
         Refusal::Short(short) => {
             count(core, LimitKind::Budget);
             let ceiling = holder.terms.ceilings.get(short.place);
@@ -291,6 +307,14 @@ fn refused(core: &Rc<Core>, holder: &Holder, refusal: Refusal, nano: u64, now: M
             }
         }
     }
+}
+
+/// There is room, but not in what this machine has leased. It is counted when nobody waits for more.
+#[cold]
+fn unleased(holder: &Holder, kind: LimitKind, retry_after_s: u64, now: Moment) -> Fault {
+    let parts = &holder.counters.parts;
+    let is_alone = parts.member().is_some_and(Membership::is_alone);
+    Fault::LeaseUsed { kind, whose: holder.whose.phrase(), retry_after_s, is_alone, waits: !parts.is_dry(kind, now) }
 }
 
 fn count(core: &Core, kind: LimitKind) {
@@ -338,6 +362,44 @@ impl Estimate {
     }
 }
 
+// ---- Waiting for a lease ----------------------------------------------------------------------------------------------------
+
+/// How long an exchange waits for a lease: only where several machines share its limits, and only when it has used up what was leased.
+struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    /// # Errors
+    /// The fault, where waiting is of no use.
+    async fn begin(core: &Rc<Core>, fault: Fault) -> Result<Self, Fault> {
+        if may_wait(&fault) {
+            core.reports.gauges.lease_waits.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { until: rt::now() + LEASE_WAIT }.go_on(core, fault).await
+    }
+
+    /// # Errors
+    /// The fault, where waiting is of no use, or it was long enough.
+    async fn go_on(self, core: &Rc<Core>, fault: Fault) -> Result<Self, Fault> {
+        if may_wait(&fault) && rt::now() < self.until {
+            rt::sleep(LEASE_LOOK).await;
+            return Ok(self);
+        }
+        if let Fault::LeaseUsed { kind, .. } = fault {
+            count(core, kind);
+        }
+        if matches!(fault, Fault::LeaseUsed { .. } | Fault::LeaseOver { .. }) {
+            core.reports.gauges.unleased.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(fault)
+    }
+}
+
+fn may_wait(fault: &Fault) -> bool {
+    matches!(fault, Fault::LeaseUsed { waits: true, .. } | Fault::LeaseOver { waits: true, .. })
+}
+
 // ---- The exchange's part ----------------------------------------------------------------------------------------------------
 
 impl Exchange<'_> {
@@ -349,7 +411,7 @@ impl Exchange<'_> {
         if key.allowance.is_unlimited() {
             return Ok(());
         }
-        self.enter_limited(&key.allowance, *task == Task::CountTokens)
+        self.enter_limited(&key.allowance, *task == Task::CountTokens, self.began)
     }
 
     /// The same where there are limits. `is_free` asks for nothing but a place.
@@ -357,12 +419,52 @@ impl Exchange<'_> {
     /// # Errors
     /// As [`Exchange::enter`].
     #[inline(never)]
-    pub fn enter_limited(&mut self, allowance: &Allowance, is_free: bool) -> Result<(), Fault> {
-        let (grant, refused) = Grant::enter(self.core, allowance, is_free, self.began);
+    pub fn enter_limited(&mut self, allowance: &Allowance, is_free: bool, now: Instant) -> Result<(), Fault> {
+        let (grant, refused) = Grant::enter(self.core, allowance, is_free, now);
         let grant = Rc::new(grant);
         self.books.charge_to(grant.clone());
         self.grant = Some(grant);
         refused.map_or(Ok(()), Err)
+    }
+
+    /// After [`Exchange::enter`] was refused: tries again for a moment where it was for want of a lease.
+    ///
+    /// # Errors
+    /// As [`Exchange::enter`].
+    #[cold]
+    pub fn enter_later<'w>(
+        &'w mut self,
+        key: &'w AccessKey,
+        task: &'w Task,
+        fault: Fault,
+    ) -> Apart<'w, Result<(), Fault>> {
+        Box::pin(async move {
+            let is_free = *task == Task::CountTokens;
+            let mut patience = Patience::begin(self.core, fault).await?;
+            loop {
+                match self.enter_limited(&key.allowance, is_free, rt::now()) {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => patience = patience.go_on(self.core, fault).await?,
+                }
+            }
+        })
+    }
+
+    /// After [`Exchange::reserve_for`] was refused: tries again for a moment where it was for want of a lease.
+    ///
+    /// # Errors
+    /// As [`Exchange::reserve_for`].
+    #[cold]
+    pub fn reserve_later<'w>(&'w self, ask: &'w Ask, plan: &'w Plan, fault: Fault) -> Apart<'w, Result<(), Fault>> {
+        Box::pin(async move {
+            let mut patience = Patience::begin(self.core, fault).await?;
+            loop {
+                match self.reserve_for(ask, plan) {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => patience = patience.go_on(self.core, fault).await?,
+                }
+            }
+        })
     }
 
     /// Holds the tokens and the money that an exchange may use.

@@ -48,7 +48,9 @@ pub async fn run(
         Err(fault) => return exchange.refuse_unread(down, head, head_bytes, &fault).await,
     };
     exchange.clock.mark(Lap::Auth, rt::now());
-    if let Err(fault) = exchange.enter(key, &asked.task) {
+    if let Err(fault) = exchange.enter(key, &asked.task)
+        && let Err(fault) = exchange.enter_later(key, &asked.task, fault).await
+    {
         return exchange.refuse_unread(down, head, head_bytes, &fault).await;
     }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
@@ -71,7 +73,9 @@ pub async fn run(
         Err(fault) => return exchange.refuse(down, &fault, unread).await,
     };
     exchange.clock.mark(Lap::Plan, rt::now());
-    if let Err(fault) = exchange.reserve_for(&ask, &plan) {
+    if let Err(fault) = exchange.reserve_for(&ask, &plan)
+        && let Err(fault) = exchange.reserve_later(&ask, &plan, fault).await
+    {
         return exchange.refuse(down, &fault, unread).await;
     }
     let inquiry = Inquiry::new(key, &ask, head, &received).with_upload(upload);

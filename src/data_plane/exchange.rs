@@ -201,7 +201,10 @@ async fn inquire(
     exchange.clock.mark(Lap::Auth, rt::now());
     // Who may be given an answer again learns first whether it is: that costs nothing.
     let may_replay = idempotency::has_key(head, down.input().bytes());
-    if !may_replay && let Err(fault) = exchange.enter(key, &asked.task) {
+    if !may_replay
+        && let Err(fault) = exchange.enter(key, &asked.task)
+        && let Err(fault) = exchange.enter_later(key, &asked.task, fault).await
+    {
         return exchange.refuse_unread(down, head, head_bytes, &fault).await;
     }
     let _seat = match Seat::take(exchange.core, &key.tenant) {
@@ -220,7 +223,10 @@ async fn inquire(
         Turn::Refuse(fault) => return exchange.refuse(down, &fault, false).await,
         Turn::Shed(reason) => return exchange.shed(down, reason).await,
     };
-    if may_replay && let Err(fault) = exchange.enter(key, &asked.task) {
+    if may_replay
+        && let Err(fault) = exchange.enter(key, &asked.task)
+        && let Err(fault) = exchange.enter_later(key, &asked.task, fault).await
+    {
         return exchange.refuse(down, &fault, false).await;
     }
     if claim.is_some() {
@@ -251,7 +257,9 @@ async fn answer(
         Err(fault) => return exchange.refuse(down, &fault, false).await,
     };
     exchange.clock.mark(Lap::Plan, rt::now());
-    if let Err(fault) = exchange.reserve_for(&ask, &plan) {
+    if let Err(fault) = exchange.reserve_for(&ask, &plan)
+        && let Err(fault) = exchange.reserve_later(&ask, &plan, fault).await
+    {
         return exchange.refuse(down, &fault, false).await;
     }
     let mut inquiry = Inquiry::new(key, &ask, head, received);

@@ -5,6 +5,7 @@
 
 use crate::chat::fault::FaultClass;
 use crate::domain::clock::UnixMillis;
+use crate::domain::limit::LimitKind;
 use crate::domain::money::Money;
 use crate::domain::pressure::ShedReason;
 use std::borrow::Cow;
@@ -54,6 +55,10 @@ pub enum Fault {
     LimitReached { what: &'static str, whose: &'static str, limit: u64, retry_after_s: u64 },
     /// The access key, or its tenant, has spent its budget.
     BudgetExceeded { budget: String, whose: &'static str, left: Money, needed: Money, resets_at: Option<UnixMillis> },
+    /// This machine has used what it leased of a limit that several machines share. `waits`: a lease may come any moment.
+    LeaseUsed { kind: LimitKind, whose: &'static str, retry_after_s: u64, is_alone: bool, waits: bool },
+    /// The database that machines share has not been reached for too long, and limits are to be kept. `waits`: it was not tried yet.
+    LeaseOver { whose: &'static str, waits: bool },
     /// Every provider we could use asks us to wait.
     RateLimited { retry_after_s: u64 },
     /// Nobody could answer.
@@ -106,7 +111,7 @@ impl Fault {
             | Fault::EndpointNotAllowed { .. }
             | Fault::SourceNotAllowed
             | Fault::AccountNotOwn { .. } => 403,
-            Fault::BudgetExceeded { .. } => 402,
+            Fault::BudgetExceeded { .. } | Fault::LeaseUsed { kind: LimitKind::Budget, .. } => 402,
             Fault::InvalidRequest { .. } => 400,
             Fault::RequestTooLarge { .. } => 413,
             Fault::RequestTimeout => 408,
@@ -115,9 +120,13 @@ impl Fault {
             Fault::UnsupportedEncoding => 415,
             Fault::UnknownPath { .. } | Fault::ModelNotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
-            Fault::Overloaded | Fault::Shed { .. } | Fault::AllUnavailable { .. } | Fault::ControlUnavailable => 503,
+            Fault::Overloaded
+            | Fault::Shed { .. }
+            | Fault::AllUnavailable { .. }
+            | Fault::ControlUnavailable
+            | Fault::LeaseOver { .. } => 503,
             Fault::ProviderAuthentication { .. } | Fault::UpstreamBroken { .. } => 502,
-            Fault::RateLimited { .. } | Fault::LimitReached { .. } => 429,
+            Fault::RateLimited { .. } | Fault::LimitReached { .. } | Fault::LeaseUsed { .. } => 429,
             Fault::UpstreamTimeout => 504,
         }
     }
@@ -143,8 +152,9 @@ impl Fault {
             Fault::EndpointNotAllowed { .. } => "endpoint_not_allowed",
             Fault::SourceNotAllowed => "source_not_allowed",
             Fault::AccountNotOwn { .. } => "provider_key_required",
-            Fault::RateLimited { .. } | Fault::LimitReached { .. } => "rate_limit_exceeded",
-            Fault::BudgetExceeded { .. } => "budget_exceeded",
+            Fault::BudgetExceeded { .. } | Fault::LeaseUsed { kind: LimitKind::Budget, .. } => "budget_exceeded",
+            Fault::RateLimited { .. } | Fault::LimitReached { .. } | Fault::LeaseUsed { .. } => "rate_limit_exceeded",
+            Fault::LeaseOver { .. } => "limits_unknown",
             Fault::AllUnavailable { .. } => "all_providers_unavailable",
             Fault::UpstreamTimeout => "upstream_timeout",
             Fault::UpstreamBroken { .. } => "upstream_broken",
@@ -181,14 +191,23 @@ impl Fault {
             | Fault::Shed { retry_after_s, .. }
             | Fault::LimitReached { retry_after_s, .. } => Some(*retry_after_s),
             Fault::Overloaded | Fault::ControlUnavailable | Fault::IdempotencyConflict => Some(1),
-            Fault::AllUnavailable { .. } => Some(5),
+            Fault::AllUnavailable { .. } | Fault::LeaseOver { .. } => Some(5),
+            // Alone, a machine gets no more of a budget.
+            Fault::LeaseUsed { kind: LimitKind::Budget, is_alone: true, .. } => None,
+            Fault::LeaseUsed { retry_after_s, .. } => Some(*retry_after_s),
             _ => None,
         }
     }
 
     /// Whether a client may send the request again by itself: what nobody has tried yet, or what will have its answer soon.
     pub fn may_repeat(&self) -> bool {
-        matches!(self, Fault::Shed { .. } | Fault::LimitReached { .. } | Fault::IdempotencyConflict)
+        match self {
+            Fault::LeaseUsed { kind, .. } => *kind != LimitKind::Budget,
+            Fault::Shed { .. } | Fault::LimitReached { .. } | Fault::LeaseOver { .. } | Fault::IdempotencyConflict => {
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether, where no provider was asked, it is because there was none to ask: what a configuration that lost its routes, providers
@@ -258,6 +277,12 @@ impl Fault {
             Fault::BudgetExceeded { budget, whose, left, needed, resets_at } => {
                 budget_exceeded(budget, whose, *left, *needed, *resets_at).into()
             }
+            Fault::LeaseUsed { kind, whose, is_alone, .. } => lease_used(*kind, whose, *is_alone).into(),
+            Fault::LeaseOver { whose, .. } => format!(
+                "The limits of {whose} are shared with other machines, and their database cannot be reached: nobody knows what is left. \
+                 Try again when it is back, or ask another machine."
+            )
+            .into(),
             Fault::RateLimited { retry_after_s } => {
                 format!("Rate limit exceeded at every usable provider; retry after {retry_after_s} s.").into()
             }
@@ -296,6 +321,23 @@ fn shed(reason: ShedReason, retry_after_s: u64) -> String {
              fewer requests at a time."
         ),
         _ => format!("The gateway is at capacity; retry after {retry_after_s} s."),
+    }
+}
+
+fn lease_used(kind: LimitKind, whose: &str, is_alone: bool) -> String {
+    let what = match kind {
+        LimitKind::Budget => "a budget",
+        LimitKind::Requests | LimitKind::Tokens => "a rate limit",
+        LimitKind::Concurrent => "a limit of requests at a time",
+    };
+    match is_alone {
+        true => format!(
+            "This machine's part of {what} of {whose} is used up, and the database that machines share cannot be reached for more; \
+             ask another machine, or try again when it is back."
+        ),
+        false => format!(
+            "What is left of {what} of {whose} is with other machines just now; try again in a moment, or ask for a higher one."
+        ),
     }
 }
 

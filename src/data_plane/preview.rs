@@ -39,7 +39,7 @@ pub async fn run(exchange: &mut Exchange<'_>, down: &mut Downstream, head: &Requ
     };
     exchange.clock.mark(Lap::Auth, rt::now());
     if !key.allowance.is_unlimited()
-        && let Err(fault) = exchange.enter_limited(&key.allowance, true)
+        && let Err(fault) = exchange.enter_limited(&key.allowance, true, rt::now())
     {
         return exchange.refuse_unread(down, head, head_bytes, &fault).await;
     }

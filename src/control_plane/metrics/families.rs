@@ -106,6 +106,10 @@ families! {
     FLEET_GENERATION Gauge "igris_fleet_generation" ["of"] "Generation of the shared estate: of the copy here, and of the database at the last look.";
     FLEET_BOOKS_BEHIND Gauge "igris_fleet_books_behind_seconds" [] "Since when the books of all machines lack something of this one; a second or two where they lack nothing, absent where nothing is shipped.";
     FLEET_BOOKS_UNSHIPPED Gauge "igris_fleet_books_unshipped" [] "Records of the journal that the books of all machines have not acknowledged; absent until the database has said how far it is.";
+    LEASE_ROUNDS Counter "igris_fleet_lease_rounds_total" ["outcome"] "Rounds in which this machine asked the database for its parts of shared limits: `answered`, `lost`.";
+    LEASE_ASKS Counter "igris_fleet_lease_asks_total" [] "Leases asked for in these rounds.";
+    LEASE_WAITS Counter "igris_fleet_lease_waits_total" [] "Requests that waited a moment for a lease.";
+    UNLEASED Counter "igris_fleet_lease_refused_total" [] "Requests refused because this machine's part of a shared limit was used up; counted in `igris_limited_total` too.";
     STORE_TROUBLE Gauge "igris_store_trouble" [] "Whether the books cannot be written just now.";
     LEDGER_RECORDS Counter "igris_ledger_records_total" [] "Records written to the journal.";
     LEDGER_BYTES Counter "igris_ledger_bytes_total" [] "Bytes written to the journal.";

@@ -74,6 +74,15 @@ impl Control {
             page.one(&FLEET_BOOKS_BEHIND, behind);
             unshipped.into_iter().for_each(|records| page.one(&FLEET_BOOKS_UNSHIPPED, records));
         }
+        let Some(figures) = self.lease_figures() else { return };
+        let rounds = ["answered", "lost"].into_iter().zip(figures.rounds);
+        page.each(&LEASE_ROUNDS, rounds.map(|(outcome, count)| (vec![outcome.to_owned()], Value::Count(count))));
+        page.one(&LEASE_ASKS, figures.asks);
+        let sum = |count: fn(&CoreGauges) -> &AtomicU64| {
+            self.reports.iter().map(|core| count(&core.gauges).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        page.one(&LEASE_WAITS, sum(|gauges| &gauges.lease_waits));
+        page.one(&UNLEASED, sum(|gauges| &gauges.unleased));
     }
 
     /// Tenants, where the owner wants them: as many as have room, the rest together.
