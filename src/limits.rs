@@ -472,6 +472,8 @@ pub const ROTATION_LINGERING: Duration = EXCHANGE_DEADLINE;
 pub const ROTATION_STEPS_PER_TICK: usize = 64;
 /// How old the counts of an open rotation may be in the store; a crash loses no more than these.
 pub const ROTATION_WRITE_INTERVAL: Duration = Duration::from_secs(5);
+/// The most that either of these becomes where many machines share a store.
+pub const ROTATION_WRITE_CEILING: Duration = Duration::from_secs(3_600);
 /// How old the time that an open rotation has left may be in the store; a clock that is set back over a restart adds no more than this.
 pub const ROTATION_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// Rotations that one list shows, the newest.

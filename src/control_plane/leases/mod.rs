@@ -382,6 +382,11 @@ impl Control {
         Ok(())
     }
 
+    /// How many machines there are, as far as is known here; at least this one.
+    pub(super) fn machines(&self) -> u64 {
+        self.allowances.leases.as_ref().map_or(1, |leases| leases.house.peers.max(1))
+    }
+
     /// What was done in rounds; `None`: nothing is shared.
     pub(super) fn lease_figures(&self) -> Option<Figures> {
         self.allowances.leases.as_ref().map(|leases| leases.figures)

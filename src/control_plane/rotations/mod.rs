@@ -16,7 +16,10 @@ use super::supply::Means;
 use super::{Control, ControlError, means};
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{CredentialId, RotationId, TenantId};
-use crate::limits::{ROTATION_LINGERING, ROTATION_LOOK_INTERVAL, ROTATION_STEPS_PER_TICK, ROTATION_WRITE_INTERVAL};
+use crate::limits::{
+    ROTATION_LINGERING, ROTATION_LOOK_INTERVAL, ROTATION_STEPS_PER_TICK, ROTATION_WRITE_CEILING,
+    ROTATION_WRITE_INTERVAL,
+};
 use crate::report::{AttemptReport, Outcome};
 use crate::snapshot::Role;
 use crate::store::{AuditEntry, CredentialState, CredentialStep, Origin, RotationRow, Store, StoreError};
@@ -321,12 +324,15 @@ impl Control {
         Ok(())
     }
 
-    /// Writes counts, and how much time is left, where the store's are too old.
+    /// Writes counts, and how much time is left, where the store's are too old. Each machine of a fleet does so the more seldom the more
+    /// there are: what is written is read by all of them, and all together write as often as one alone.
     fn write_rotations(&mut self, now: UnixMillis, instant: Instant) -> Result<(), ControlError> {
         let monotonic = instant.saturating_duration_since(self.started);
+        let machines = u32::try_from(self.machines()).unwrap_or(u32::MAX).max(1);
         let old = |open: &&Open| {
             let age = monotonic.saturating_sub(open.written);
-            age >= if open.unwritten { ROTATION_WRITE_INTERVAL } else { ROTATION_LOOK_INTERVAL }
+            let interval = if open.unwritten { ROTATION_WRITE_INTERVAL } else { ROTATION_LOOK_INTERVAL };
+            age >= interval.saturating_mul(machines).min(ROTATION_WRITE_CEILING.max(interval))
         };
         let due: Vec<(TenantId, RotationRow)> = self
             .rotations
