@@ -24,12 +24,13 @@ const FILES: [(&str, &str); 9] = [
     ("config/kubernetes/sidecar.yaml", "usr/share/doc/igris/examples/sidecar.yaml"),
 ];
 /// Pages for whoever operates it, below `docs/`.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "alerts.md",
     "api.md",
     "configuration.md",
     "costs.md",
     "dashboard.md",
+    "fleet-scale.md",
     "fleet.md",
     "http2.md",
     "keys.md",
