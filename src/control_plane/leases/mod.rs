@@ -81,7 +81,7 @@ impl Leases {
         let kept = store.admin().machine_leases(i64::try_from(now.0).unwrap_or(i64::MAX))?;
         let kept = kept.into_iter().map(|lease| ((lease.holder.to_sql(), lease.kind), lease)).collect();
         let instant = Instant::now();
-        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+        let name = super::fleet::host();
         Ok(Self {
             // Where leases have a term, it begins with the first answer: a restart is none.
             membership: Arc::new(Membership::new(instant, term(mode, instant).map(|_| instant))),
