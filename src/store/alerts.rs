@@ -235,14 +235,13 @@ fn read(row: &Row<'_>) -> Result<AlertRow, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::Place;
+    use crate::store::tests::{Place, tenant};
 
     #[test]
     fn a_tenant_sees_its_own_alerts_alone_and_newest_first() {
         let place = Place::new("alerts");
-        let (mut store, _) = place.open();
-        store.connection.execute("PRAGMA foreign_keys = OFF", []).expect("set");
-        let (one, other) = (TenantId::new("one"), TenantId::new("other"));
+        let (mut store, keyring) = place.open();
+        let (one, other) = (tenant(&mut store, &keyring, "one"), tenant(&mut store, &keyring, "other"));
         let alert = |bits, tenant: &TenantId, lasts| NewAlert {
             id: AlertId::from_bits(bits),
             tenant: tenant.clone(),
