@@ -17,6 +17,7 @@ use crate::domain::id::AttemptId;
 use crate::domain::token::{Usage, UsageSource};
 use crate::ledger::{Mark, Rates};
 use crate::limits;
+use crate::limits::books::ATTEMPT_TOKENS_MAX;
 use crate::metering::price::{Cost, PriceList};
 use crate::metering::tap;
 use crate::metering::terms::{Terms, Tier};
@@ -275,6 +276,7 @@ impl Folio {
 
     fn write(&self, outcome: Outcome, (usage, source): (Usage, UsageSource)) {
         self.page.state.set(State::Settled);
+        let usage = usage.at_most(ATTEMPT_TOKENS_MAX);
         let mut report = self.page.report.borrow_mut();
         report.outcome = self.books.outcome_of(outcome);
         (report.usage, report.usage_source) = (usage, source);

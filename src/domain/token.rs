@@ -23,6 +23,21 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Each count, but no more than so many: what a provider states is a figure, not a fact, and sums of it have to fit somewhere.
+    #[must_use]
+    pub fn at_most(&self, most: u64) -> Self {
+        Self {
+            input: self.input.min(most),
+            output: self.output.min(most),
+            cached_input: self.cached_input.min(most),
+            cache_write: self.cache_write.min(most),
+            cache_write_long: self.cache_write_long.min(most),
+            audio_input: self.audio_input.min(most),
+            audio_output: self.audio_output.min(most),
+            reasoning: self.reasoning.min(most),
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

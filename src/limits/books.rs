@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// The most tokens of one attempt that are counted, a hundred times the longest context there is: no figure that a provider makes up is one
+/// that a store cannot add, nor what it costs, not even millions of times.
+pub const ATTEMPT_TOKENS_MAX: u64 = 1_000_000_000;
+
 // Taking the journal into the books.
 
 /// Records that are read at once; then it is looked whether they are to be added.

@@ -90,8 +90,6 @@ pub const TEND_TICK: Duration = Duration::from_secs(3_600);
 pub const PARTITIONS_AHEAD: i64 = 2;
 /// Rows that one statement deletes where there are no partitions.
 pub const DELETE_ROWS: i64 = 10_000;
-/// The most tokens of one attempt that are counted there, so that no figure a provider makes up is one the database cannot add.
-pub const SHIP_TOKENS_MAX: u64 = 1_000_000_000_000;
 
 const _: () = assert!(LEARN_TICK.as_millis() < LEARN_FIRST.as_millis());
 const _: () = assert!(SUMS_OPEN_DEADLINE.as_secs() < super::analytics::DEADLINE.as_secs());

@@ -9,6 +9,7 @@ use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, CredentialId, ProviderId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::token::{Usage, UsageSource};
+use crate::limits::books::ATTEMPT_TOKENS_MAX;
 use crate::report::brief::Brief;
 use crate::report::{AttemptReport, Outcome};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -130,7 +131,8 @@ impl UsageRow {
 
     /// Adds what one attempt is, whatever line that is.
     pub fn take(&mut self, attempt: &Brief<'_>) {
-        let Usage { input, output, cached_input, .. } = attempt.usage;
+        // A journal of an earlier build may have what a provider made up.
+        let Usage { input, output, cached_input, .. } = attempt.usage.at_most(ATTEMPT_TOKENS_MAX);
         for (sum, amount) in [
             (&mut self.requests, u64::from(attempt.last)),
             (&mut self.attempts, 1),

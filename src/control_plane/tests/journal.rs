@@ -5,7 +5,7 @@ use crate::control_plane::journal::ship::Shipper;
 use crate::control_plane::journal::ship::tests::{Fake, Mood};
 use crate::control_plane::journal::{JournalSeat, Reach};
 use crate::ledger::{Durability, Journal, Ledger, LedgerPlan, Reader};
-use crate::limits::books::{BATCH_RECORDS, PRUNE_TICK, REPEAT_RECORDS_MAX};
+use crate::limits::books::{ATTEMPT_TOKENS_MAX, BATCH_RECORDS, PRUNE_TICK, REPEAT_RECORDS_MAX};
 use crate::vault::LedgerKey;
 
 /// A process that keeps a journal.
@@ -98,6 +98,22 @@ fn what_is_journaled_is_in_the_books_once_and_reports_add_nothing() {
     assert_eq!(process.seen(), (7, 7));
     let status = process.control.status();
     assert_eq!((&status["ledger"]["durability"], &status["ledger"]["behind_seconds"]), (&"process".into(), &0.into()));
+}
+
+#[test]
+fn tokens_that_a_provider_made_up_stop_no_books() {
+    let house = House::new("journal-made-up");
+    let mut process = Process::start(&house);
+    let pen = process.pen();
+    for number in 1..4 {
+        let usage = Usage { input: u64::MAX, output: u64::MAX, cached_input: u64::MAX, ..Usage::default() };
+        let report = AttemptReport { usage, ..numbered(number) };
+        let _ = pen.open(&report, 10, None);
+        let _ = pen.close(&report);
+        assert_eq!(process.seen(), (number as u64, number as i128), "each in a transaction of its own");
+    }
+    let total = process.control.usage(&tenant("acme"), UsagePeriod::Day, clock()).expect("summed").total;
+    assert_eq!((total.input_tokens, total.output_tokens), (3 * ATTEMPT_TOKENS_MAX, 3 * ATTEMPT_TOKENS_MAX));
 }
 
 #[test]

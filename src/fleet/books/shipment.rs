@@ -3,7 +3,7 @@
 use crate::domain::clock::UnixMillis;
 use crate::domain::id::{AccessKeyId, AttemptId, CredentialId, RequestId};
 use crate::domain::money::Money;
-use crate::limits::fleet::SHIP_TOKENS_MAX;
+use crate::limits::books::ATTEMPT_TOKENS_MAX;
 use std::collections::{BTreeSet, HashSet};
 use tokio_postgres::types::ToSql;
 
@@ -196,7 +196,7 @@ fn storable(text: &str) -> String {
 }
 
 fn tokens(count: u64) -> i64 {
-    i64::try_from(count.min(SHIP_TOKENS_MAX)).unwrap_or(i64::MAX)
+    i64::try_from(count.min(ATTEMPT_TOKENS_MAX)).unwrap_or(i64::MAX)
 }
 
 pub(super) const DAY_MS: u64 = 86_400_000;
