@@ -11,15 +11,13 @@ use super::{Control, ControlError, lock};
 use crate::config::{Database, Store as StorePlace, secrets};
 use crate::control_plane::inputs::Environment;
 use crate::domain::clock::UnixMillis;
-use crate::domain::id::TenantId;
 use crate::domain::secret::Secret;
 use crate::fleet::{Encryption, Fleet, FleetError, Place, Standing};
 use crate::limits::PEM_BYTES_MAX;
 use crate::limits::fleet::CHANGE_TRIES;
-use crate::store::{HolderName, News, ShareError, Store, StoreError};
+use crate::store::{Adopted, News, ShareError, Store, StoreError};
 use crate::vault::{Entropy, Keyring, RootSource};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -42,6 +40,9 @@ impl Member {
         &self.fleet
     }
 }
+
+/// A part of what news of other machines brings about; each may be repeated.
+type Step = fn(&mut Control, &Adopted) -> Result<(), ControlError>;
 
 /// A store that is open, and what an owner should know of how.
 pub(super) struct Joined {
@@ -261,8 +262,24 @@ impl Control {
         }
         let taken = self.adopt(news);
         let generation = self.shared_generation();
+        if let Some(member) = &self.member {
+            member.fleet.is_at(generation);
+        }
+        self.say_of_news(taken);
+    }
+
+    /// Makes hold what could not be made to before.
+    pub(super) fn settle_news(&mut self) {
+        if self.rests || self.news_owed.is_empty() {
+            return;
+        }
+        let settled = self.settle();
+        self.say_of_news(settled);
+    }
+
+    /// Says what became of news, but not twice the same.
+    fn say_of_news(&mut self, taken: Result<(), ControlError>) {
         let Some(member) = &mut self.member else { return };
-        member.fleet.is_at(generation);
         let trouble = taken.err().map(|error| format!("what other machines changed cannot be taken in: {error}"));
         if trouble != member.trouble
             && let Some(sentence) = trouble.clone()
@@ -276,51 +293,93 @@ impl Control {
 
     fn adopt(&mut self, news: &News) -> Result<(), ControlError> {
         let adopted = self.store.adopt(news)?;
-        if adopted.rows == 0 {
+        self.owe(adopted);
+        self.settle()
+    }
+
+    /// From here on this is to hold. What was touched stays so until a publication has looked at it.
+    pub(super) fn owe(&mut self, adopted: Adopted) {
+        self.touch_access_keys(adopted.access_keys.iter().copied());
+        self.touched.extend_tenants(&adopted.tenants);
+        self.news_owed.extend(adopted);
+    }
+
+    /// Makes hold what was taken in. A step that fails holds up no other: a key that somebody revoked is out, whatever becomes of a
+    /// webhook. Then all of it is owed, and made again at the next news or tick: the rows do not come twice.
+    fn settle(&mut self) -> Result<(), ControlError> {
+        let owed = std::mem::take(&mut self.news_owed);
+        if owed.is_empty() {
             return Ok(());
         }
-        if adopted.hierarchy {
-            self.renew_keyring()?;
+        let steps: [Step; 6] = [
+            Self::follow_hierarchy,
+            Self::follow_rotations,
+            Self::follow_alerts,
+            Self::follow_tenants,
+            Self::follow_budgets,
+            Self::follow_fleet_config,
+        ];
+        let mut settled = Ok(());
+        for step in steps {
+            settled = settled.and(step(self, &owed));
         }
-        self.touch_access_keys(adopted.access_keys);
-        self.touched.extend_tenants(&adopted.tenants);
-        if adopted.rotations {
+        settled = settled.and(self.publish().map(drop));
+        if settled.is_err() {
+            self.news_owed.extend(owed);
+        }
+        settled
+    }
+
+    fn follow_hierarchy(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        if news.hierarchy { self.renew_keyring() } else { Ok(()) }
+    }
+
+    fn follow_rotations(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        if news.rotations {
             let now = self.now();
             let notes = self.rotations.follow(&mut self.store, now)?;
             self.note_all("rotation", notes);
         }
-        if adopted.alerts {
+        Ok(())
+    }
+
+    fn follow_alerts(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        if news.alerts {
             let now = self.now();
             self.alerts.follow(&mut self.store, now)?;
         }
-        if adopted.webhooks {
+        if news.webhooks {
             self.alerts.reload_webhooks(&mut self.store)?;
         }
-        for tenant in &adopted.tenants {
+        Ok(())
+    }
+
+    /// Forgets tenants that are gone.
+    fn follow_tenants(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        for tenant in &news.tenants {
             if !self.store.has_tenant(tenant)? {
                 self.rotations.forget(tenant);
                 self.allowances.forget_own(tenant);
                 self.alerts.forget_tenant(tenant);
             }
         }
-        self.follow_budgets(adopted.budgets)?;
-        if adopted.config {
-            self.follow_config()?;
-        }
-        self.publish()?;
         Ok(())
     }
 
+    fn follow_fleet_config(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        if news.config { self.follow_config() } else { Ok(()) }
+    }
+
     /// Makes budgets hold that another machine set or took away, as if they were set here.
-    fn follow_budgets(&mut self, holders: BTreeSet<(TenantId, HolderName)>) -> Result<(), ControlError> {
-        if holders.is_empty() {
+    fn follow_budgets(&mut self, news: &Adopted) -> Result<(), ControlError> {
+        if news.budgets.is_empty() {
             return Ok(());
         }
         let all = self.store.admin().budgets()?;
-        for (tenant, holder) in holders {
-            if self.store.has_tenant(&tenant)? {
-                let rows = all.iter().filter(|row| row.tenant == tenant && row.holder == holder).cloned().collect();
-                self.adopt_budgets(&tenant, &holder, rows)?;
+        for (tenant, holder) in &news.budgets {
+            if self.store.has_tenant(tenant)? {
+                let rows = all.iter().filter(|row| row.tenant == *tenant && row.holder == *holder).cloned().collect();
+                self.adopt_budgets(tenant, holder, rows)?;
             }
         }
         Ok(())

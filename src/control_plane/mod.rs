@@ -108,7 +108,7 @@ use crate::providers::aliases::Aliases;
 use crate::providers::{Catalogue, table};
 use crate::report::{AttemptReport, CoreReports};
 use crate::snapshot::{ConfigStamp, Provider, Published, Snapshot};
-use crate::store::Store;
+use crate::store::{Adopted, Store};
 use crate::vault::{Entropy, Keyring, LedgerKey, RootSource, WebhookSecret};
 use alerts::Alerts;
 use allowances::Allowances;
@@ -204,6 +204,8 @@ pub struct Control {
     rests: bool,
     /// This machine among others, where they share a store.
     member: Option<fleet::Member>,
+    /// What news of other machines touched that does not hold here yet, since a step of it failed.
+    news_owed: Adopted,
     fleetwide: fleetwide::Fleetwide,
     wall: Wall,
     /// Who is told of every attempt.

@@ -38,7 +38,7 @@ use crate::providers::Catalogue;
 use crate::providers::aliases::Aliases;
 use crate::report::CoreReports;
 use crate::snapshot::{AccessTable, ConfigStamp, CredentialTable, RouteTable, Snapshot};
-use crate::store::StoreError;
+use crate::store::{Adopted, StoreError};
 use crate::vault::{AccessKeyText, Entropy, Keyring};
 use arc_swap::ArcSwap;
 use serde_json::Map;
@@ -189,14 +189,14 @@ impl Control {
             trouble: None,
             rests: false,
             member,
+            news_owed: Adopted::default(),
             fleetwide,
             wall: Wall::default(),
             observer: None,
             teller: Teller::default(),
         };
-        let alarms = [found, joined].concat();
-        let found = [("alarm", alarms), ("config", notes), ("config", unserved), ("rotation", unread)];
-        control.set_out(found, resumed, &data_dir)?;
+        let said = [("alarm", [found, joined].concat()), ("config", notes), ("config", unserved), ("rotation", unread)];
+        control.set_out(said, resumed, &data_dir)?;
         Ok(Opened { control, minted })
     }
 

@@ -172,6 +172,7 @@ impl Control {
             (self.dirty.providers, self.dirty.routes) = (true, true);
         }
         self.watch_fleet();
+        self.settle_news();
         self.pay_owed();
         self.watch_breakers();
         self.watch_refused_keys();

@@ -243,3 +243,24 @@ fn resident() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
+
+#[test]
+fn news_of_which_a_step_fails_holds_as_far_as_it_can_and_the_rest_is_made_up_for() {
+    let house = House::new("news-owed");
+    let mut control = house.open(CONFIG);
+    let (view, text) = control.make_access_key(WHO, &tenant("acme"), plain(None)).expect("made");
+    let id = AccessKeyId::parse(&view.id).expect("an id");
+    // The rows are in, and a table that a step before the publication reads is not there.
+    let raw = rusqlite::Connection::open(house.directory.join("igris.db")).expect("opened");
+    raw.execute("UPDATE access_keys SET revoked = 5 WHERE name = 'one'", []).expect("revoked elsewhere");
+    raw.execute("ALTER TABLE webhooks RENAME TO hidden", []).expect("hidden");
+    control.owe(Adopted { rows: 2, access_keys: [id].into(), webhooks: true, ..Adopted::default() });
+    let before = control.published().load().generation;
+    (0..3).for_each(|_| control.settle_news());
+    assert_eq!(control.published().load().generation, before + 1, "once");
+    assert!(shown(&control, text.expose()).is_none(), "a key that was revoked elsewhere is out");
+    assert!(!control.news_owed.is_empty(), "the webhooks are owed");
+    raw.execute("ALTER TABLE hidden RENAME TO webhooks", []).expect("shown");
+    control.tick();
+    assert!(control.news_owed.is_empty());
+}

@@ -151,8 +151,9 @@ impl Store {
         if let Some(share) = &mut self.share {
             share.generation = news.generation;
         }
-        // Whatever was erased elsewhere is erased here.
-        self.flush_log()?;
+        // Whatever was erased elsewhere is erased here. What hinders that now is met again at the next tick, which says so; the news is in
+        // either way, and whoever asked must hear what it touched.
+        let _ = self.flush_log();
         Ok(adopted)
     }
 
@@ -230,6 +231,25 @@ fn put_all(connection: &Connection, rows: &[RowChange]) -> Result<(), StoreError
 // === impl Adopted ===
 
 impl Adopted {
+    /// Whether nothing was touched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// What more was touched.
+    pub fn extend(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.access_keys.extend(more.access_keys);
+        self.tenants.extend(more.tenants);
+        self.budgets.extend(more.budgets);
+        self.hierarchy |= more.hierarchy;
+        self.rotations |= more.rotations;
+        self.webhooks |= more.webhooks;
+        self.alerts |= more.alerts;
+        self.config |= more.config;
+    }
+
     fn of(rows: &[RowChange]) -> Self {
         let mut adopted = Self { rows: rows.len(), ..Self::default() };
         for change in rows {
