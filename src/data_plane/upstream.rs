@@ -12,21 +12,20 @@ use super::per_core::Core;
 use crate::domain::map::Map;
 use crate::domain::protocol::ProviderHttp;
 use crate::http::head::ResponseHead;
-use crate::http2::{ClientStream, SharedConnection};
+use crate::http2::{ClientStream, Settling, SharedConnection};
 use crate::limits;
 use crate::routing::quota::Allowances;
-use crate::rt::{self, Conn, Driver};
+use crate::rt::{self, Conn, Driver, Latch};
 use crate::snapshot::Origin;
 use crate::tls::{self, Stream, Transport};
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 /// A connection to a provider, with the head parser it reuses.
@@ -62,26 +61,9 @@ pub struct Pools {
 /// A connection that exchanges will share, if the provider agrees to that: who comes while it is being opened waits for it.
 #[derive(Default)]
 struct Opening {
-    is_over: Cell<bool>,
+    over: Latch,
     /// Whether the provider speaks HTTP/1.1 on it, so that it is not shared.
     is_alone: Cell<bool>,
-    waiting: RefCell<Vec<Waker>>,
-}
-
-impl Opening {
-    async fn over(&self) {
-        poll_fn(|cx| {
-            if self.is_over.get() {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 /// Opens one, until it is dropped.
@@ -107,8 +89,7 @@ impl<'c> Opener<'c> {
 impl Drop for Opener<'_> {
     fn drop(&mut self) {
         self.core.pools.borrow_mut().opening.remove(&self.key);
-        self.opening.is_over.set(true);
-        self.opening.waiting.take().into_iter().for_each(Waker::wake);
+        self.opening.over.open();
     }
 }
 
@@ -194,6 +175,11 @@ impl Pools {
         let connections = self.shared.get_mut(&origin.key)?;
         connections.retain(SharedConnection::is_usable);
         connections.iter().find_map(SharedConnection::stream)
+    }
+
+    /// A shared connection of which it will soon be known how many exchanges it may have.
+    fn settling(&self, origin: &Origin) -> Option<Settling> {
+        self.shared.get(&origin.key)?.iter().find_map(SharedConnection::settling)
     }
 
     /// Keeps a new connection for others to share.
@@ -365,17 +351,25 @@ pub async fn connect(core: &Core, origin: &Origin, timeout: Duration, alone: boo
     Ok(Box::new(Upstream { tls: tls_took, ..Upstream::over(transport) }))
 }
 
-/// A stream of a connection that another exchange is opening, once that is done; `None` where nobody is, or nothing came of it.
+/// A stream of a connection that another exchange is opening, once that is done and the provider has said how many it allows; `None` where
+/// nobody is, or nothing came of it.
 ///
 /// A provider that turns out to speak HTTP/1.1 costs those who waited one handshake, each time its connections are all in use.
 pub async fn shared_soon(core: &Core, origin: &Origin, timeout: Duration) -> Option<Box<Upstream>> {
     let deadline = rt::coarse_now() + timeout;
     loop {
-        let opening = core.pools.borrow().opening.get(&origin.key).cloned()?;
-        rt::with_deadline(deadline, opening.over()).await.ok()?;
+        let (settling, opening) = {
+            let pools = core.pools.borrow();
+            (pools.settling(origin), pools.opening.get(&origin.key).cloned())
+        };
+        match (&settling, &opening) {
+            (Some(settling), _) => rt::with_deadline(deadline, settling.over()).await.ok()?,
+            (None, Some(opening)) => rt::with_deadline(deadline, opening.over.opened()).await.ok()?,
+            (None, None) => return None,
+        }
         let stream = core.pools.borrow_mut().checkout(origin, rt::coarse_now(), false);
         // With more who wait than one connection has room for, another one is being opened by now.
-        if stream.is_some() || opening.is_alone.get() {
+        if stream.is_some() || opening.is_some_and(|opening| opening.is_alone.get()) {
             return stream;
         }
     }

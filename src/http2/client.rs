@@ -22,7 +22,7 @@ use crate::http::body::BodyReader;
 use crate::http::head::{Method, Progress, RequestFraming, RequestHead};
 use crate::limits;
 use crate::limits::http2 as bounds;
-use crate::rt::{self, Buf, Duplex};
+use crate::rt::{self, Buf, Duplex, Latch};
 use crate::tls::{Channel, Transport};
 
 /// One connection to a provider, for as many exchanges at once as the provider allows. Lives as long as this or one of its streams does.
@@ -41,7 +41,22 @@ struct Standing {
     over: Cell<bool>,
     /// Whether it seems to lead nowhere: it is given to nobody any more.
     retired: Cell<bool>,
+    /// Open once the provider has said how many streams it allows, and when it is gone.
+    settled: Latch,
 }
+
+/// A connection whose provider has not said yet how many streams it allows.
+pub struct Settling(Rc<Standing>);
+
+impl Settling {
+    /// Waits until it has, or the connection is gone.
+    pub async fn over(&self) {
+        self.0.settled.opened().await;
+    }
+}
+
+/// Stands for what the provider has not said: no SETTINGS frame can say so much (RFC 9113 section 6.5.1).
+const UNSAID: usize = usize::MAX - 1;
 
 /// One request and its answer.
 pub struct ClientStream {
@@ -84,7 +99,7 @@ impl SharedConnection {
         let mut builder = Builder::new();
         builder
             .enable_push(false)
-            .initial_max_send_streams(bounds::STREAMS_MAX as usize)
+            .initial_max_send_streams(UNSAID)
             .max_header_list_size(u32::try_from(limits::UPSTREAM_HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .initial_window_size(bounds::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(bounds::CONNECTION_WINDOW_BYTES)
@@ -97,15 +112,22 @@ impl SharedConnection {
             last_end: Cell::new(Instant::now()),
             over: Cell::new(false),
             retired: Cell::new(false),
+            settled: Latch::default(),
         });
         rt::spawn(drive(connection, line.clone(), standing.clone()));
         Ok(SharedConnection { sender, line, standing })
     }
 
     /// A stream for one more exchange, if there is room for it and the connection leads anywhere.
+    ///
+    /// The first need not wait for what the provider allows (RFC 9113 section 3.4). Further ones do: those beyond it would wait on this
+    /// connection for the ends of others, where one more connection has room at once.
     pub fn stream(&self) -> Option<ClientStream> {
         let mut sender = self.sender.clone();
-        let room = sender.current_max_send_streams().min(bounds::STREAMS_MAX as usize);
+        let room = match self.standing.settled.is_open() {
+            true => sender.current_max_send_streams().min(bounds::STREAMS_MAX as usize),
+            false => 1,
+        };
         let is_open = matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())));
         let standing = &self.standing;
         if self.is_over() || standing.retired.get() || !is_open || standing.streams.get() >= room {
@@ -123,6 +145,11 @@ impl SharedConnection {
             line: self.line.clone(),
             standing: standing.clone(),
         })
+    }
+
+    /// What to wait for, if the provider has not said yet how many streams it allows.
+    pub fn settling(&self) -> Option<Settling> {
+        (self.is_usable() && !self.standing.settled.is_open()).then(|| Settling(self.standing.clone()))
     }
 
     /// Whether it is gone.
@@ -148,11 +175,18 @@ impl SharedConnection {
 /// Moves frames until the connection is over, or the provider makes us do more than it may (rule H22).
 async fn drive(connection: Connection<Socket, Piece>, line: Line, standing: Rc<Standing>) {
     // Also when this task is dropped or panics.
-    let _over = Over(standing);
+    let over = Over(standing);
     let mut connection = pin!(connection);
-    poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Pending if !line.is_flooded() => Poll::Pending,
-        _ => Poll::Ready(()),
+    poll_fn(|cx| {
+        let moved = connection.as_mut().poll(cx);
+        let settled = &over.0.settled;
+        if !settled.is_open() && connection.max_concurrent_send_streams() != UNSAID {
+            settled.open();
+        }
+        match moved {
+            Poll::Pending if !line.is_flooded() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     })
     .await;
 }
@@ -162,6 +196,7 @@ struct Over(Rc<Standing>);
 impl Drop for Over {
     fn drop(&mut self) {
         self.0.over.set(true);
+        self.0.settled.open();
     }
 }
 

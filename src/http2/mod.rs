@@ -12,6 +12,6 @@ mod server;
 mod socket;
 mod watch;
 
-pub use client::{ClientStream, SharedConnection};
+pub use client::{ClientStream, Settling, SharedConnection};
 pub use server::{Requests, ServerStream};
 pub use watch::{PREFACE, Preface, preface_in};

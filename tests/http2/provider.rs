@@ -19,6 +19,8 @@ pub enum Manner {
     Answer,
     /// Answers after so many milliseconds.
     Slowly(u64),
+    /// Says only after so many milliseconds how many streams it allows, and answers slowly.
+    SaysLate(u64),
     /// Refuses the first stream of each connection but the first request of all, and answers the others.
     RefuseSome,
     /// Says goodbye after each request that it takes, and answers that one.
@@ -133,6 +135,9 @@ async fn connection(
     streams: u32,
     seen: Arc<Seen>,
 ) {
+    if let Manner::SaysLate(wait) = manner {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     let mut builder = h2::server::Builder::new();
     let Ok(mut connection): Result<Connection<_, Bytes>, _> =
         builder.max_concurrent_streams(streams).handshake(io).await
@@ -184,8 +189,10 @@ async fn exchange(request: Request<RecvStream>, mut respond: SendResponse<Bytes>
     }
     let streamed = String::from_utf8_lossy(&body).contains("\"stream\":true");
     seen.bodies.lock().expect("no panic").push(body);
-    if let Manner::Slowly(wait) = manner {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+    match manner {
+        Manner::Slowly(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+        Manner::SaysLate(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        _ => {}
     }
     let media = if streamed { "text/event-stream" } else { "application/json" };
     let response = Response::builder().status(200).header("content-type", media).body(()).expect("a head");
